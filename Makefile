@@ -1,0 +1,65 @@
+# Two commands: `make book` and `make test`. Each makes .venv and installs what it needs. `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# One thread for each process: two on two cores would slow each other down, and other counts give other last digits.
+export OMP_NUM_THREADS := 1
+# Progress bars would get into stored outputs.
+export TQDM_DISABLE := 1
+export GCLIB_PROGRESS := 0
+# Compiled modules are kept: importing torch and pandas without them takes three times as long, in every kernel.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help book test soak bench refresh lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: $(INSTALLED)  ## execute every notebook into build/, then build the HTML from those copies
+	@$(BIN)/gcl book --execute
+
+test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadfile --nbval gclib tests notebooks
+
+soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
+	$(BIN)/pytest -n 2 -m soak tests
+
+bench: $(INSTALLED)  ## speed, side by side with the usual ways
+	$(BIN)/python -m benchmarks
+
+refresh: $(INSTALLED)  ## execute the committed notebooks again, in place, with their defaults
+	$(BIN)/gcl refresh
+	$(BIN)/python -m gclib.readme
+
+# Keeps the versions that are there where it can; remove requirements.lock first to take the newest of everything.
+lock: $(INSTALLED)  ## make requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra book --extra dev --universal --python-version 3.11 \
+		--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+clean:  ## remove what was built; .venv stays
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# What is wrong with $(PYTHON), in one line; empty if nothing is.
+python-problem = $(shell \
+	if ! command -v $(PYTHON) >/dev/null; then \
+		echo "$(PYTHON) not found: install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3"; \
+	elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "$$($(PYTHON) --version 2>&1) is too old: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3"; \
+	elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$(PYTHON) has no venv: install it (on Debian and Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; \
+	fi)
+
+# uv installs the lock about three times faster than pip, so pip installs only uv, in the version of the lock.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(if $(python-problem),$(error $(python-problem)))
+	@echo "installing what requirements.lock names into .venv: 6 GB on Linux, about a minute"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements.lock --editable .
+	@touch $@

@@ -1,0 +1,69 @@
+"""What all tests share: one thread, no progress bars, and what is expensive, made once a session."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported, and for every kernel that the tests start: one thread, so that all digits come out
+# the same, and no progress bars in stored outputs.
+os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", GCLIB_PROGRESS="0")
+
+ROOT = Path(__file__).parent
+UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROME_ON_A_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Return ``once(name, make)``: the folder that `make` filled for the first process that asked."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the folder that all workers of this session share
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        folder, part = base / name, base / f"{name}.part"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def real_cifar(once: Callable) -> Path:
+    """Folder with the official files of CIFAR-10 and CIFAR-100, a `root` for ``gclib.data.load``."""
+    own = Path(os.environ.get("GCLIB_DATA") or ROOT / "data")
+    if all((own / name).is_file() for name in ("cifar-10-batches-py/batches.meta", "cifar-100-python/meta")):
+        return own
+    if not UNPACK.is_file():
+        pytest.skip("no real CIFAR: not in GCLIB_DATA, not in data/, and no ../shared to unpack it from")
+    return once("cifar", lambda folder: subprocess.run([sys.executable, UNPACK, folder], check=True))
+
+
+@pytest.fixture(scope="session")
+def book(once: Callable) -> Path:
+    """Folder of the HTML, built strictly from the committed outputs."""
+    from gclib.notebook import build
+
+    return once("book", build) / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser that the book is looked at with."""
+    found = [path for path in map(shutil.which, (*CHROMIUM, CHROME_ON_A_MAC)) if path]
+    if not found:
+        pytest.skip("no Chromium found: install chromium or google-chrome to check the book in a browser")
+    return found[0]

@@ -1,0 +1,72 @@
+"""The command ``gcl``: parses, calls, prints."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from gclib import __version__, notebook
+from gclib.cli import data, notebooks, records
+from gclib.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
+app.command(cls=notebooks.PairsCommand)(notebooks.run)
+for command in (notebooks.params, notebooks.refresh, notebooks.book, data.recipes):
+    app.command()(command)
+app.add_typer(data.app, name="data")
+app.add_typer(records.app, name="records")
+
+INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
+USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer names only this one of the errors that derive from it
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gcl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def gcl(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Run, check and build the executable companion to Gaussian Clouded Logit Adjustment (GCL, CVPR 2022).
+
+    Example:
+
+        gcl run training -p recipe gcl-official --scale short
+
+    Exit codes of every command: 0 done; 1 a notebook, the book or a record failed; 2 bad input, with one line
+    that says what is wrong; 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; every failure ends in one line on stderr and an exit code."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="gcl", standalone_mode=False)
+        if code == INTERRUPTED:
+            _say("interrupted", code)
+    except UserError as error:
+        code = _say(str(error), 2)
+    except notebook.NotebookError as error:
+        code = _say(str(error), 1)
+    except ModuleNotFoundError as error:
+        code = _say(
+            f"this command needs the module {error.name}; run `pip install -e '.[book]'` in the checkout", 2
+        )
+    except USAGE_ERROR as error:
+        code = _say(" ".join(error.format_message().split()) + " (see --help)", 2)
+    sys.exit(code)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"gcl: {message}", file=sys.stderr)
+    return code

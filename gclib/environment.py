@@ -1,0 +1,65 @@
+"""Where a run is made: device, driver, versions, commit."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import gclib
+from gclib import records
+
+__all__ = ["environment"]
+
+
+def environment(device: torch.device, state: dict[str, Any]) -> records.Environment:
+    """Describe where a run is made; threads, precision and compilation are those of a stage's `state`."""
+    cuda = device.type == "cuda"
+    return records.Environment(
+        device=torch.cuda.get_device_name(device) if cuda else "cpu",
+        driver=_driver() if cuda else None,
+        torch=torch.__version__,
+        python=platform.python_version(),
+        package=gclib.__version__,
+        commit=_git_commit(),
+        threads=state["threads"],
+        precision=state["precision"],
+        compiled=state.get("compiled", False),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+    )
+
+
+def _driver() -> str | None:
+    """Version of the NVIDIA driver, as nvidia-smi reports it."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout, with ``-dirty`` where the package was changed after it; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

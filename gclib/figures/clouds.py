@@ -1,0 +1,273 @@
+"""Figures of the Gaussian cloud: noise on an anchor, the clouded logit difference, the gradients that follow.
+
+`gclib.figures.style.use` comes first.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from torch import nn
+
+from gclib.figures.derivation import LINES
+from gclib.figures.style import GREY, class_colours, method_colours
+from gclib.losses import cloud_sizes
+
+__all__ = [
+    "cloud_slider",
+    "difference_cloud",
+    "gradient_panels",
+    "half_normal",
+    "logit_gradient",
+    "projection_panels",
+]
+
+
+def half_normal(reduction: ArrayLike, std: float) -> np.ndarray:
+    """Return the density of ``-|x|``, x normal with mean 0; at std 0 it is zero everywhere.
+
+    Parameters
+    ----------
+    reduction
+        Where, any shape; the density is 0 above 0.
+    std
+        Standard deviation of x, at least 0.
+    """
+    where = np.asarray(reduction, dtype=float)
+    if std == 0:
+        return np.zeros_like(where)
+    return np.where(where <= 0, np.sqrt(2 / np.pi) / std * np.exp(-((where / std) ** 2) / 2), 0)
+
+
+def logit_gradient(
+    loss: nn.Module,
+    difference: ArrayLike,
+    target: int,
+    of: int,
+    num_classes: int,
+    noise: torch.Tensor | None = None,
+    logit_scale: float = 1.0,
+) -> np.ndarray:
+    """Return the mean size of the gradient of a loss on one cosine, for an image of class `target` (Eq. 2).
+
+    The cosine of the target takes each value of `difference`; those of all other classes are 0.
+
+    Parameters
+    ----------
+    loss
+        One of `gclib.losses`.
+    difference
+        Target minus other cosines, shape ``(N,)``.
+    target, of
+        Class of the image, and the class on whose cosine the gradient is taken.
+    num_classes
+        C.
+    noise
+        Raw draws, shape ``(R, C)``, over which a stochastic loss is averaged, the same at each difference.
+    logit_scale
+        What the cosines are multiplied by for losses that take logits.
+
+    Returns
+    -------
+    np.ndarray
+        Shape ``(N,)``; divided by the scale of the logits it is the gradient on a logit.
+    """
+    sizes = []
+    extra = () if noise is None else (noise,)
+    for value in np.asarray(difference, dtype=float):
+        cosine = torch.zeros(num_classes, dtype=torch.float64)
+        cosine[target] = value
+        cosine.requires_grad_()
+        rows = 1 if noise is None else len(noise)
+        labels = torch.full((rows,), target)
+        mean = loss(logit_scale * cosine.expand(rows, -1), labels, *extra)
+        sizes.append(abs(torch.autograd.grad(mean, cosine)[0][of].item()))
+    return np.array(sizes)
+
+
+def projection_panels(
+    projections: Mapping[str, ArrayLike], std: float, sizes: ArrayLike, cosines: Mapping[str, ArrayLike]
+) -> Figure:
+    """Draw noise projected on an anchor, and what the noise does to the cosine of the feature (Eqs. 6 to 8).
+
+    Parameters
+    ----------
+    projections
+        Label to simulated projections, shape ``(N,)``.
+    std
+        Of the normal density that is drawn over them.
+    sizes
+        Cloud sizes, shape ``(M,)``.
+    cosines
+        Label to the mean clouded cosine at each size, shape ``(M,)``.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    where = np.linspace(-4 * std, 4 * std, 201)
+    colours = method_colours(projections)
+    for label, values in projections.items():
+        height, edges = np.histogram(values, bins=where[::5], density=True)
+        left.stairs(height, edges, color=colours[label], linewidth=1.4, label=label)
+    normal = np.exp(-((where / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
+    left.plot(where, normal, color=GREY, linewidth=1, label="closed form")
+    left.set_xlabel("noise on the anchor")
+    left.set_ylabel("density")
+    left.legend(fontsize=8, loc="upper left", handlelength=1.4)
+    left.set_ylim(0, 1.6 * normal.max())
+    colours = method_colours(cosines)
+    for (label, values), style in zip(cosines.items(), cycle(LINES), strict=False):
+        right.plot(sizes, values, color=colours[label], linestyle=style, label=label)
+    right.set_xlabel("cloud size")
+    right.set_ylabel("mean clouded cosine")
+    right.set_ylim(0, 1.45)
+    right.set_yticks(np.linspace(0, 1, 6))
+    right.legend(fontsize=8, loc="upper right")
+    return figure
+
+
+def gradient_panels(
+    difference: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], ylabel: str
+) -> Figure:
+    """Draw gradients of several losses over the cosine difference, panel beside panel.
+
+    Parameters
+    ----------
+    difference
+        Target minus other cosines, shape ``(N,)``, rising.
+    panels
+        Title to the curves of its panel: label to sizes of the gradient, shape ``(N,)``. All panels have the
+        same labels.
+    ylabel
+        What the vertical axis shows.
+    """
+    figure, row = plt.subplots(1, len(panels), figsize=(6.4, 3.6), sharey=True, squeeze=False)
+    for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
+        colours = method_colours(curves)
+        for (label, values), style in zip(curves.items(), cycle(LINES), strict=False):
+            axes.plot(difference, values, color=colours[label], linestyle=style, label=label)
+        axes.set_title(title)
+        axes.set_xlabel("cosine, target minus others")
+        axes.margins(x=0)
+    row[0, 0].set_ylabel(ylabel)
+    row[0, 0].set_ylim(bottom=0)
+    handles, labels = row[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _targets(class_counts: ArrayLike) -> tuple[np.ndarray, list[int]]:
+    """Relative cloud sizes, and the classes that are shown: most frequent, middle, rarest."""
+    sizes = cloud_sizes(class_counts).numpy()
+    return sizes, list(dict.fromkeys((0, len(sizes) // 2, len(sizes) - 1)))
+
+
+def _cloud(size: float, plain: float, scale: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Clouded differences, their density with peak 1, and the mean gradient of Eq. 3; `size` is a std."""
+    where = plain - np.linspace(6, 0, 121) * size
+    weight = np.exp(-(((plain - where) / (size or 1)) ** 2) / 2)
+    gradient = np.average(1 / (1 + np.exp(scale * where)), weights=weight)
+    return where, weight, float(gradient)
+
+
+def cloud_slider(
+    class_counts: ArrayLike,
+    noise_scales: Sequence[float],
+    plain: float = 0.3,
+    scale: float = 30.0,
+    noise_std: float = 1 / 3,
+    start: float = 0.5,
+) -> go.Figure:
+    r"""Draw the clouded difference of target and most frequent class under a slider over the noise scale.
+
+    For images of the most frequent, the middle and the rarest class (Eqs. 10 and 11); over it the gradient on
+    the target logit among two classes (Eq. 3). The clamp at :math:`3\sigma` is left out: 0.3% lie beyond.
+
+    Parameters
+    ----------
+    class_counts
+        Training images per class, head to tail, shape ``(C,)``.
+    noise_scales
+        Places of the slider, kappa, each at least 0.
+    plain
+        Cosine difference without a cloud.
+    scale
+        Scale s of the logits.
+    noise_std
+        Standard deviation sigma of the noise.
+    start
+        Where the slider starts: at the place next to it.
+    """
+    counts, (sizes, targets) = np.asarray(class_counts), _targets(class_counts)
+    colours = class_colours(counts)
+    active = int(np.abs(np.asarray(noise_scales) - start).argmin())
+    where = np.linspace(-0.8, 0.6, 141)
+    gradient = 1 / (1 + np.exp(scale * where))
+    line = {"color": GREY, "dash": "dot"}
+    traces = [go.Scatter(x=where, y=gradient, name="gradient on the target logit", line=line)]
+    for place, kappa in enumerate(noise_scales):
+        for target in targets:
+            x, y, mean = _cloud(kappa * noise_std * sizes[target], plain, scale)
+            name = f"{counts[target]:,} images: mean gradient {mean:.2g}"
+            if sizes[target] == 0 or kappa == 0:
+                x, y = np.array([plain, plain]), np.array([0, 1])
+            colour = {"color": colours[target], "width": 3}
+            shown = place == active
+            fill = "tozeroy" if len(x) > 2 else "none"
+            traces.append(
+                go.Scatter(
+                    x=x, y=y, name=name, mode="lines", line=colour, fill=fill, visible=shown, opacity=0.8
+                )
+            )
+    steps = [
+        {
+            "label": f"{kappa:g}",
+            "method": "restyle",
+            "args": [{"visible": [True] + [k == place for k in range(len(noise_scales)) for _ in targets]}],
+        }
+        for place, kappa in enumerate(noise_scales)
+    ]
+    figure = go.Figure(traces)
+    figure.update_layout(
+        height=500,
+        xaxis={"title": "clouded cosine, target minus head", "range": [-0.8, 0.6]},
+        yaxis={"title": "gradient; density over its peak", "range": [0, 1.05]},
+        legend={"orientation": "v", "yanchor": "bottom", "y": 1.02, "x": 0},
+        sliders=[
+            {"active": active, "steps": steps, "currentvalue": {"prefix": "noise scale "}, "pad": {"t": 60}}
+        ],
+    )
+    return figure
+
+
+def difference_cloud(
+    class_counts: ArrayLike,
+    noise_scale: float,
+    plain: float = 0.3,
+    scale: float = 30.0,
+    noise_std: float = 1 / 3,
+) -> Figure:
+    """Draw one place of the slider of `cloud_slider`; the parameters are the same."""
+    counts, (sizes, targets) = np.asarray(class_counts), _targets(class_counts)
+    colours = class_colours(counts)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    where = np.linspace(-0.8, 0.6, 281)
+    axes.plot(
+        where, 1 / (1 + np.exp(scale * where)), color=GREY, linestyle=":", label="gradient, target logit"
+    )
+    for target in targets:
+        x, y, mean = _cloud(noise_scale * noise_std * sizes[target], plain, scale)
+        label = f"{counts[target]:,} images: mean gradient {mean:.2g}"
+        if x[0] == plain:
+            axes.vlines(plain, 0, 1, color=colours[target], linewidth=3, label=label)
+        else:
+            axes.fill_between(x, y, color=colours[target], alpha=0.3, linewidth=0, label=label)
+    axes.set_xlim(-0.8, 0.6)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("clouded cosine, target minus head")
+    axes.set_ylabel("gradient; density over its peak")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure

@@ -1,0 +1,187 @@
+"""Interactive figures: plotly in the one palette, from the book's own copy of plotly.js.
+
+One output serves three viewers. The book takes the HTML, which loads `PLOTLY_JS` from the site itself.
+JupyterLab and VS Code have plotly of their own and take the JSON. Where no script runs (PDF, a preview on
+the web) the static twin stands in. Numbers are rounded, so that the stored output is the same on every
+machine.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from gclib.errors import UserError
+from gclib.figures.style import GREY, HEAD_TO_TAIL, METHODS
+
+__all__ = ["PLOTLY_JS", "TEMPLATE", "Interactive", "line_slider", "show_plotly"]
+
+PLOTLY_JS = "../_static/plotly/plotly.min.js"  # as seen from a page in notebooks/
+DIGITS = 4  # significant digits that are kept
+_AXIS = {"gridcolor": "rgba(122,122,122,0.25)", "linecolor": GREY, "zerolinecolor": GREY, "ticks": "outside"}
+_SCALE = [[place / 9, to_hex(HEAD_TO_TAIL(place / 9))] for place in range(10)]
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": GREY, "size": 13},
+        "colorway": list(METHODS.values()),
+        "colorscale": {"sequential": _SCALE},
+        "xaxis": {**_AXIS, "automargin": True},
+        "yaxis": {**_AXIS, "automargin": True},
+        "margin": {"l": 10, "r": 10, "t": 30, "b": 10},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+    }
+)
+"""Transparent, mid-grey axes, the colours of `gclib.figures.style`."""
+
+
+class Interactive:
+    """What a notebook shows: HTML, plotly's JSON and a picture, of which each viewer takes what it can."""
+
+    def __init__(self, bundle: dict[str, Any]) -> None:
+        self.bundle = bundle
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.bundle
+
+
+def show_plotly(figure: go.Figure, div_id: str, alt: str, twin: Figure) -> Interactive:
+    """Make a plotly figure showable in the book, offline, and in JupyterLab.
+
+    Parameters
+    ----------
+    figure
+        The figure. Its template becomes `TEMPLATE`.
+    div_id
+        Name of the element on the page; no two figures of a page share one.
+    alt
+        What the figure shows, for those who do not see it.
+    twin
+        The same content without a script. It is closed.
+
+    Returns
+    -------
+    Interactive
+        The last value of a notebook cell.
+
+    Raises
+    ------
+    UserError
+        If `div_id` is no plain name or `alt` is empty.
+    """
+    if not div_id.replace("-", "").isalnum():
+        raise UserError(f"div_id {div_id!r} is no plain name; expected letters, digits and hyphens")
+    if not alt.strip():
+        raise UserError(f"figure {div_id}: alt is empty; expected a sentence that says what the figure shows")
+    figure = go.Figure(figure).update_layout(template=TEMPLATE)
+    content = _rounded(figure.to_plotly_json())
+    page = plotly.io.to_html(
+        content,
+        config={"displaylogo": False, "responsive": True},
+        include_plotlyjs=PLOTLY_JS,
+        full_html=False,
+        div_id=div_id,
+        default_height=f"{figure.layout.height or 420}px",
+        validate=False,
+    )
+    label = html.escape(alt, quote=True)
+    picture = io.BytesIO()
+    twin.savefig(picture, format="png", bbox_inches="tight")
+    plt.close(twin)
+    return Interactive(
+        {
+            "text/html": f'<div role="figure" aria-label="{label}">{page}<noscript>{label}</noscript></div>',
+            "application/vnd.plotly.v1+json": content,
+            "image/png": base64.b64encode(picture.getvalue()).decode(),
+            "text/plain": alt,
+        }
+    )
+
+
+def line_slider(
+    x: ArrayLike,
+    frames: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    slider: str,
+    x_title: str,
+    y_title: str,
+    start: int = 0,
+) -> go.Figure:
+    """Make lines that change with a slider.
+
+    Parameters
+    ----------
+    x
+        Shape ``(N,)``, the same at every position of the slider.
+    frames
+        Position of the slider, as written, to the lines there: name to values, shape ``(N,)``. Every
+        position has the same names.
+    slider
+        What the slider sets; written before its position.
+    x_title, y_title
+        Titles of the axes.
+    start
+        Index of the position shown at first.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        For `show_plotly`.
+    """
+    positions = list(frames)
+    names = list(frames[positions[start]])
+    dashes = ("solid", "dash", "dot", "dashdot")
+    lines = [
+        go.Scatter(
+            x=np.asarray(x), y=np.asarray(frames[positions[start]][name]), name=name, line={"dash": dash}
+        )
+        for name, dash in zip(names, cycle(dashes), strict=False)
+    ]
+    figure = go.Figure(lines)
+    everything = [np.asarray(line) for frame in frames.values() for line in frame.values()]
+    low, high = min(line.min() for line in everything), max(line.max() for line in everything)
+    steps = [
+        {
+            "label": place,
+            "method": "restyle",
+            "args": [{"y": [np.asarray(frames[place][name]) for name in names]}],
+        }
+        for place in positions
+    ]
+    figure.update_layout(
+        xaxis_title=x_title,
+        # Fixed, or the axis would move instead of the lines.
+        yaxis={"title": y_title, "range": [low - 0.02 * (high - low), high + 0.02 * (high - low)]},
+        showlegend=len(names) > 1,
+        sliders=[
+            {"active": start, "steps": steps, "currentvalue": {"prefix": f"{slider} "}, "pad": {"t": 65}}
+        ],
+    )
+    return figure
+
+
+def _rounded(value: Any) -> Any:
+    """Return plain JSON with floats rounded and plotly's binary arrays written out."""
+    if isinstance(value, dict) and value.keys() >= {"bdata", "dtype"}:
+        array = np.frombuffer(base64.b64decode(value["bdata"]), dtype=np.dtype(value["dtype"]))
+        shape = [int(n) for n in str(value.get("shape", array.size)).split(",")]
+        return _rounded(array.reshape(shape).tolist())
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _rounded(value.tolist())
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,298 @@
+"""Figures of training runs: class counts, curves, accuracy per class and per group, confusion matrix.
+
+Each function draws one figure of pyplot and returns it; `gclib.figures.style.use` comes first. Accuracies are
+in percent, classes in the order of their index, which in a long-tailed subset is head to tail.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from gclib.errors import UserError
+from gclib.figures.style import GREY, HEAT, MARKERS, class_colours, class_ticks, contrast, method_colours
+from gclib.records import Outcome, RunRecord
+
+__all__ = [
+    "class_count_bars",
+    "class_courses",
+    "class_images",
+    "confusion_heatmap",
+    "group_bars",
+    "per_class_bars",
+    "training_curves",
+]
+
+BARS_UP_TO = 20  # classes; above, bars of several methods would be thinner than a line
+WRITTEN_UP_TO = 10  # classes; above, percentages no longer fit into the cells of a confusion matrix
+
+
+def class_count_bars(class_counts: ArrayLike, class_names: Sequence[str] | None = None) -> Figure:
+    """Draw the training images of each class, on a logarithmic axis.
+
+    Parameters
+    ----------
+    class_counts
+        Training images per class, at least 1 each, shape ``(C,)``.
+    class_names
+        C names; shown up to 20 classes.
+    """
+    counts = np.asarray(class_counts)
+    figure, axes = plt.subplots(figsize=(6.4, 3.0))
+    few = len(counts) <= BARS_UP_TO
+    bars = axes.bar(range(len(counts)), counts, color=class_colours(counts), width=0.8 if few else 1.0)
+    if few:
+        axes.bar_label(bars, fmt="{:.0f}", padding=2, fontsize=9, color=GREY)
+    axes.set_yscale("log")
+    axes.set_ylim(max(counts.min() / 3, 0.8), counts.max() * 2)
+    axes.set_ylabel("training images")
+    axes.grid(axis="x", visible=False)
+    class_ticks(axes, class_names, len(counts))
+    return figure
+
+
+def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str], most: int = 40) -> Figure:
+    """Draw the training images themselves: one row a class, head on top.
+
+    Parameters
+    ----------
+    images
+        uint8, shape ``(N, H, W, 3)``.
+    labels
+        Class of each image, int, shape ``(N,)``.
+    class_names
+        C names.
+    most
+        Images drawn of a class, at most.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    height, width = images.shape[1:3]
+    rows = [images[labels == label][:most] for label in range(len(class_names))]
+    columns = max(map(len, rows))
+    canvas = np.zeros(
+        (len(rows) * height, columns * width, 4), np.uint8
+    )  # transparent where there is no image
+    for number, row in enumerate(rows):
+        line = canvas[number * height : (number + 1) * height, : len(row) * width]
+        line[..., :3], line[..., 3] = row.swapaxes(0, 1).reshape(height, len(row) * width, 3), 255
+    figure, axes = plt.subplots(figsize=(6.4, 0.5 + 6.0 * canvas.shape[0] / canvas.shape[1]))
+    axes.imshow(canvas, aspect="auto", extent=(0, columns, len(rows) - 0.5, -0.5), interpolation="nearest")
+    axes.set_yticks(range(len(rows)), list(class_names))
+    axes.set_ylabel("class")
+    axes.set_xlabel("training images")
+    axes.tick_params(left=False)
+    axes.grid(visible=False)
+    return figure
+
+
+def class_courses(
+    values: ArrayLike,
+    class_counts: ArrayLike,
+    class_names: Sequence[str],
+    label: str,
+    top: float | None = None,
+) -> Figure:
+    """Draw a quantity of each class epoch by epoch, in the colours from head to tail.
+
+    Parameters
+    ----------
+    values
+        Shape ``(epochs, C)``; the first row is after epoch 1.
+    class_counts
+        Training images per class, shape ``(C,)``.
+    class_names
+        C names, for the legend up to 10 classes.
+    label
+        What the quantity is, for the axis.
+    top
+        End of the axis, which starts at 0; None leaves it to the values.
+    """
+    lines, counts = np.asarray(values), np.asarray(class_counts)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    epochs = np.arange(1, len(lines) + 1)
+    for index, colour in enumerate(class_colours(counts)):
+        axes.plot(epochs, lines[:, index], color=colour, label=f"{class_names[index]} ({counts[index]:,})")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.set_ylim(0, top)
+    axes.margins(x=0)
+    if len(counts) <= WRITTEN_UP_TO:
+        figure.legend(title="class (training images)", loc="outside right center")
+    return figure
+
+
+def training_curves(records: Sequence[RunRecord]) -> Figure:
+    """Draw loss, accuracy and learning rate of runs, epoch by epoch.
+
+    Stages follow each other, each from the last epoch of the one before; a dotted line marks where one ends.
+
+    Parameters
+    ----------
+    records
+        At least one run. Runs of one recipe share its colour.
+
+    Raises
+    ------
+    UserError
+        If no run has an epoch.
+    """
+    runs = [record for record in records if any(stage.course.loss for stage in record.stages)]
+    if not runs:
+        raise UserError("no epoch to draw; expected at least one record of a run that trained")
+    figure, (top, middle, bottom) = plt.subplots(
+        3, 1, figsize=(6.4, 6.2), sharex=True, height_ratios=[1.1, 1.4, 0.7]
+    )
+    colours = method_colours(str(record.recipe["name"]) for record in runs)
+    for name, group in groupby(runs, key=lambda record: str(record.recipe["name"])):
+        for number, record in enumerate(group):
+            label = name if number == 0 else None
+            _draw_run(record, (top, middle, bottom), colours[name], label)
+    middle.plot([], [], color=GREY, linestyle="-", label="test")
+    middle.plot([], [], color=GREY, linestyle=":", label="train")
+    top.set_ylabel("loss")
+    middle.set_ylabel("accuracy (%)")
+    middle.set_ylim(0, 100)
+    bottom.set_ylabel("learning rate")
+    bottom.set_yscale("log")
+    bottom.set_xlabel("epoch")
+    bottom.set_xlim(left=0)
+    handles = [*top.get_legend_handles_labels()[0], *middle.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    return figure
+
+
+def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, label: str | None) -> None:
+    top, middle, bottom = panels
+    before = 0
+    for stage in record.stages:
+        epochs = np.arange(1, len(stage.course.loss) + 1) + before
+        if stage.start == "best" or not len(epochs):
+            continue
+        course = stage.course
+        top.plot(epochs, course.loss, color=colour, label=label)
+        middle.plot(epochs, course.train_accuracy, color=colour, linestyle=":", linewidth=1.3)
+        middle.plot(np.array(course.test_epochs) + before, course.test_accuracy, color=colour)
+        bottom.plot(epochs, course.learning_rate, color=colour, drawstyle="steps-mid")
+        if before:
+            for axes in panels:
+                axes.axvline(before + 0.5, color=GREY, linestyle=":", linewidth=1)
+        before, label = int(epochs[-1]), None
+
+
+def per_class_bars(
+    accuracies: Mapping[str, ArrayLike],
+    class_counts: ArrayLike,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Draw the accuracy of each class, for one method or several.
+
+    One method is drawn in the colours of the classes, several in their own, above 20 classes as lines.
+
+    Parameters
+    ----------
+    accuracies
+        Name of a method to its accuracies in percent, shape ``(C,)``.
+    class_counts
+        Training images per class, shape ``(C,)``.
+    class_names
+        C names; shown up to 20 classes.
+    """
+    counts = np.asarray(class_counts)
+    classes = np.arange(len(counts))
+    colours = method_colours(accuracies)
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    width = 0.8 / len(accuracies)
+    for number, (name, values) in enumerate(accuracies.items()):
+        place = classes + (number - (len(accuracies) - 1) / 2) * width
+        if len(accuracies) == 1:
+            axes.bar(place, values, width, color=class_colours(counts))
+        elif len(counts) <= BARS_UP_TO:
+            axes.bar(place, values, width, color=colours[name], label=name)
+        else:
+            line = axes.plot(classes, values, color=colours[name], linewidth=1.2, label=name)[0]
+            line.set(marker=MARKERS[number], markersize=2.5)
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.grid(axis="x", visible=False)
+    class_ticks(axes, class_names, len(counts))
+    if len(accuracies) > 1:
+        figure.legend(loc="outside upper center", ncols=5)
+    return figure
+
+
+def group_bars(outcomes: Mapping[str, Outcome]) -> Figure:
+    """Draw the accuracy over many-, medium- and few-shot classes and over all, method beside method.
+
+    Parameters
+    ----------
+    outcomes
+        Name of a method to its outcome, all with the same rule for the groups (`gclib.metrics`). A group
+        without classes stays empty and says so.
+    """
+    groups = {"many": "many", "medium": "medium", "few": "few", "top1": "all"}
+    colours = method_colours(outcomes)
+    figure, axes = plt.subplots(figsize=(6.4, 3.2))
+    width = 0.8 / len(outcomes)
+    for number, (name, outcome) in enumerate(outcomes.items()):
+        values = [getattr(outcome, group) for group in groups]
+        place = np.arange(len(groups)) + (number - (len(outcomes) - 1) / 2) * width
+        heights = [np.nan if value is None else value for value in values]
+        bars = axes.bar(place, heights, width, color=colours[name], label=name)
+        written = ["" if value is None else f"{value:.1f}" for value in values]
+        axes.bar_label(bars, written, fontsize=8, padding=1)
+    for centre, group in enumerate(groups):
+        if all(getattr(outcome, group) is None for outcome in outcomes.values()):
+            axes.text(centre, 3, "no such class", ha="center", fontsize=9)
+    axes.set_xticks(range(len(groups)), list(groups.values()))
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.set_xlabel("classes with many, medium and few training images")
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(0, 106)  # room for the number above a full bar
+    axes.set_yticks(range(0, 101, 20))
+    axes.grid(axis="x", visible=False)
+    figure.legend(loc="outside upper center", ncols=5)
+    return figure
+
+
+def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix in percent of each true class.
+
+    Parameters
+    ----------
+    confusion
+        Test images by true class (rows) and predicted class (columns), shape ``(C, C)``.
+    class_names
+        C names.
+    """
+    counts = np.asarray(confusion, dtype=float)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(6.4, 5.2))
+    written = len(counts) <= WRITTEN_UP_TO
+    seaborn.heatmap(
+        share,
+        vmin=0,
+        vmax=100,
+        cmap=HEAT,
+        square=True,
+        annot=written,
+        fmt=".0f",
+        annot_kws={"fontsize": 9},
+        xticklabels=list(class_names) if written else "auto",
+        yticklabels=list(class_names) if written else "auto",
+        cbar_kws={"label": "share of the true class (%)"},
+        ax=axes,
+    )
+    axes.set_xlabel("predicted class, head to tail")
+    axes.set_ylabel("true class, head to tail")
+    if written:
+        axes.set_xticks(axes.get_xticks(), list(class_names), rotation=45, ha="right", rotation_mode="anchor")
+    for text, colour in zip(axes.texts, np.asarray(axes.collections[0].get_facecolor()), strict=False):
+        text.set_color(max("white", "black", key=lambda ink: contrast(ink, to_hex(tuple(colour)))))
+    axes.tick_params(length=0)
+    return figure

@@ -1,0 +1,278 @@
+"""The one training loop: one stage of any method, on any device, resumable at any moment."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gclib import checkpoints, metrics
+from gclib.augment import Augmentation, crop_flip, mix, normalise, pad_images
+from gclib.data import LongTailed, Split
+from gclib.device import DTYPES
+from gclib.errors import UserError
+from gclib.methods.stage import Batch, Draws, Stage, StageSettings
+from gclib.networks import resnet32
+from gclib.progress import EpochProgress
+
+__all__ = [
+    "Resident",
+    "Trainer",
+    "draw_seed",
+    "make_stage",
+]
+
+EVALUATION_BATCH = 500
+
+
+def make_stage(
+    settings: StageSettings,
+    head: str,
+    data: LongTailed,
+    seed: int,
+    position: int,
+    start: dict[str, Tensor] | None,
+) -> Stage:
+    """Build a stage on a new network, or on the weights `start`; the caller's random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
+        torch.default_generator.manual_seed(seed)
+        network = resnet32(data.num_classes, head)
+        if start is not None:
+            network.load_state_dict(start)
+        stage = Stage.make(settings, network, data)
+        torch.default_generator.manual_seed(draw_seed(seed, position))
+        stage.begin(data)
+    return stage
+
+
+def draw_seed(seed: int, position: int) -> int:
+    """Seed of a stage's draws: the same for every recipe, so that recipes are compared on the same draws."""
+    return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Resident:
+    """A data set that lives on the device as one uint8 tensor; batches are made there by a few tensor operations."""
+
+    def __init__(
+        self, split: Split, augmentation: Augmentation, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.padded = pad_images(torch.from_numpy(split.images), augmentation.shift).to(device)
+        self.labels = torch.from_numpy(split.labels).to(device)
+        self.augmentation, self.dtype = augmentation, dtype
+
+    def batch(self, draws: Draws, start: int, stop: int, step: int) -> Batch:
+        """Make the batch of images ``start .. stop`` of the epoch's draws."""
+        cut = slice(start, stop)
+        indices = draws.indices[cut]
+        shift = self.augmentation.shift
+        pixels = crop_flip(self.padded, indices, draws.offsets[cut], draws.flips[cut], shift)
+        images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]
+        noise = None if draws.noise is None else draws.noise[cut]
+        if draws.partners is None or draws.weights is None:
+            return Batch(images, targets, None, None, noise)
+        partners, weight = draws.partners[cut], draws.weights[step]
+        return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise)
+
+    def plain(self, start: int, stop: int) -> Tensor:
+        """Normalised images ``start .. stop`` as they are, ``(B, C, H, W)``."""
+        shift = self.augmentation.shift
+        cut = self.padded[
+            start:stop, shift : self.padded.shape[1] - shift, shift : self.padded.shape[2] - shift
+        ]
+        return normalise(cut, self.augmentation, self.dtype)
+
+
+class Trainer:
+    """Trains one stage, epoch by epoch, and saves all that the next epoch depends on.
+
+    Parameters
+    ----------
+    stage
+        The stage; it is moved to the device and the precision's dtype.
+    data
+        The data set; training and test split become resident on the device.
+    device, precision
+        Where and how to compute; see `choose_device` and `choose_precision`.
+    seed
+        Seed of the stage's draws.
+    compiled
+        Whether whole training batches go through `torch.compile`; see `can_compile`. Other last bits come out.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        data: LongTailed,
+        device: torch.device,
+        precision: str,
+        seed: int,
+        compiled: bool = False,
+    ) -> None:
+        self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
+        self.compiled = compiled
+        if compiled:
+            self.stage.network.compile(dynamic=False)
+        self.settings, self.data = stage.settings, data
+        self.device, self.precision = device, precision
+        self.train_set = Resident(data.train, data.augmentation, device, DTYPES[precision])
+        self.test_set = Resident(data.test, data.augmentation, device, DTYPES[precision])
+        self.generator = torch.Generator().manual_seed(seed)
+        parameters = list(stage.parameter_groups())
+        self.optimizer = None
+        if parameters:
+            self.optimizer = torch.optim.SGD(
+                parameters,
+                # A tensor, filled in place between epochs: a captured step sees the new value.
+                lr=torch.zeros((), device=device),
+                momentum=self.settings.momentum,
+                weight_decay=self.settings.weight_decay,
+                nesterov=self.settings.nesterov,
+                fused=True,
+            )
+        self.course: dict[str, list[float]] = {
+            name: []
+            for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
+        }
+        self.step_losses: list[float] = []
+        self.last: dict[str, Any] = {}
+        self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] = {}
+
+    def run(self, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+        """Train from `state` (None: from the start) to the last epoch; return the state then.
+
+        Raises
+        ------
+        UserError
+            If a loss is not finite: with the epoch, the step and what to try.
+        """
+        epochs = self.settings.epochs
+        done = self.restore(state) if state else 0
+        if not epochs:
+            self.evaluate(0)
+            checkpoints.save(folder, self.state(0))
+        with EpochProgress(self.settings.name, epochs, done) as progress:
+            for epoch in range(done, epochs):
+                begun = time.perf_counter()
+                loss = self.train_epoch(epoch)
+                accuracy = None
+                # Every fifth epoch, and each one in the last fifth, where published numbers are picked.
+                if (epoch + 1) % 5 == 0 or epoch >= 0.8 * epochs or epoch + 1 == epochs:
+                    accuracy = self.evaluate(epoch + 1)
+                self.course["seconds"].append(round(time.perf_counter() - begun, 3))
+                checkpoints.save(folder, self.state(epoch + 1))
+                progress.update(epoch + 1, loss, self.course["train_accuracy"][-1], accuracy)
+        return self.state(epochs)
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train one epoch and enter it in the course; return its mean loss."""
+        stage, settings = self.stage, self.settings
+        stage.train()
+        stage.begin_epoch(epoch)
+        rate = settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(rate)
+        draws = stage.draw(epoch, self.generator).to(self.device)
+        count = len(draws.indices)
+        starts = range(0, count, settings.batch_size)
+        sizes = torch.tensor(
+            [min(settings.batch_size, count - start) for start in starts], dtype=torch.float64
+        )
+        losses = torch.empty(len(starts), device=self.device, dtype=DTYPES[self.precision])
+        stage.correct.zero_()
+        for step, start in enumerate(starts):
+            batch = self.train_set.batch(draws, start, min(start + settings.batch_size, count), step)
+            # The last batch of an epoch is smaller: one more shape is not worth compiling for.
+            with nullcontext() if start + settings.batch_size <= count else self.eager():
+                losses[step] = self.step(batch)
+        values = losses.cpu().double()
+        if not values.isfinite().all():
+            step = int((~values.isfinite()).nonzero()[0])
+            raise UserError(
+                f"{settings.name}: the loss is {values[step]} in epoch {epoch + 1}, batch {step + 1} of {len(starts)}; "
+                f"lower the learning rate (now {rate:g}) or the scale of the loss, and start again"
+            )
+        self.step_losses = values.tolist()
+        mean = float((values * sizes).sum() / count)
+        self.course["loss"].append(mean)
+        self.course["learning_rate"].append(rate)
+        self.course["train_accuracy"].append(100 * float(stage.correct) / count)
+        return mean
+
+    def step(self, batch: Batch) -> Tensor:
+        """Forward, backward, update: a fixed function of tensors. Returns the loss, detached."""
+        assert self.optimizer is not None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            loss = self.stage.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def eager(self) -> AbstractContextManager:
+        """Run what is in this context without the compiled network."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+
+    @torch.no_grad()
+    def test_logits(self) -> Tensor:
+        """Test-time logits of the whole test split, float64 on the CPU, shape ``(N, C)``."""
+        self.stage.eval()
+        parts = []
+        for start in range(0, len(self.data.test), EVALUATION_BATCH):
+            autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+            with self.eager(), autocast:
+                parts.append(self.stage(self.test_set.plain(start, start + EVALUATION_BATCH)))
+        return torch.cat(parts).double().cpu()
+
+    def evaluate(self, epoch: int) -> float:
+        """Enter the test accuracy after the 1-based `epoch`; keep the weights if it is the best so far."""
+        logits = self.test_logits()
+        if not logits.isfinite().all():
+            raise UserError(
+                f"{self.settings.name}: the network's output is not finite after epoch {epoch}; "
+                "lower the learning rate or the scale of the loss, and start again"
+            )
+        self.last = {
+            "epoch": epoch,
+            **metrics.outcome(logits, self.data.test.labels, self.data.class_counts),
+        }
+        if epoch:
+            self.course["test_epochs"].append(epoch)
+            self.course["test_accuracy"].append(self.last["top1"])
+        if not self.best or self.last["top1"] > self.best["top1"]:
+            self.best = self.last
+            self.best_weights = {name: value.clone() for name, value in self.stage.state_dict().items()}
+        return self.last["top1"]
+
+    def state(self, epoch: int) -> dict[str, Any]:
+        """All that the rest of the stage depends on, and its outcomes so far."""
+        return {
+            "epoch": epoch,
+            "precision": self.precision,
+            "compiled": self.compiled,
+            "threads": torch.get_num_threads(),
+            "weights": self.stage.state_dict(),
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+            "generator": self.generator.get_state(),
+            "course": self.course,
+            "last": self.last,
+            "best": self.best,
+        }
+
+    def restore(self, state: dict[str, Any]) -> int:
+        """Go back to a saved state; return the number of epochs done."""
+        self.stage.load_state_dict(state["weights"])
+        assert self.optimizer is not None
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"].to(self.device)  # torch leaves it where the checkpoint was loaded
+        self.generator.set_state(state["generator"])
+        self.course, self.last, self.best = state["course"], state["last"], state["best"]
+        self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
+        return int(state["epoch"])

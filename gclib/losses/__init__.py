@@ -1,0 +1,29 @@
+"""Logit losses for long-tailed data: softmax cross-entropy, adjusted class by class.
+
+Every loss is a function of logits (or cosines), targets and class counts, and returns the batch mean. Each
+computes in float32 at least: float16 and bfloat16 inputs are safe, float64 stays float64. The attribute
+``stochastic`` says whether a loss draws noise.
+"""
+
+from gclib.losses.common import target_gradient, validated_counts
+from gclib.losses.gcl import CLOUD_STRATEGIES, GCLLoss, cloud_sizes
+from gclib.losses.peers import (
+    CrossEntropyLoss,
+    FocalLoss,
+    LabelAwareSmoothingLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+)
+
+__all__ = [
+    "CLOUD_STRATEGIES",
+    "CrossEntropyLoss",
+    "FocalLoss",
+    "GCLLoss",
+    "LDAMLoss",
+    "LabelAwareSmoothingLoss",
+    "LogitAdjustedLoss",
+    "cloud_sizes",
+    "target_gradient",
+    "validated_counts",
+]

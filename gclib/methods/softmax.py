@@ -1,0 +1,25 @@
+"""Plain softmax training: cross-entropy, with and without mixup."""
+
+from gclib.data import LongTailed
+from gclib.methods.stage import Definition, Schedule, StageSettings
+
+__all__ = ["RECIPES"]
+
+
+def _ce(data: LongTailed) -> tuple[StageSettings, ...]:
+    # Cao et al. (NeurIPS 2019): the default schedule falls by 0.01 at 80% and again at 90% of the epochs.
+    return (StageSettings(name="stage-one", method="train", epochs=200),)
+
+
+def _ce_mixup(data: LongTailed) -> tuple[StageSettings, ...]:
+    # Zhong et al. (CVPR 2021), stage one: as above, but falling by 0.1, and mixup with alpha 1.
+    schedule = Schedule(factors=(0.1, 0.01))
+    return (StageSettings(name="stage-one", method="train", epochs=200, schedule=schedule, mixup=1.0),)
+
+
+RECIPES = {
+    "ce": Definition("Cross-entropy, linear classifier, as in the LDAM code.", "linear", _ce),
+    "ce-mixup": Definition(
+        "Cross-entropy with mixup, linear classifier, as in MiSLAS stage one.", "linear", _ce_mixup
+    ),
+}

@@ -1,0 +1,309 @@
+"""What a method is made of: stages, and the settings that a recipe resolves for each of them.
+
+A stage owns the network, whatever state its method adds (as buffers, so that a checkpoint holds it), all that is
+random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.train` knows nothing else of a method.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from gclib import losses, sampling
+from gclib.data import LongTailed
+from gclib.errors import UserError, nearest
+from gclib.networks import ResNet
+
+__all__ = [
+    "LOSSES",
+    "Batch",
+    "Definition",
+    "Draws",
+    "LossSettings",
+    "SamplerSettings",
+    "Schedule",
+    "Stage",
+    "StageSettings",
+]
+
+# Name in a recipe -> constructor from class counts and the recipe's parameters.
+LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "cross-entropy": lambda class_counts: losses.CrossEntropyLoss(),
+    "gcl": losses.GCLLoss,
+}
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossSettings(Settings):
+    """Which loss, and its parameters."""
+
+    name: str
+    parameters: dict[str, float | str] = {}
+
+
+class SamplerSettings(Settings):
+    """Which sampler (`gclib.sampling.class_probabilities`), and its parameters."""
+
+    strategy: str = "instance"
+    parameters: dict[str, float] = {}
+
+
+class Schedule(Settings):
+    """Learning rate over a stage, as a factor of the base rate.
+
+    ``"steps"``: linear warm-up, then `factors` from the `milestones` on (fractions of the epochs, so that a short run
+    keeps the shape). ``"cosine"``: half a cosine from 1 to 0 (Zhong et al., CVPR 2021).
+    """
+
+    kind: Literal["steps", "cosine"] = "steps"
+    warmup: float = Field(0.025, ge=0, le=1)
+    milestones: tuple[float, ...] = (0.8, 0.9)
+    factors: tuple[float, ...] = (0.01, 0.0001)
+
+    @model_validator(mode="after")
+    def _a_factor_for_each_milestone(self) -> Self:
+        if len(self.milestones) != len(self.factors):
+            raise ValueError("expected as many milestones as factors")
+        return self
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        """Factor in 0..1 for the 0-based `epoch` of `epochs`."""
+        if self.kind == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+        warmup = math.ceil(self.warmup * epochs)
+        if epoch + 1 <= warmup:
+            return (epoch + 1) / warmup
+        reached = [
+            f for m, f in zip(self.milestones, self.factors, strict=True) if epoch >= round(m * epochs)
+        ]
+        return reached[-1] if reached else 1.0
+
+
+class StageSettings(Settings):
+    """Everything that a stage needs to be run again."""
+
+    name: str
+    method: str
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.1, gt=0, le=1e6)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(2e-4, ge=0, allow_inf_nan=False)
+    nesterov: bool = False
+    schedule: Schedule = Schedule()
+    loss: LossSettings = LossSettings(name="cross-entropy")
+    sampler: SamplerSettings = SamplerSettings()
+    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
+    parameters: dict[str, float | str | bool] = {}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A named recipe before it is resolved: one sentence, the head, and the stages for a data set."""
+
+    summary: str
+    head: Literal["linear", "cosine"]
+    stages: Callable[[LongTailed], tuple[StageSettings, ...]]
+
+
+@dataclass
+class Batch:
+    """What one step sees, on the device. With mixup, `partner_targets` and `weight` are not None."""
+
+    images: Tensor
+    targets: Tensor
+    partner_targets: Tensor | None
+    weight: Tensor | None
+    noise: Tensor | None
+
+
+@dataclass
+class Draws:
+    """All that is random in one epoch, drawn at once on the host in a fixed order.
+
+    Attributes
+    ----------
+    indices
+        int64 ``(N,)``: images in the order of the epoch.
+    offsets, flips
+        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.augment.crop_flip`.
+    partners
+        int64 ``(N,)``: position within its own batch of each image's mixup partner; None without mixup.
+    weights
+        float64 ``(steps,)``: mixup's lambda of each step; None without mixup.
+    noise
+        float32 ``(N, 1 or 2, C)``: raw draw of a stochastic loss, one for each of mixup's two targets; else None.
+    """
+
+    indices: Tensor
+    offsets: Tensor
+    flips: Tensor
+    partners: Tensor | None
+    weights: Tensor | None
+    noise: Tensor | None
+
+    def to(self, device: torch.device) -> "Draws":
+        """Move the whole epoch to the device in one go."""
+        moved: dict[str, Any] = {
+            k: None if t is None else t.to(device, non_blocking=True) for k, t in vars(self).items()
+        }
+        return Draws(**moved)
+
+
+class Stage(nn.Module):
+    """One stage of a method: by default, training of the whole network with one of `LOSSES`.
+
+    Parameters
+    ----------
+    settings
+        Resolved settings of the stage.
+    network
+        Backbone and classifier, trained in place.
+    data
+        The long-tailed data set: its class counts shape loss and sampler.
+    """
+
+    methods: ClassVar[dict[str, type["Stage"]]] = {}
+    network: ResNet
+    criterion: Any
+    correct: Tensor
+
+    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = network
+        self.augmentation = data.augmentation
+        self.num_images, self.num_classes = len(data.train), data.num_classes
+        self.index = sampling.ClassIndex.from_labels(data.train.labels, data.num_classes)
+        self.criterion = make_loss(settings.loss, data.class_counts)
+        self.scale = float(settings.loss.parameters.get("scale", getattr(self.criterion, "scale", 1.0)))
+        self.probabilities = make_probabilities(settings.sampler, data.class_counts)
+        self.register_buffer("correct", torch.zeros(()), persistent=False)
+
+    def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name:
+            Stage.methods[name] = cls
+
+    @staticmethod
+    def make(settings: StageSettings, network: ResNet, data: LongTailed) -> "Stage":
+        """Build the stage that `settings.method` names."""
+        Stage.check(settings, data)
+        return Stage.methods[settings.method](settings, network, data)
+
+    @staticmethod
+    def check(settings: StageSettings, data: LongTailed) -> None:
+        """Raise a UserError for settings that no stage can be built from."""
+        if settings.method not in Stage.methods:
+            hint = nearest(settings.method, Stage.methods)
+            raise UserError(
+                f"unknown method {settings.method!r}; expected one of {', '.join(Stage.methods)}{hint}"
+            )
+        make_loss(settings.loss, data.class_counts)
+        make_probabilities(settings.sampler, data.class_counts)
+
+    def begin(self, data: LongTailed) -> None:
+        """Prepare once, after the weights of the stage before are loaded."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Fill the buffers that change with the 0-based epoch."""
+
+    def draw(self, epoch: int, generator: torch.Generator) -> Draws:
+        """Draw one epoch's randomness from `generator` (CPU), always in the same order."""
+        indices = sampling.epoch_indices(self.index, self.probabilities, self.num_images, generator)
+        count, size = len(indices), self.settings.batch_size
+        shift = self.augmentation.shift
+        offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator)
+        flips = torch.rand(count, generator=generator) < (0.5 if self.augmentation.flip else 0.0)
+        partners = weights = noise = None
+        if self.settings.mixup:
+            sizes = [min(size, count - start) for start in range(0, count, size)]
+            partners = torch.cat([torch.randperm(n, generator=generator) for n in sizes])
+            weights = _beta(self.settings.mixup, len(sizes), generator)
+        if self.criterion.stochastic:
+            views = 2 if self.settings.mixup else 1
+            noise = self.criterion.draw((count, views, self.num_classes), generator)
+        return Draws(indices, offsets, flips, partners, weights, noise)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Output of the network in training, before the loss: logits or cosines ``(B, C)``."""
+        return self.network(images)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of one step; a fixed function of the batch's tensors. Also counts what is classified right."""
+        logits = self.logits(batch.images)
+        loss, correct = self._loss_and_hits(logits, batch.targets, batch.noise, 0)
+        if batch.partner_targets is not None and batch.weight is not None:
+            other, other_correct = self._loss_and_hits(logits, batch.partner_targets, batch.noise, 1)
+            weight = batch.weight.to(loss.dtype)
+            loss = torch.lerp(other, loss, weight)
+            correct = torch.lerp(other_correct, correct, weight.to(correct.dtype))
+        self.correct += correct
+        return loss
+
+    def _loss_and_hits(
+        self, logits: Tensor, target: Tensor, noise: Tensor | None, view: int
+    ) -> tuple[Tensor, Tensor]:
+        arguments = (logits, target) if noise is None else (logits, target, noise[:, view])
+        hits = (logits.detach().argmax(1) == target).sum().to(self.correct.dtype)
+        return self.criterion(*arguments), hits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Test-time logits ``(B, C)``; cosines are multiplied by the scale, so that a softmax of them is meant."""
+        return self.scale * self.logits(images)
+
+    def parameter_groups(self) -> Iterable[nn.Parameter]:
+        """What is trained."""
+        return self.network.parameters()
+
+
+class TrainNetwork(Stage, name="train"):
+    """Train backbone and classifier together."""
+
+
+def make_loss(settings: LossSettings, class_counts: np.ndarray) -> nn.Module:
+    """Build the loss that `settings` names for these class counts."""
+    if settings.name not in LOSSES:
+        hint = nearest(settings.name, LOSSES)
+        raise UserError(f"unknown loss {settings.name!r}; expected one of {', '.join(LOSSES)}{hint}")
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(LOSSES[settings.name]).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    for name, value in settings.parameters.items():
+        if name not in known:
+            expected = f"one of {', '.join(known)}" if known else "none"
+            raise UserError(
+                f"unknown parameter {name!r} of loss {settings.name!r}; expected {expected}{nearest(name, known)}"
+            )
+        if isinstance(value, str) != isinstance(known[name], str):
+            raise UserError(
+                f"parameter {name!r} of loss {settings.name!r} is {value!r}; expected something like {known[name]!r}"
+            )
+    return LOSSES[settings.name](class_counts, **settings.parameters)
+
+
+def make_probabilities(settings: SamplerSettings, class_counts: np.ndarray) -> np.ndarray | None:
+    """Return the class probabilities of a sampler; None for instance-balanced, which permutes instead."""
+    probabilities = sampling.class_probabilities(class_counts, settings.strategy, **settings.parameters)
+    return None if settings.strategy == "instance" else probabilities
+
+
+def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
+    """Beta(alpha, alpha) draws by inversion: torch's own sampler takes no generator."""
+    from scipy.special import betaincinv
+
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+    return torch.from_numpy(np.asarray(betaincinv(alpha, alpha, uniform.numpy())))

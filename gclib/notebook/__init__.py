@@ -1,0 +1,29 @@
+"""Notebooks as programs: their typed parameters, their execution, and the book made from them."""
+
+from gclib.notebook.book import build
+from gclib.notebook.execution import (
+    ROOT,
+    NotebookError,
+    execute,
+    find,
+    names,
+    printed_records,
+    refresh,
+    strip,
+)
+from gclib.notebook.grammar import Parameter, check, parameters
+
+__all__ = [
+    "ROOT",
+    "NotebookError",
+    "Parameter",
+    "build",
+    "check",
+    "execute",
+    "find",
+    "names",
+    "parameters",
+    "printed_records",
+    "refresh",
+    "strip",
+]

@@ -1,0 +1,251 @@
+"""Execution of notebooks by papermill, and the refresh of the committed copies.
+
+A relative path among the values of a notebook is relative to the folder of the caller, as under plain
+papermill; a notebook itself depends on no working directory, because `gclib` knows where the checkout lies.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gclib import ROOT
+from gclib.errors import UserError, nearest
+from gclib.notebook import installation
+from gclib.notebook.grammar import check, parameters, read
+
+__all__ = ["ROOT", "NotebookError", "execute", "find", "names", "printed_records", "refresh", "strip"]
+
+NOTEBOOKS = ROOT / "notebooks"
+USER_ERRORS = ("UserError", "RecordError")  # a kernel reports the name of an exception, not its bases
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+class NotebookError(Exception):
+    """A notebook failed, or the book did not build. The message shows where; it may have several lines."""
+
+
+def execute(
+    path: str | Path, output: str | Path, given: Mapping[str, object] | None = None, progress: bool = False
+) -> float:
+    """Execute a notebook in this Python, on one thread, and write the executed copy once all of it ran.
+
+    Parameters
+    ----------
+    path
+        The notebook.
+    output
+        Where the executed copy goes, without the metadata of the run (see `strip`); may be `path` itself.
+    given
+        Values that replace defaults, as `check` takes them.
+    progress
+        Whether to show the epochs of training on this terminal, if standard error is one.
+
+    Returns
+    -------
+    float
+        Seconds, from the start of the kernel to its end.
+
+    Raises
+    ------
+    UserError
+        If a value is refused, `output` cannot be written, or a cell raises an error of this kind itself.
+    NotebookError
+        If a cell fails otherwise; the message holds the cell and the end of the traceback.
+    """
+    path, output = Path(path), Path(output)
+    values = check(parameters(path), given or {})
+    return _execute(read(path), path.name, output, values, progress)
+
+
+def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object], progress: bool) -> float:
+    _prepare_folder(output.parent)
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    started = time.perf_counter()
+    try:
+        notebook = papermill.execute_notebook(
+            notebook,
+            None,
+            parameters=values,
+            kernel_name=KERNEL["name"],
+            language=KERNEL["language"],
+            progress_bar=False,
+            kernel_manager_class=_kernel_manager(os.ttyname(2) if progress and os.isatty(2) else "0"),
+            coalesce_streams=True,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise _failure(name, error) from None
+    except DeadKernelError:
+        raise NotebookError(f"{name}: the kernel died; likely it ran out of memory") from None
+    seconds = time.perf_counter() - started
+    _write(strip(notebook), output)
+    return seconds
+
+
+def _kernel_manager(progress: str) -> type:
+    """A kernel manager that starts this very Python, whatever a person has installed as ``python3``."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    unless_set = {
+        "GCLIB_PROGRESS": progress,
+        # glibc then keeps the buffers of a training step instead of returning them: 6% faster.
+        "MALLOC_TRIM_THRESHOLD_": "4000000000",
+        "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    }
+    always = {
+        "OMP_NUM_THREADS": "1",
+        "TQDM_DISABLE": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a person's own might show no figure
+    }
+    environment = {name: value for name, value in unless_set.items() if name not in os.environ} | always
+    # Else a kernel says at every start that it talks over TCP, and complains when it is stopped.
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(argv=command, env=environment, language=KERNEL["language"])
+
+    return ThisPython
+
+
+def _failure(name: str, error: Any) -> Exception:
+    if error.ename in USER_ERRORS:
+        return UserError(f"{name}: {' '.join(error.evalue.split())}")
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for part in error.traceback for line in part.splitlines()]
+    cell = "\n".join(f"    {line}" for line in error.source.splitlines())
+    return NotebookError(
+        f"{name}, cell [{error.exec_count}] failed: {error.ename}: {error.evalue}\n\n{cell}\n\n"
+        + "\n".join(plain[-12:])
+    )
+
+
+def strip(notebook: Any) -> Any:
+    """Remove what differs from one execution to the next although the code does the same.
+
+    Times, papermill's notes, the state of widgets, the Python version and the kernel's name go; outputs and
+    execution counts stay, so that two executions differ only where a cell shows something that varies.
+
+    Parameters
+    ----------
+    notebook
+        An ``nbformat`` notebook, changed in place.
+
+    Returns
+    -------
+    NotebookNode
+        The same notebook.
+    """
+    from nbstripout import strip_output
+
+    strip_output(
+        notebook,
+        keep_output=True,
+        keep_count=True,
+        keep_id=True,
+        extra_keys=["metadata.papermill", "metadata.widgets", "metadata.language_info.version"]
+        + [
+            f"cell.metadata.{key}"
+            for key in ("papermill", "execution", "ExecuteTime", "collapsed", "scrolled")
+        ],
+    )
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    for cell in notebook.cells:
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill draws a random one
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def refresh(paths: Iterable[str | Path] | None = None) -> Iterator[tuple[Path, float]]:
+    """Execute committed notebooks with their defaults, each replaced once it ran to its end.
+
+    The cell that installs `gclib` elsewhere is brought up to date first (see `gclib.notebook.installation`).
+
+    Parameters
+    ----------
+    paths
+        The notebooks; None takes all of the checkout.
+
+    Yields
+    ------
+    tuple of Path and float
+        Each notebook and its seconds.
+
+    Raises
+    ------
+    UserError, NotebookError
+        As `execute`; the notebook that failed is left as it was.
+    """
+    for path in [find(name) for name in names()] if paths is None else map(Path, paths):
+        parameters(path)  # refuses what breaks their grammar
+        yield path, _execute(installation.update(read(path)), path.name, path, {}, progress=False)
+
+
+def printed_records(path: str | Path) -> list[str]:
+    """Where an executed notebook says its records lie: what follows ``record:`` on lines that it printed."""
+    outputs = [output for cell in read(Path(path)).cells for output in cell.get("outputs", [])]
+    return re.findall(r"^record: *(\S+)", "".join(output.get("text", "") for output in outputs), re.MULTILINE)
+
+
+def names() -> list[str]:
+    """Names of the notebooks of this checkout: file names without ``.ipynb``, sorted."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+def find(name: str) -> Path:
+    """Return the notebook of that name, or at that path.
+
+    Parameters
+    ----------
+    name
+        One of `names`, or a path that ends in ``.ipynb``.
+
+    Raises
+    ------
+    UserError
+        If there is no such notebook.
+    """
+    path = Path(name) if name.endswith(".ipynb") else NOTEBOOKS / f"{name}.ipynb"
+    if not path.is_file():
+        options = names() or ["none there"]
+        raise UserError(
+            f"unknown notebook {name!r}: expected one of {', '.join(options)}, or a path that ends in .ipynb"
+            + nearest(Path(name).stem, options)
+        )
+    return path
+
+
+def _write(notebook: Any, path: Path) -> None:
+    """Write a notebook whole or not at all."""
+    import nbformat
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another place"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder of an output, before anything is run for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}; choose another place") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write into {folder}: no permission; choose another place")

@@ -1,0 +1,51 @@
+"""A live progress bar in a terminal or a notebook, and silence elsewhere."""
+
+import os
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["EpochProgress"]
+
+
+class EpochProgress:
+    """Progress over the epochs of a stage: epoch, loss, accuracies, time left.
+
+    Quiet where the output is neither a terminal nor a notebook, and where ``GCLIB_PROGRESS=0``. Where it names a
+    terminal, such as ``/dev/pts/1``, progress goes there: so `gcl run` shows what happens in its kernel.
+    """
+
+    def __init__(self, name: str, epochs: int, done: int) -> None:
+        place = os.environ.get("GCLIB_PROGRESS", "")
+        self.terminal = open(place, "w") if place.startswith("/") else None  # noqa: SIM115
+        console = Console(file=self.terminal, force_jupyter=False) if self.terminal else Console()
+        shown = (console.is_terminal or console.is_jupyter) and place != "0"
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not shown,
+        )
+        self.task = self.bar.add_task(name, total=epochs, completed=done, status="")
+
+    def __enter__(self) -> "EpochProgress":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        if self.terminal:
+            self.terminal.close()
+
+    def update(self, epoch: int, loss: float, train_accuracy: float, test_accuracy: float | None) -> None:
+        """Show the state after the 1-based `epoch`; accuracies in percent."""
+        status = f"loss {loss:.3f}  train {train_accuracy:.1f}%"
+        if test_accuracy is not None:
+            status += f"  test {test_accuracy:.1f}%"
+        self.bar.update(self.task, completed=epoch, status=status)

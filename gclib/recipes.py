@@ -1,0 +1,207 @@
+"""Named recipes, resolved for a data set and a scale into the thing that is run, hashed and recorded."""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from gclib import methods
+from gclib.data import LongTailed
+from gclib.errors import UserError, nearest
+from gclib.methods.stage import Definition, Settings, Stage, StageSettings
+
+__all__ = ["NamedRecipe", "Recipe", "get", "names", "parse_overrides"]
+
+# Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
+IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
+
+# Below this many training images a batch of 64 or 128 would leave a handful of steps per epoch.
+SMALL_DATA, SMALL_BATCH, SMALL_LEARNING_RATE = 2_000, 32, 0.05
+
+
+class Recipe(Settings):
+    """A fully resolved recipe: head, stages, and what was changed by hand.
+
+    Attributes
+    ----------
+    name
+        Name of the recipe it comes from.
+    scale
+        ``"smoke"``, ``"short"`` or ``"paper"``.
+    head
+        Classifier: ``"linear"`` or ``"cosine"``.
+    stages
+        Settings of each stage, in order.
+    overrides
+        What differs from the named recipe, by dotted path; empty for the recipe itself.
+    """
+
+    name: str
+    scale: Literal["smoke", "short", "paper"]
+    head: Literal["linear", "cosine"]
+    stages: tuple[StageSettings, ...]
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    def table(self) -> dict[str, list[str]]:
+        """Return the settings by column: their names, then a column for each stage, empty where it has none."""
+        stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in self.stages}
+        names = list(dict.fromkeys(name for stage in stages.values() for name in stage))
+        columns = {
+            stage: [self.head, *(str(s.get(name, "")) for name in names)] for stage, s in stages.items()
+        }
+        return {"setting": ["classifier", *names], **columns}
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe by name, before a data set and a scale are known."""
+
+    name: str
+    definition: Definition
+
+    def resolve(self, data: LongTailed, scale: str = "paper", **overrides: Any) -> Recipe:
+        """Resolve every setting.
+
+        Parameters
+        ----------
+        data
+            The data set; its size and class counts shape some settings.
+        scale
+            ``"paper"``: the full schedule. ``"short"``: at most 150,000 images in stage one. ``"smoke"``: 8,000.
+        **overrides
+            Changes by dotted path, for example ``**{"stage-one.loss.parameters.noise_scale": 1.0}``; a bare field
+            name such as ``epochs`` means stage one.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        UserError
+            For an unknown scale or path, or a value of the wrong type or out of its range.
+        """
+        if scale not in IMAGE_BUDGET:
+            hint = nearest(scale, IMAGE_BUDGET)
+            raise UserError(f"unknown scale {scale!r}; expected one of {', '.join(IMAGE_BUDGET)}{hint}")
+        stages = [_fit_to_data(stage, data) for stage in self.definition.stages(data)]
+        fraction = _share_of_epochs(stages[0].epochs, len(data.train), IMAGE_BUDGET[scale])
+        resolved = Recipe(
+            name=self.name,
+            scale=scale,
+            head=self.definition.head,
+            stages=[s.model_copy(update={"epochs": _shorten(s.epochs, fraction)}) for s in stages],
+        ).model_dump()
+        for path, value in overrides.items():
+            _override(resolved, path, value)
+        resolved["overrides"] = dict(overrides)
+        try:
+            recipe = Recipe.model_validate(resolved)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"recipe {self.name}: {where}: {first['msg']}; got {first['input']!r}") from error
+        for stage in recipe.stages:
+            Stage.check(stage, data)
+        return recipe
+
+
+def _find_definitions() -> dict[str, Definition]:
+    modules = (
+        importlib.import_module(f"gclib.methods.{m.name}") for m in pkgutil.iter_modules(methods.__path__)
+    )
+    return {name: d for module in modules for name, d in getattr(module, "RECIPES", {}).items()}
+
+
+# Now and not when first asked for: a recipe read from a record needs the methods as well.
+DEFINITIONS = _find_definitions()
+
+
+def names() -> list[str]:
+    """Names of all recipes, found in the files of `gclib.methods`."""
+    return sorted(DEFINITIONS)
+
+
+def get(name: str) -> NamedRecipe:
+    """Return the recipe of that name.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if name not in DEFINITIONS:
+        raise UserError(
+            f"unknown recipe {name!r}; expected one of {', '.join(names())}{nearest(name, names())}"
+        )
+    return NamedRecipe(name, DEFINITIONS[name])
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
+
+    Examples
+    --------
+    >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
+    {'epochs': 10, 'stage-two.sampler.strategy': 'cben'}
+    """
+    overrides = {}
+    for word in text.split():
+        path, equals, value = word.partition("=")
+        if not (path and equals and value):
+            raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
+        try:
+            overrides[path] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[path] = value
+    return overrides
+
+
+def _leaves(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _fit_to_data(stage: StageSettings, data: LongTailed) -> StageSettings:
+    if len(data.train) >= SMALL_DATA:
+        return stage
+    return stage.model_copy(
+        update={
+            "batch_size": min(stage.batch_size, SMALL_BATCH),
+            "learning_rate": min(stage.learning_rate, SMALL_LEARNING_RATE),
+        }
+    )
+
+
+def _share_of_epochs(epochs: int, images: int, budget: int | None) -> float:
+    if budget is None:
+        return 1.0
+    return min(1.0, max(1, budget // images) / epochs)
+
+
+def _shorten(epochs: int, fraction: float) -> int:
+    return max(1, round(epochs * fraction)) if epochs else 0
+
+
+def _override(resolved: dict[str, Any], path: str, value: Any) -> None:
+    stages = {stage["name"]: stage for stage in resolved["stages"]}
+    first, *rest = path.split(".")
+    node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
+    for key in keys[:-1]:
+        node = node.get(key) if isinstance(node, dict) else None
+    # A loss or a sampler may take parameters that the recipe leaves at their defaults.
+    open_ended = len(keys) == 3 and keys[1] == "parameters"
+    if not isinstance(node, dict) or not keys or not (keys[-1] in node or open_ended):
+        options = [*stages, *(node if isinstance(node, dict) else resolved["stages"][0])]
+        hint = nearest(keys[-1] if keys else first, options)
+        raise UserError(
+            f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
+        )
+    node[keys[-1]] = value

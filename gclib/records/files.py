@@ -1,0 +1,166 @@
+"""Run records as files: where each lies, saved whole or not at all, loaded whole or refused."""
+
+import json
+import re
+import reprlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gclib.checkpoints import write_atomically
+from gclib.errors import UserError, nearest
+from gclib.records.schema import RunRecord
+
+NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
+MAX_BYTES = 16_000_000  # of a file that is looked into at all; 8,142 classes take about 0.5 MB
+
+
+class RecordError(UserError):
+    """A file is no valid run record. The message names the file and the field."""
+
+    def __init__(self, path: Path, complaint: str) -> None:
+        # A damaged file can hold anything: keep to one line that every terminal prints.
+        line = " ".join(f"{path}: {complaint}".split())
+        super().__init__(line.encode("utf-8", "backslashreplace").decode())
+
+
+def results_path(record: RunRecord, root: str | Path = "results") -> Path:
+    """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``."""
+    imbalance = "full" if record.data.ratio is None else f"{record.data.ratio:.12g}"
+    dataset = re.sub(r"[^a-z0-9.]+", "-", record.data.name.lower()).strip("-.")
+    return Path(root, record.scale, f"{dataset}-ir{imbalance}", record.name, f"seed{record.seed}.json")
+
+
+def save(record: RunRecord, path: str | Path, force: bool = False) -> None:
+    """Write a record, whole or not at all.
+
+    Parameters
+    ----------
+    record
+        Record to write.
+    path
+        File to write; missing folders are made.
+    force
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UserError
+        If the file exists and `force` is not set, or if it cannot be written.
+    RecordError
+        If the record was changed after it was made, so that it would not load.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise UserError(f"{path} is there already; give --force to replace it, or choose another place")
+    content = json.dumps(record.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
+    _parse(content, path)
+    write_atomically(path, content)
+
+
+def load(path: str | Path) -> RunRecord:
+    """Read a record and check all of it.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read or is no valid record; the message names the file and the field.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise RecordError(path, "no such file; `gcl records list` shows the records there are")
+        if path.stat().st_size > MAX_BYTES:
+            raise RecordError(path, f"is no run record: larger than {MAX_BYTES} bytes")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise RecordError(path, f"cannot be read ({error})") from None
+    return _parse(content, path)
+
+
+def find(
+    root: str | Path = "results",
+    *,
+    scale: str | None = None,
+    dataset: str | None = None,
+    ratio: float | None = None,
+    recipe: str | None = None,
+    seed: int | None = None,
+) -> list[RunRecord]:
+    """Load the records below a folder that have the values given, sorted by these five.
+
+    Raises
+    ------
+    RecordError
+        If one of the files is no valid record.
+    """
+    wanted = (scale, dataset, ratio, recipe, seed)
+    records = [load(path) for name in NAMES for path in Path(root).glob(f"**/{name}")]
+    placed = [((r.scale, r.data.name, r.data.ratio or 0.0, r.name, r.seed), r) for r in records]
+    return [
+        record
+        for place, record in sorted(placed, key=lambda pair: pair[0])
+        if all(want is None or want == value for want, value in zip(wanted, place, strict=True))
+    ]
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """Stands for a JSON object that holds a key twice, so that it is refused where it lies."""
+
+    key: str
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
+    document = dict(pairs)
+    if len(document) == len(pairs):
+        return document
+    return _Repeated(Counter(key for key, _ in pairs).most_common(1)[0][0])
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _parse(content: bytes, path: Path) -> RunRecord:
+    try:
+        document = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(path, f"is not JSON ({error})") from None
+    if isinstance(document, _Repeated):
+        raise RecordError(path, f"{document.key}: stands there twice")
+    if not isinstance(document, dict):
+        raise RecordError(path, "is not a JSON object")
+    fields = RunRecord.model_fields
+    for name in fields:
+        if name not in document:
+            raise RecordError(path, f"{name}: is missing")
+    for name in document:
+        if name not in fields:
+            raise RecordError(path, f"{name}: is no field of a record{nearest(name, fields)}")
+    try:
+        return RunRecord.model_validate(document)
+    except ValidationError as error:
+        raise RecordError(path, _complaint(error)) from None
+
+
+def _complaint(error: ValidationError) -> str:
+    """Return the first thing that is wrong, as ``field: what``."""
+    first = error.errors(include_url=False)[0]
+    place = first["loc"]
+    if place[:1] == ("recipe",):
+        place = (place[0], *place[1::2])  # inside free JSON, pydantic names the type after each key
+    where = ".".join(map(str, place[:8]))
+    what, given = first["msg"].removeprefix("Value error, "), first["input"]
+    if isinstance(given, _Repeated):
+        what = f"holds the key {given.key!r} twice"
+    elif first["type"] == "extra_forbidden":
+        what = "is no field of a record"
+    elif first["type"] == "missing":
+        what = "is missing"
+    elif first["type"] != "value_error":
+        what = f"{what}, got {reprlib.repr(given)}"
+    return f"{where}: {what}" if where else what

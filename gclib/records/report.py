@@ -1,0 +1,120 @@
+"""Run records for people: one as text, two side by side, one against the code as it is now."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from gclib.records.schema import RunRecord
+
+FINGERPRINT_TOLERANCE = 1e-6
+
+
+class Difference(NamedTuple):
+    """A row of `compare`: a field, its value in either record, and second minus first for outcomes."""
+
+    field: str
+    first: JsonValue
+    second: JsonValue
+    change: float | None = None
+
+
+OUTCOME_NUMBERS = ("top1", "many", "medium", "few", "ece")
+
+
+def compare(first: RunRecord, second: RunRecord) -> list[Difference]:
+    """Return the settings in which two records differ, and then what came out of both.
+
+    Returns
+    -------
+    list of Difference
+        A row for each field of recipe, data, seed, environment and command that differs; one for the first
+        loss of the fingerprints that differs by more than 1e-6; one for each number of both outcomes.
+    """
+    left, right = (
+        dict(
+            _leaves(
+                "",
+                record.model_dump(mode="json", include={"recipe", "data", "seed", "environment", "command"}),
+            )
+        )
+        for record in (first, second)
+    )
+    rows = [
+        Difference(name, left.get(name), right.get(name))
+        for name in sorted(left | right)
+        if left.get(name) != right.get(name)
+    ]
+    gap = _first_gap(first.fingerprint, second.fingerprint)
+    rows += [Difference(f"fingerprint, {gap[0]}", *gap[1:])] if gap else []
+    for protocol in ("clean", "paper_style"):
+        for name in OUTCOME_NUMBERS:
+            a, b = (getattr(getattr(record, protocol), name) for record in (first, second))
+            change = None if a is None or b is None else round(b - a, 6)
+            rows.append(Difference(f"{protocol}.{name}", a, b, change))
+    return rows
+
+
+def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Yield dotted names and values; a list is one value unless it holds objects."""
+    if isinstance(value, dict):
+        inner: list[tuple[str, JsonValue]] = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        inner = [(str(index), item) for index, item in enumerate(value)]
+    else:
+        yield name, value
+        return
+    for key, item in inner:
+        yield from _leaves(f"{name}.{key}" if name else key, item)
+
+
+def verify(
+    record: RunRecord, fingerprint: Callable[[dict[str, JsonValue]], Sequence[Sequence[float]]]
+) -> str | None:
+    """Compare a record's fingerprint with how the code behaves now.
+
+    Parameters
+    ----------
+    record
+        Record to check.
+    fingerprint
+        Takes the record's recipe as JSON and returns a list of losses for each stage.
+
+    Returns
+    -------
+    str or None
+        None where all losses are equal within 1e-6; else the first that is not, in one line.
+    """
+    gap = _first_gap(record.fingerprint, fingerprint(record.recipe))
+    return f"stale: {gap[0]}: loss {gap[1]} in the record, {gap[2]} now" if gap else None
+
+
+def _first_gap(
+    recorded: Sequence[Sequence[float]], fresh: Sequence[Sequence[float]]
+) -> tuple[str, float | None, float | None] | None:
+    """Return place and losses where two fingerprints first part, or None. A missing loss is None."""
+    for stage in range(max(len(recorded), len(fresh))):
+        old, new = (list(losses[stage]) if stage < len(losses) else [] for losses in (recorded, fresh))
+        for step in range(max(len(old), len(new))):
+            a, b = (losses[step] if step < len(losses) else None for losses in (old, new))
+            if a is None or b is None or not abs(a - b) <= FINGERPRINT_TOLERANCE:
+                return f"stage {stage + 1}, step {step + 1}", a, b
+    return None
+
+
+def show(record: RunRecord) -> str:
+    """Return a record as text: what was run, where, what came out, and how to make it again."""
+    ratio = "as it is" if record.data.ratio is None else f"ratio {record.data.ratio:.12g}"
+    at, seconds = record.environment, sum(sum(run.course.seconds) for run in record.stages)
+    lines = [
+        f"{record.name} on {record.data.name}, {ratio}, seed {record.seed}, scale {record.scale}",
+        f"identity   {record.identity}, made {record.created} in {seconds:.0f} s",
+        f"where      {at.device}, {at.cpu}, threads {at.threads}, {at.precision}, torch {at.torch}",
+        f"{'':<11}{'top-1':>8}{'many':>8}{'medium':>8}{'few':>8}{'ECE':>8}{'epoch':>8}",
+    ]
+    for name, outcome in (("clean", record.clean), ("best", record.paper_style)):
+        numbers = [outcome.top1, outcome.many, outcome.medium, outcome.few]
+        cells = ["-" if number is None else f"{number:.2f}" for number in numbers]
+        cells += [f"{outcome.ece:.3f}", str(outcome.epoch)]
+        lines.append(f"{name:<11}" + "".join(f"{cell:>8}" for cell in cells))
+    return "\n".join([*lines, f"again      {record.command}"])

@@ -1,0 +1,342 @@
+"""What a run record holds, and how its fields check each other."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+
+from gclib.data import LongTailed, class_counts
+from gclib.errors import UserError
+from gclib.metrics import SMALL, group_accuracy
+
+ROUNDING = 2e-4  # percent: the sum of two accuracies' rounding to 4 decimals, and a little
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _places(decimals: int) -> AfterValidator:
+    return AfterValidator(lambda value: round(value, decimals))
+
+
+def _utc(value: str) -> str:
+    if datetime.fromisoformat(value).utcoffset() != timedelta(0):
+        raise ValueError("expected a time in UTC, for example 2026-01-31T12:00:00+00:00")
+    return value
+
+
+# Strict leaves: "1", True and 1.0 are not the integer 1. Numbers are rounded here, so a record has one form.
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Hash = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{16}$")]
+Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
+Percent = Annotated[float, Strict(), Field(ge=0, le=100), _places(4)]
+Number = Annotated[float, Strict(), AfterValidator(_significant)]
+Positive = Annotated[float, Strict(), Field(ge=0)]
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def content_hash(value: object) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a value's canonical JSON.
+
+    Parameters
+    ----------
+    value
+        JSON value (dict, list, str, int, finite float, bool, None) or pydantic model, nested at will.
+
+    Returns
+    -------
+    str
+        Equal for equal values, whatever the order of keys. 1 and 1.0 differ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the value holds NaN or an infinity, or something that is not JSON.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_identity(recipe: dict[str, JsonValue], data: "DataSummary", seed: int) -> str:
+    """Return what a run is, as a hash: resolved recipe, data and seed; neither device nor precision."""
+    return content_hash({"recipe": recipe, "data": data, "seed": seed})
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Environment(_Model):
+    """Where a run was made. `precision` is what it trained in; `driver` is None on a CPU.
+
+    `compiled` says whether training went through `torch.compile`.
+    """
+
+    device: Text
+    driver: Text | None
+    torch: Text
+    python: Text
+    package: Text
+    commit: Text | None
+    threads: Count
+    precision: Literal["float64", "float32", "bfloat16"]
+    compiled: Annotated[bool, Strict()]
+    platform: Text
+    cpu: Text
+
+
+class DataSummary(_Model):
+    """Which images a run saw: counts per class, and the SHA-256 of the chosen positions within each class."""
+
+    name: Text
+    ratio: Annotated[float, Strict(), Field(ge=1)] | None
+    class_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
+    test_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
+    digest: Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @classmethod
+    def of(cls, data: LongTailed) -> Self:
+        """Summarise a data set."""
+        return cls(
+            name=data.name,
+            ratio=data.ratio,
+            class_counts=data.class_counts.tolist(),
+            test_counts=np.bincount(data.test.labels, minlength=data.num_classes).tolist(),
+            digest=data.digest,
+        )
+
+    @model_validator(mode="after")
+    def _counts_follow_from_ratio(self) -> Self:
+        classes = len(self.class_counts)
+        _require(
+            len(self.test_counts) == classes, f"test_counts: expected {classes} classes as in class_counts"
+        )
+        if self.ratio is not None:
+            try:
+                expected = class_counts(self.class_counts[0], classes, self.ratio).tolist()
+            except UserError as error:
+                raise ValueError(f"ratio: {error}") from None
+            _require(
+                list(self.class_counts) == expected,
+                f"class_counts: expected {expected} for ratio {self.ratio}",
+            )
+        return self
+
+
+class Course(_Model):
+    """A stage epoch by epoch: columns of equal length, all empty for a post-hoc stage of zero epochs.
+
+    `train_accuracy` and `test_accuracy` are in percent, `seconds` per epoch, `test_epochs` counted from 1.
+    """
+
+    loss: tuple[Number, ...]
+    learning_rate: tuple[Number, ...]
+    train_accuracy: tuple[Percent, ...]
+    seconds: tuple[Annotated[Positive, _places(3)], ...]
+    test_epochs: tuple[Count, ...]
+    test_accuracy: tuple[Percent, ...]
+
+    @model_validator(mode="after")
+    def _columns_agree(self) -> Self:
+        epochs = len(self.loss)
+        for name in ("learning_rate", "train_accuracy", "seconds"):
+            _require(len(getattr(self, name)) == epochs, f"{name}: expected {epochs} epochs as in loss")
+        tested = self.test_epochs
+        _require(
+            len(self.test_accuracy) == len(tested), f"test_accuracy: expected {len(tested)} as in test_epochs"
+        )
+        _require(list(tested) == sorted(set(tested)), "test_epochs: expected rising epochs")
+        _require(
+            tested[-1:] == ((epochs,) if epochs else ()), f"test_epochs: expected to end with epoch {epochs}"
+        )
+        return self
+
+
+Share = Annotated[float, Strict(), Field(ge=0, le=1), _places(6)]
+
+
+class Bins(_Model):
+    """Confidence (0..1), accuracy (0..1) and images in bins of equal width, as `gclib.metrics.reliability` has them."""
+
+    confidence: tuple[Share, ...]
+    accuracy: tuple[Share, ...]
+    images: tuple[Natural, ...]
+
+
+class Outcome(_Model):
+    """What one checkpoint reaches on the test set.
+
+    As `gclib.metrics.outcome` gives it: accuracies in percent, `ece` in 0..1, `many`, `medium` and `few` None
+    where they have no class, `confusion` None above 10 classes. `epoch` counts from 1; 0 is a post-hoc stage.
+    """
+
+    epoch: Natural
+    top1: Percent
+    per_class: Annotated[tuple[Percent, ...], Field(min_length=1)]
+    many: Percent | None
+    medium: Percent | None
+    few: Percent | None
+    ece: Share
+    reliability: Bins
+    confusion: tuple[tuple[Natural, ...], ...] | None
+
+    def check(self, data: DataSummary) -> None:
+        """Raise ValueError where the numbers contradict each other or the data."""
+        classes = len(data.test_counts)
+        _require(len(self.per_class) == classes, f"per_class: expected {classes} classes as in data")
+        expected: dict[str, float | None] = {
+            "top1": float(np.average(self.per_class, weights=data.test_counts)),
+            **group_accuracy(self.per_class, data.class_counts, "thirds" if classes <= SMALL else "counts"),
+        }
+        for name, mean in expected.items():
+            given = getattr(self, name)
+            same = given == mean if given is None or mean is None else abs(given - mean) <= ROUNDING
+            _require(same, f"{name}: expected {mean} as the mean of per_class, got {given}")
+        _require(
+            (self.confusion is None) == (classes > SMALL),
+            f"confusion: expected a matrix up to {SMALL} classes and null above",
+        )
+        bins, images = self.reliability, np.array(self.reliability.images)
+        _require(
+            len(bins.confidence) == len(bins.accuracy) == len(images)
+            and images.sum() == sum(data.test_counts),
+            "reliability: expected columns of one length whose images add up to the test set's",
+        )
+        gap = np.abs(np.array(bins.confidence) - np.array(bins.accuracy))
+        ece = float(np.average(gap, weights=images))
+        _require(abs(self.ece - ece) <= 1e-5, f"ece: expected {ece:.6f} from reliability, got {self.ece}")
+        if self.confusion is not None:
+            lengths, sums = {len(row) for row in self.confusion}, [sum(row) for row in self.confusion]
+            _require(lengths == {classes}, f"confusion: expected {classes} columns")
+            _require(sums == list(data.test_counts), "confusion: expected rows that sum to data.test_counts")
+            recall = 100 * np.diag(np.array(self.confusion)) / np.array(data.test_counts)
+            agrees = np.allclose(recall, self.per_class, rtol=0, atol=ROUNDING)
+            _require(bool(agrees), "confusion: contradicts per_class")
+
+
+class StageRun(_Model):
+    """One stage of a run: from which checkpoint of the stage before it started, its course and two outcomes.
+
+    `last` is the end of the course, `best` its best epoch on the test set (the earliest among equals). `hash`
+    is the content hash of the chain of stages up to this one.
+    """
+
+    name: Text
+    start: Literal["scratch", "last", "best"]
+    hash: Hash
+    course: Course
+    last: Outcome
+    best: Outcome
+
+    @model_validator(mode="after")
+    def _outcomes_follow_from_course(self) -> Self:
+        if not self.course.test_epochs:
+            _require(self.last.epoch == 0, "last.epoch: expected 0, for the stage has no epochs")
+            _require(self.best == self.last, "best: expected to equal last, for the stage has no epochs")
+            return self
+        accuracy = self.course.test_accuracy
+        for name, at in (("last", len(accuracy) - 1), ("best", accuracy.index(max(accuracy)))):
+            outcome, epoch = getattr(self, name), self.course.test_epochs[at]
+            _require(
+                outcome.epoch == epoch, f"{name}.epoch: expected {epoch} from the course, got {outcome.epoch}"
+            )
+            _require(
+                abs(outcome.top1 - accuracy[at]) <= ROUNDING,
+                f"{name}.top1: expected {accuracy[at]} from the course, got {outcome.top1}",
+            )
+        return self
+
+
+class RunRecord(_Model):
+    """A run: what was trained, where, how the code behaved, how it went, and what came out.
+
+    `stages` holds the first stage, and for each further stage of the recipe two runs: from the last and from
+    the best checkpoint of the stage before. `fingerprint` has a list of losses for each stage of the recipe,
+    `digest` a hash for each other field; `command` makes the run again. `schema_version`, `identity`,
+    `created` and `digest` fill themselves.
+    """
+
+    schema_version: Literal[1] = 1
+    recipe: dict[str, JsonValue]
+    data: DataSummary
+    seed: Natural
+    identity: Hash = Field(default_factory=lambda run: run_identity(run["recipe"], run["data"], run["seed"]))
+    environment: Environment
+    created: Annotated[str, Strict(), AfterValidator(_utc)] = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    command: Text
+    fingerprint: tuple[tuple[Annotated[float, Strict(), _places(9)], ...], ...]
+    stages: Annotated[tuple[StageRun, ...], Field(min_length=1)]
+    digest: dict[str, Hash] = Field(
+        default_factory=lambda run: {name: content_hash(run[name]) for name in run}
+    )
+
+    @property
+    def clean(self) -> Outcome:
+        """Outcome of the last epoch that follows the last epoch of every stage before."""
+        return next(run.last for run in reversed(self.stages) if run.start != "best")
+
+    @property
+    def paper_style(self) -> Outcome:
+        """Outcome of the best epoch on test that follows the best epoch of every stage before."""
+        return next(run.best for run in reversed(self.stages) if run.start != "last")
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return str(self.recipe["name"])
+
+    @property
+    def scale(self) -> str:
+        """Scale of the recipe: smoke, short or paper."""
+        return str(self.recipe["scale"])
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        fields = [name for name in type(self).model_fields if name != "digest"]
+        _require(set(self.digest) == set(fields), "digest: expected one entry for each other field")
+        for name in fields:
+            unchanged = self.digest[name] == content_hash(getattr(self, name))
+            _require(unchanged, f"{name}: does not match its digest: it was edited or damaged")
+        _require(
+            self.identity == run_identity(self.recipe, self.data, self.seed),
+            "identity: expected the hash of recipe, data and seed",
+        )
+        for key in ("name", "scale"):
+            part = self.recipe.get(key)
+            plain = isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", part)
+            _require(bool(plain), f"recipe.{key}: expected a plain name, got {part!r}")
+        further, odd = divmod(len(self.stages) - 1, 2)
+        starts = [run.start for run in self.stages]
+        _require(
+            not odd and starts == ["scratch", *["last", "best"] * further],
+            "stages: expected one from scratch and then pairs from last and from best",
+        )
+        _require(
+            len(self.fingerprint) == further + 1,
+            f"fingerprint: expected {further + 1} lists, one for each stage",
+        )
+        for index, run in enumerate(self.stages):
+            for name in ("last", "best"):
+                try:
+                    getattr(run, name).check(self.data)
+                except ValueError as error:
+                    raise ValueError(f"stages.{index}.{name}.{error}") from None
+        return self

@@ -1,0 +1,319 @@
+"""Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_load
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from gclib import checkpoints, records
+from gclib.data import LongTailed
+from gclib.device import can_compile, choose_device, choose_precision
+from gclib.environment import environment
+from gclib.errors import UserError
+from gclib.fingerprint import fingerprint
+from gclib.loop import Trainer, draw_seed, make_stage
+from gclib.methods.stage import StageSettings
+from gclib.networks import resnet32
+from gclib.recipes import Recipe
+
+__all__ = ["command", "fingerprint", "finish", "fit", "keep", "stage_one_weights", "stage_plan"]
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of a run, and the checkpoint of which stage it starts from (``"scratch"``, ``"last"``, ``"best"``)."""
+
+    settings: StageSettings
+    start: str
+    parent: "PlannedStage | None"
+    position: int
+    hash: str
+
+
+def stage_plan(recipe: Recipe, data: LongTailed, seed: int) -> list[PlannedStage]:
+    """Lay out the stages: each stage after the first is run twice, from the last and from the best checkpoint.
+
+    The hash of a stage covers the data, the seed, the head and all stages up to it, and nothing of what follows: runs
+    that share a first stage share its checkpoint.
+    """
+    chain: list[Any] = [records.DataSummary.of(data), seed, recipe.head]
+    plan: list[PlannedStage] = []
+    for start in ("last", "best"):
+        parent: PlannedStage | None = None
+        for position, settings in enumerate(recipe.stages):
+            begin = "scratch" if parent is None else start
+            described = [[s.model_dump(mode="json"), begin] for s in recipe.stages[: position + 1]]
+            stage = PlannedStage(settings, begin, parent, position, records.content_hash([*chain, described]))
+            if stage not in plan:
+                plan.append(stage)
+            parent = stage
+    return sorted(plan, key=lambda stage: stage.position)
+
+
+def fit(
+    recipe: Recipe,
+    data: LongTailed,
+    *,
+    seed: int,
+    device: str = "auto",
+    workdir: str | Path = "runs",
+    resume: bool = True,
+) -> records.RunRecord:
+    """Run every stage of a recipe and return its record.
+
+    Parameters
+    ----------
+    recipe
+        Resolved recipe; see `gclib.recipes.get`.
+    data
+        The long-tailed data set.
+    seed
+        Seed of the weights and of all draws, >= 0.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    workdir
+        Where checkpoints (``stages/<hash>/``) and the record (``<identity>/record.json``) go. Runs that share it share
+        their stages.
+    resume
+        Whether to go on from what `workdir` holds. False starts every stage anew.
+
+    Returns
+    -------
+    RunRecord
+        Also written to ``<workdir>/<identity>/record.json``, with the last weights of stage one beside it.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite, another process runs the same stage, a checkpoint was made with another number of
+        threads or in another precision, or nothing can be written.
+    """
+    run, workdir = _Run.on(device, recipe, data, seed), Path(workdir)
+    plan = stage_plan(recipe, data, seed)
+    states: dict[str, dict[str, Any]] = {}
+    for planned in plan:
+        start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
+        states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
+    record = records.RunRecord(
+        recipe=recipe.model_dump(mode="json"),
+        data=records.DataSummary.of(data),
+        seed=seed,
+        environment=environment(run.device, states[plan[0].hash]),
+        command=command(recipe, data, seed),
+        fingerprint=fingerprint(recipe),
+        stages=[_stage_run(planned, states[planned.hash]) for planned in plan],
+    )
+    folder = workdir / record.identity
+    weights = {
+        name: value.half().contiguous()
+        for name, value in network_weights(states[plan[0].hash], "last").items()
+    }
+    checkpoints.write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
+    records.save(record, folder / "record.json", force=True)
+    return record
+
+
+def finish(
+    recipe: Recipe,
+    data: LongTailed,
+    weights: str | Path,
+    *,
+    seed: int,
+    device: str = "auto",
+    workdir: str | Path = "runs",
+) -> records.StageRun:
+    """Run the last stage of a two-stage recipe from saved weights of the first, without training the first.
+
+    Parameters
+    ----------
+    recipe
+        Resolved recipe of two stages.
+    data
+        The long-tailed data set.
+    weights
+        File with stage-one weights, as `keep` leaves it beside a record: fp16, so the outcome may differ from the
+        record's in the last images.
+    seed, device, workdir
+        See `fit`.
+
+    Returns
+    -------
+    StageRun
+        Course and outcomes of the second stage.
+
+    Raises
+    ------
+    UserError
+        If the recipe has not two stages, or the file holds no weights for its network.
+    """
+    if len(recipe.stages) != 2:
+        raise UserError(
+            f"{recipe.name} has {len(recipe.stages)} stages; expected two, to start from the first"
+        )
+    planned = stage_plan(recipe, data, seed)[1]
+    try:
+        content = Path(weights).read_bytes()
+        start = {name: value.float() for name, value in safetensors_load(content).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{weights} holds no weights ({error}); expected a .safetensors file beside a record"
+        ) from error
+    with torch.device("meta"):  # shapes alone
+        network = resnet32(data.num_classes, recipe.head).state_dict()
+    if {k: v.shape for k, v in start.items()} != {k: v.shape for k, v in network.items()}:
+        raise UserError(f"{weights} holds the weights of another network; expected ones for {recipe.name}")
+    folder = Path(
+        workdir, "stages", records.content_hash([planned.hash, hashlib.sha256(content).hexdigest()])
+    )
+    run = _Run.on(device, recipe, data, seed)
+    return _stage_run(planned, run.stage(planned, start, folder, resume=False))
+
+
+# Stage-one weights that later pages and recipes start from without training.
+KEPT_WEIGHTS = ("ce", "ce-mixup", "gcl-official", "gcl-paper")
+
+
+def keep(
+    record: records.RunRecord, workdir: str | Path, root: str | Path = "results", replace: bool = False
+) -> Path:
+    """Put a run's record where the book finds it, with its stage-one weights where others build on them.
+
+    Parameters
+    ----------
+    record
+        Record that `fit` returned.
+    workdir
+        The folder that `fit` used.
+    root
+        Folder of the records.
+    replace
+        Whether a record that is there already may be replaced.
+
+    Returns
+    -------
+    Path
+        Where the record now lies; see `gclib.records.results_path`.
+
+    Raises
+    ------
+    UserError
+        If the recipe was changed by overrides, or a record is there and `replace` is not set.
+    """
+    if record.recipe["overrides"]:
+        raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
+    path = records.results_path(record, root)
+    records.save(record, path, force=replace)
+    if record.name in KEPT_WEIGHTS:
+        weights = Path(workdir, record.identity, "stage-one.safetensors").read_bytes()
+        checkpoints.write_atomically(path.with_suffix(".safetensors"), weights)
+    return path
+
+
+def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | Path = "results") -> Path:
+    """Find the kept weights of a recipe's first stage: beside the record of any recipe that shares this stage.
+
+    Raises
+    ------
+    UserError
+        If no record under `root` has this first stage and its weights.
+    """
+    wanted = stage_plan(recipe, data, seed)[0].hash
+    for record in records.find(root, scale=recipe.scale, dataset=data.name, ratio=data.ratio, seed=seed):
+        path = records.results_path(record, root).with_suffix(".safetensors")
+        if record.stages[0].hash == wanted and path.exists():
+            return path
+    raise UserError(
+        f"no stage-one weights of {recipe.name} on {data.name} under {root}; train it first: "
+        f"{command(recipe, data, seed)} -p keep new"
+    )
+
+
+def network_weights(state: dict[str, Any], which: str) -> dict[str, Tensor]:
+    """Weights of backbone and classifier in a stage's state, after its ``"last"`` or its ``"best"`` epoch."""
+    weights = state["best_weights" if which == "best" else "weights"]
+    prefix = "network."
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class _Run:
+    recipe: Recipe
+    data: LongTailed
+    seed: int
+    device: torch.device
+    precision: str
+    compiled: bool
+
+    @classmethod
+    def on(cls, device: str, recipe: Recipe, data: LongTailed, seed: int) -> Self:
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
+        chosen = choose_device(device)
+        # Compiling takes half a minute, which only a long run gets back.
+        compiled = recipe.scale == "paper" and chosen.type == "cpu" and can_compile()
+        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled)
+
+    def stage(
+        self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
+    ) -> dict[str, Any]:
+        """Run one stage to its end, from its checkpoint if there is one; return the state after its last epoch."""
+        with checkpoints.lock(folder):
+            state = checkpoints.load(folder) if resume else None
+            if state is not None:
+                if state["epoch"] == planned.settings.epochs:
+                    return state
+                _check_same_arithmetic(state, self.precision, folder)
+            # A run goes on as it was begun: compiled code gives other last bits.
+            compiled = self.compiled if state is None else state.get("compiled", False)
+            stage = make_stage(
+                planned.settings, self.recipe.head, self.data, self.seed, planned.position, start
+            )
+            seed = draw_seed(self.seed, planned.position)
+            trainer = Trainer(stage, self.data, self.device, self.precision, seed, compiled)
+            return trainer.run(state, folder)
+
+
+def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
+    for what, now, advice in (
+        ("precision", precision, "use the device it was begun on"),
+        ("threads", torch.get_num_threads(), f"set OMP_NUM_THREADS={state['threads']}"),
+    ):
+        if state[what] != now:
+            raise UserError(
+                f"{folder} was begun with {what} {state[what]} and would go on with {now}, which gives other numbers; "
+                f"{advice}, or start anew with resume off"
+            )
+
+
+def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun:
+    return records.StageRun(
+        name=planned.settings.name,
+        start=planned.start,
+        hash=planned.hash,
+        course=records.Course(**state["course"]),
+        last=records.Outcome(**state["last"]),
+        best=records.Outcome(**state["best"]),
+    )
+
+
+def command(recipe: Recipe, data: LongTailed, seed: int) -> str:
+    """Return the command that makes the run again."""
+    parts = ["gcl run training", f"-p data {shlex.quote(data.name)}"]
+    if data.ratio is not None:
+        parts.append(f"-p ratio {data.ratio:.12g}")
+    parts += [f"-p recipe {recipe.name}", f"-p seed {seed}"]
+    if recipe.overrides:
+        # No space within a value: spaces part the overrides.
+        changes = " ".join(
+            f"{path}={json.dumps(value, separators=(',', ':'))}" for path, value in recipe.overrides.items()
+        )
+        parts.append(f"-p overrides {shlex.quote(changes)}")
+    return " ".join([*parts, f"--scale {recipe.scale}"])

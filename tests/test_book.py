@@ -1,0 +1,121 @@
+"""The book as built: nothing from elsewhere, the paper's equation numbers, links once it has an address."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from toc import NOTEBOOKS, PAGES, ROOT
+
+import gclib.notebook
+from gclib.notebook import installation
+
+ADDRESS = "https://github.com/someone/companion"
+
+
+def html_files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder).with_suffix("")): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*.html")
+        if "_static" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def published(once: Callable) -> dict[str, str]:
+    """Pages of a book with a public address, and with an equation and a reference to it."""
+
+    def build(folder: Path) -> None:
+        copy = folder / "checkout"
+        copy.mkdir()
+        for name in ("_config.yml", "_toc.yml"):
+            shutil.copy(ROOT / name, copy)
+        for name in ("book", "notebooks"):
+            shutil.copytree(ROOT / name, copy / name)
+        config = copy / "_config.yml"
+        config.write_text(re.sub('url: ".*"', f'url: "{ADDRESS}"', config.read_text(), count=1))
+        with (copy / "book" / "rerun.md").open("a") as page:
+            page.write("\n$$x = 1$$ (eq-99b)\n\nAs in {eq}`eq-99b`.\n")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gclib.notebook.book.ROOT", copy)
+            patch.setattr("gclib.notebook.installation.ROOT", copy)
+            for path in (copy / "notebooks").glob("*.ipynb"):  # as a refresh would
+                nbformat.write(installation.update(nbformat.read(path, as_version=4)), path)
+            gclib.notebook.build(folder)
+
+    return html_files(once("published", build) / "_build" / "html")
+
+
+def test_the_book_holds_its_pages_and_nothing_else_of_the_checkout(book: Path) -> None:
+    built = {name for name in html_files(book) if not name.startswith("_modules/")}
+    assert built == {*PAGES, "index", "genindex", "py-modindex", "search"}
+
+
+def test_every_notebook_is_in_the_book() -> None:
+    assert {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+
+
+def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
+    loads = re.compile(
+        r"<(?:(?:script|img|iframe|source|video)\b[^>]*\bsrc"
+        r'|link\b(?=[^>]*\brel="(?:stylesheet|preload|icon)")[^>]*\bhref)="((?:https?:)?//[^"]*)"'
+    )
+    for name, text in html_files(book).items():
+        assert loads.findall(text) == [], name
+
+
+def test_no_button_needs_an_address_while_there_is_none(book: Path) -> None:
+    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    for name, text in html_files(book).items():
+        assert address or not re.search(r"colab\.research|mybinder|btn-source-\w+-button", text), name
+
+
+def test_every_module_is_on_an_api_page() -> None:
+    modules = {path.stem for path in (ROOT / "gclib").glob("[a-z]*.py")}
+    modules |= {path.parent.name for path in (ROOT / "gclib").glob("*/__init__.py")}
+    text = "".join(path.read_text() for path in (ROOT / "book" / "api").glob("*.md"))
+    commands = {"cli", "readme"}
+    assert set(re.findall(r"automodule:: gclib\.(\w+)$", text, re.MULTILINE)) == modules - commands
+
+
+def test_equations_have_the_numbers_of_the_paper(published: dict[str, str]) -> None:
+    shown = [
+        pair
+        for text in published.values()
+        for pair in re.findall(r'id="equation-eq-(\w+)">\s*<span class="eqno">\((\w+)\)?', text)
+    ]
+    assert ("99b", "99b") in shown
+    assert all(label == number for label, number in shown)
+    assert re.search(r'href="#equation-eq-99b">\(99b\)</a>', published["book/rerun"])
+
+
+def test_with_an_address_repository_and_edit_links_lead_to_files_that_exist(
+    published: dict[str, str],
+) -> None:
+    for name in PAGES:
+        targets = re.findall(rf'href="{ADDRESS}/(?:edit|blob|tree)/main/([^"?#]+)', published[name])
+        assert f'href="{ADDRESS}"' in published[name]
+        assert targets, name
+        assert all((ROOT / target).is_file() for target in targets), (name, targets)
+
+
+def test_with_an_address_notebooks_launch_elsewhere(published: dict[str, str]) -> None:
+    assert NOTEBOOKS
+    for name in NOTEBOOKS:
+        for prefix in (
+            "https://colab.research.google.com/github/someone/companion/blob/main/",
+            "https://mybinder.org/v2/gh/someone/companion/main?urlpath=lab/tree/",
+        ):
+            assert f'href="{prefix}{name}.ipynb"' in published[name]
+
+
+def test_with_an_address_the_installation_is_in_the_notebooks_but_not_on_the_pages(
+    published: dict[str, str], once: Callable
+) -> None:
+    for name in NOTEBOOKS:
+        (source,) = once("published", lambda folder: None).rglob(f"checkout/{name}.ipynb")
+        assert f'address = \\"{ADDRESS}\\"' in source.read_text()
+        assert "gcl-companion" not in published[name]

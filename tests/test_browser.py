@@ -1,0 +1,171 @@
+"""Every page of the book in headless Chromium, offline: nothing missing, raw, clipped or too wide."""
+
+import functools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from toc import NOTEBOOKS, PAGES
+
+WIDE, NARROW = (1280, 900), (390, 844)
+EXTRA = ["genindex", "search"]
+TWO = [PAGES[0], next(iter(NOTEBOOKS), "book/api/losses")]  # a page of prose and one with all the rest
+LOOKS = [
+    pytest.param(name, size, theme, id=f"{name}-{size[0]}-{theme}", marks=() if soon else pytest.mark.soak)
+    for name in [*PAGES, *EXTRA]
+    for size in (WIDE, NARROW)
+    for theme in ("light", "dark")
+    for soon in [name in TWO or (size, theme) == (WIDE, "light")]
+]
+
+
+@dataclass
+class Visit:
+    """A page as it came up, with everything that went wrong on the way."""
+
+    page: object
+    faults: list[str] = field(default_factory=list)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder without a line for each request."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(book: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(book)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[object]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: object) -> Iterator[object]:
+    contexts = []
+
+    def open_page(url: str, size: tuple[int, int] = WIDE, theme: str = "light") -> Visit:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=theme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        context.set_default_timeout(20_000)
+        context.add_init_script(
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+        )
+        here = url.split("/")[2]
+        visit = Visit(context.new_page())
+
+        def note(request: object) -> None:
+            if not request.url.startswith(("data:", "blob:")) and request.url.split("/")[2] != here:
+                visit.faults.append(f"asked another host: {request.url}")
+
+        page = visit.page
+        page.on("request", note)
+        page.on("console", lambda m: m.type == "error" and visit.faults.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: visit.faults.append(f"script: {error}"))
+        page.on("requestfailed", lambda r: visit.faults.append(f"failed: {r.url}"))
+        page.on("response", lambda r: r.status >= 400 and visit.faults.append(f"{r.status}: {r.url}"))
+        page.goto(url, wait_until="load")
+        page.evaluate("window.MathJax?.startup?.promise")  # waits until all formulas are set
+        page.evaluate(UNFOLD)
+        page.wait_for_load_state("networkidle")
+        return visit
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+UNFOLD = """() => { // what a reader can open must hold as well
+  document.querySelectorAll('img[loading=lazy]').forEach(image => image.loading = 'eager');
+  document.querySelectorAll('details').forEach(details => details.open = true);
+  document.querySelectorAll('.toggle-hidden').forEach(box => box.classList.remove('toggle-hidden'));
+}"""
+
+LOOK = r"""() => {
+  const RAW_TEX = /\\\(|\\\[|\$\$|\\(begin|frac|theta|delta|log|exp|mathrm|text)\b/g;
+  const article = document.querySelector('article, main') || document.body;
+  const text = [];
+  const walk = node => {
+    if (node.nodeType === Node.TEXT_NODE) text.push(node.textContent);
+    else if (!/^(CODE|PRE|SCRIPT|STYLE|MJX-CONTAINER)$/i.test(node.nodeName)) node.childNodes.forEach(walk);
+  };
+  walk(article);
+  const shown = element => element.getClientRects().length > 0;
+  const clipped = formula => { // a box around it hides a part of one of its signs
+    const signs = [...formula.querySelectorAll('mjx-c')].map(sign => sign.getBoundingClientRect());
+    const top = Math.min(...signs.map(s => s.top)), bottom = Math.max(...signs.map(s => s.bottom));
+    for (let box = formula; box !== article; box = box.parentElement) {
+      const edge = box.getBoundingClientRect();
+      const hides = getComputedStyle(box).overflowY !== 'visible';
+      if (hides && (top < edge.top - 1 || bottom > edge.bottom + 1)) return true;
+    }
+    return false;
+  };
+  const images = [...article.querySelectorAll('img')].filter(shown);
+  const plots = [...article.querySelectorAll('.plotly-graph-div')];
+  return {
+    math: article.querySelectorAll('.math').length,
+    rendered: article.querySelectorAll('mjx-container').length,
+    errors: article.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+    raw: text.join(' ').match(RAW_TEX) || [],
+    clipped: [...article.querySelectorAll('mjx-container')].filter(shown).filter(clipped).length,
+    empty: images.filter(i => !i.naturalWidth).map(i => i.src),
+    mute: images.filter(i => !i.alt || /\.(png|svg|jpe?g)$/.test(i.alt)).map(i => i.src),
+    undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
+    excess: document.scrollingElement.scrollWidth - window.innerWidth,
+    theme: document.documentElement.dataset.theme,
+  };
+}"""
+
+
+def check(visit: Visit, theme: str) -> None:
+    seen = visit.page.evaluate(LOOK)
+    assert not visit.faults
+    assert seen["rendered"] == seen["math"]
+    assert seen["errors"] == 0, "MathJax marks faulty TeX"
+    assert seen["raw"] == [], "TeX stands in the text"
+    assert seen["clipped"] == 0, "equations are cut off above or below"
+    assert seen["empty"] == [], "images that did not load"
+    assert seen["mute"] == [], "images without a description"
+    assert seen["undrawn"] == [], "interactive figures that were not drawn"
+    assert seen["excess"] <= 0, "the page scrolls sideways"
+    assert seen["theme"] == theme
+
+
+@pytest.mark.parametrize(("name", "size", "theme"), LOOKS)
+def test_page(visit: object, site: str, name: str, size: tuple[int, int], theme: str) -> None:
+    check(visit(f"{site}/{name}.html", size, theme), theme)
+
+
+def test_page_opened_as_a_file(visit: object, book: Path) -> None:
+    visited = visit((book / f"{TWO[1]}.html").as_uri())
+    # From a file Chromium refuses to preload the icon fonts (the icons are drawn without them), with a
+    # message on the console. What is asked of other hosts counts, and what the page shows.
+    visited.faults = [fault for fault in visited.faults if fault.startswith("asked")]
+    check(visited, "light")
+
+
+def test_search_finds_a_page(visit: object, site: str) -> None:
+    visited = visit(f"{site}/search.html?q=checkpoint")
+    visited.page.wait_for_selector("#search-results li a")
+    assert not visited.faults

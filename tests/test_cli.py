@@ -1,0 +1,338 @@
+"""The command line: its manual, its exit codes, and one line for each mistake."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import typer
+from factories import make_record
+
+from gclib import cli, notebook, records
+from gclib.notebook import execution
+
+GROUP = typer.main.get_command(cli.app)
+
+
+def commands(group=GROUP, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+LEAVES = {path: command for path, command in commands() if not hasattr(command, "commands")}
+FIXED = ["run", "params", "refresh", "book", "recipes", "data fetch", "data check"]
+FIXED += [f"records {name}" for name in ("list", "show", "verify", "compare")]
+
+
+@pytest.fixture
+def gcl(monkeypatch, capsys):
+    """Run a command line; return exit code, stdout and stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gcl", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return done.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one notebook, `page`, that prints its parameter and where a record would lie."""
+    root = tmp_path / "checkout"
+    (root / "notebooks").mkdir(parents=True)
+    monkeypatch.setattr(notebook, "ROOT", root)
+    monkeypatch.setattr(execution, "NOTEBOOKS", root / "notebooks")
+    cells = [
+        nbformat.v4.new_code_cell(
+            'count: int = 2  # how many; in [1, 5]\nscale: str = "smoke"  # length; in {smoke, short}',
+            metadata={"tags": ["parameters"]},
+        ),
+        nbformat.v4.new_code_cell("print(count, scale)\nprint('record: runs/0123/record.json')"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "page.ipynb")
+    return root
+
+
+# The manual
+
+
+def test_these_are_the_commands():
+    assert sorted(" ".join(path) for path in LEAVES) == sorted(FIXED)
+
+
+def test_version(gcl):
+    version = re.search(r"^## ([0-9.]+)", (execution.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert gcl("--version") == (0, f"gcl {version}\n", "")
+    assert gcl("--version", "run") == (0, f"gcl {version}\n", "")  # eager: `run` lacks its notebook
+
+
+@pytest.mark.parametrize("path", [(), *(path for path, _ in commands())], ids=" ".join)
+def test_help_reads_like_a_manual(gcl, path):
+    code, out, err = gcl(*path, "--help")
+    assert (code, err) == (0, "")
+    assert "Example:" in out
+    assert " ".join(("gcl", *path)) in out.split("Example:")[1]
+    if path in LEAVES:
+        assert "Exit codes: 0" in out
+    assert gcl()[0] == 0
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_help_says_what_each_option_is_and_its_default(path):
+    for parameter in LEAVES[path].params:
+        if parameter.name != "help":
+            assert parameter.help, parameter.name
+            optional = not (parameter.required or getattr(parameter, "is_flag", False) or parameter.multiple)
+            if optional and parameter.default is None:
+                assert "[default: " in parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_examples_are_valid_command_lines(path):
+    examples = re.findall(r"^ +(gcl .*)$", LEAVES[path].help, re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(example)[1:]
+        assert tuple(words[: len(path)]) == path
+        LEAVES[path].make_context("gcl", words[len(path) :])
+
+
+def test_the_light_commands_import_nothing_heavy(checkout):
+    page = checkout / "notebooks" / "page.ipynb"
+    code = f"""
+import sys
+from gclib import cli
+for words in (["--help"], ["params", {str(page)!r}]):
+    sys.argv = ["gcl", *words]
+    try:
+        cli.main()
+    except SystemExit as done:
+        assert not done.code, done.code
+print([name for name in ("torch", "papermill", "numpy", "matplotlib") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# Mistakes
+
+MISTAKES = {
+    "frobnicate": "No such command",
+    "run": "Missing argument 'NOTEBOOK'",
+    "run page --scael short": "No such option",
+    "run pgae": "unknown notebook 'pgae'.*did you mean 'page'",
+    "run nowhere.ipynb": "unknown notebook 'nowhere.ipynb'",
+    "run page -p cuont 3": "unknown parameter 'cuont'.*did you mean 'count'",
+    "run page -p count many": r"parameter 'count': expected int in \[1, 5\], got 'many'",
+    "run page -p count 6": r"parameter 'count': expected int in \[1, 5\], got '6'",
+    "run page -p count": "expected -p NAME VALUE",
+    "run page --scale paper": r"parameter 'scale': expected str in \{smoke, short\}, got 'paper'",
+    "run page --output {root}/notebooks/page.ipynb/out.ipynb": "cannot make",
+    "params pgae": "unknown notebook 'pgae'",
+    "refresh page pgae": "unknown notebook 'pgae'",
+    "book --output {root}/notebooks/page.ipynb": "cannot write",
+    "data check digitz": "unknown data set 'digitz'.*did you mean 'digits'",
+    "data check cifar10 --data {root}": "CIFAR10 is missing",
+    "data": "Missing command",
+    "records show nowhere.json": "nowhere.json",
+    "records compare nowhere.json nowhere.json": "nowhere.json",
+    "recipes gcl-oficial": "unknown recipe 'gcl-oficial'.*did you mean 'gcl-official'",
+    "recipes ce --scale long": "unknown scale 'long'",
+    "recipes ce --ratio 0.5": "expected a number >= 1",
+    "recipes ce --ratio many": "--ratio.*number",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_ends_in_one_line_and_code_2(gcl, checkout, monkeypatch, words):
+    def no_kernel():
+        raise AssertionError("a kernel was asked for")
+
+    monkeypatch.setattr(execution, "_kernel_manager", no_kernel)
+    before = sorted(checkout.rglob("*"))
+    code, out, err = gcl(*words.format(root=checkout).split())
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"gcl: .*{MISTAKES[words]}.*\n", err), err
+    assert sorted(checkout.rglob("*")) == before
+
+
+# Notebooks
+
+
+def test_params_shows_type_default_range_and_sentence(gcl, checkout):
+    code, out, err = gcl("params", "page")
+    assert (code, err) == (0, "")
+    row = next(line for line in out.splitlines() if "count" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["count", "int", "2", "[1, 5]", "how many"]
+
+
+def test_run_keeps_the_notebook_and_says_where_it_and_the_record_lie(gcl, checkout):
+    before = (checkout / "notebooks" / "page.ipynb").read_bytes()
+    code, out, err = gcl("run", "page", "-p", "count", "4", "--scale", "short")
+    assert (code, err) == (0, "")
+    kept = Path(re.search("^notebook: (.*)$", out, re.MULTILINE)[1])
+    assert kept.parent == checkout / "runs" / "notebooks"
+    assert "record: runs/0123/record.json" in out.splitlines()
+    assert "4 short" in kept.read_text()
+    assert (checkout / "notebooks" / "page.ipynb").read_bytes() == before
+
+
+def test_refresh_takes_all_notebooks_by_default(gcl, checkout):
+    code, out, _ = gcl("refresh")
+    assert code == 0
+    assert re.fullmatch(r"page: \d+\.\d s\n", out)
+    assert "2 smoke" in (checkout / "notebooks" / "page.ipynb").read_text()
+
+
+def test_a_failing_cell_ends_in_code_1_and_shows_the_cell(gcl, checkout):
+    path = checkout / "notebooks" / "fails.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), path)
+    code, out, err = gcl("run", "fails")
+    assert (code, out) == (1, "")
+    assert err.startswith("gcl: fails.ipynb, cell [1] failed: ZeroDivisionError")
+    assert list((checkout / "runs" / "notebooks").iterdir()) == []
+
+
+def test_an_interrupt_ends_the_kernel_and_leaves_nothing(tmp_path):
+    mark = tmp_path / "pid"
+    cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    path = tmp_path / "page.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), path)
+    command = "from gclib.cli import main; main()"
+    words = ["run", str(path), "--output", str(tmp_path / "out" / "page.ipynb")]
+    running = subprocess.Popen([sys.executable, "-c", command, *words], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: mark.exists() and mark.read_text())
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert err == "gcl: interrupted\n"
+    assert list((tmp_path / "out").iterdir()) == []
+    wait_for(lambda: not alive(int(mark.read_text())))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_book_prints_the_time_of_each_page_and_the_index(gcl, checkout, monkeypatch):
+    def build(output, execute_first, report):
+        if execute_first:
+            report("page", 1.25)
+        return output / "_build" / "html" / "index.html"
+
+    monkeypatch.setattr(notebook, "build", build)
+    index = checkout / "build" / "_build" / "html" / "index.html"
+    assert gcl("book") == (0, f"open {index}\n", "")
+    code, out, _ = gcl("book", "--execute", "--output", "elsewhere")
+    assert (code, out) == (0, "page: 1.2 s\nopen elsewhere/_build/html/index.html\n")
+
+
+# Data, records, recipes
+
+
+def test_data_check_says_what_the_set_holds(gcl):
+    code, out, _ = gcl("data", "check", "digits")
+    assert (code, out) == (0, "digits: whole; 10 classes, 1000 training and 740 test images of 8x8\n")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Two records in the results of a checkout."""
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    for recipe in ("ce", "ce-mixup"):
+        record = make_record(recipe=recipe)
+        records.save(record, records.results_path(record, tmp_path / "results"))
+    return tmp_path / "results" / "smoke" / "digits-ir20"
+
+
+def test_records_are_listed_with_both_accuracies(gcl, results):
+    record = records.load(results / "ce" / "seed0.json")
+    code, out, _ = gcl("records", "list")
+    assert code == 0
+    for name in ("ce", "ce-mixup"):
+        assert f" {results / name / 'seed0.json'} " in out
+    assert f"{record.clean.top1:.2f}" in out
+    assert f"{record.paper_style.top1:.2f}" in out
+    assert "ce-mixup" not in gcl("records", "list", "--recipe", "ce")[1]
+
+
+def test_a_record_is_shown_and_two_are_compared(gcl, results):
+    first, second = (results / name / "seed0.json" for name in ("ce", "ce-mixup"))
+    assert records.load(first).command in gcl("records", "show", first)[1]
+    code, out, _ = gcl("records", "compare", first, second)
+    assert code == 0
+    row = next(line for line in out.splitlines() if "recipe.name" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["recipe.name", "ce", "ce-mixup", ""]
+
+
+def test_verify_names_the_record_that_was_altered(gcl, results):
+    assert gcl("records", "verify")[0] == 0
+    path = results / "ce" / "seed0.json"
+    content = json.loads(path.read_text())
+    content["seed"] = 1
+    path.write_text(json.dumps(content))
+    code, out, _ = gcl("records", "verify")
+    assert code == 1
+    altered, whole = sorted(out.splitlines(), key=len, reverse=True)
+    assert altered.startswith(f"{path}: seed: ")
+    assert whole == f"{results / 'ce-mixup' / 'seed0.json'}: holds"
+
+
+def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
+    from gclib import data, recipes, train
+
+    recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")
+    fields = make_record().model_dump(exclude={"identity", "digest"}) | {
+        "recipe": recipe.model_dump(mode="json")
+    }
+    record = records.RunRecord(**fields)
+    records.save(record, tmp_path / "seed0.json")
+    now = [list(losses) for losses in record.fingerprint]
+    asked = []
+    monkeypatch.setattr(train, "fingerprint", lambda recipe: asked.append(recipe) or now)
+    assert gcl("records", "verify", "--replay", tmp_path / "seed0.json")[0] == 0
+    assert asked == [recipe]
+    now[0][3] += 1e-5
+    code, out, _ = gcl("records", "verify", "--replay", tmp_path / "seed0.json")
+    assert code == 1
+    assert "stale: stage 1, step 4" in out
+    assert gcl("records", "verify", tmp_path / "seed0.json")[0] == 0
+
+
+def test_recipes_are_listed_and_resolved(gcl):
+    assert "gcl-official" in gcl("recipes")[1]
+    code, out, _ = gcl("recipes", "gcl-official", "--scale", "paper")
+    assert code == 0
+    rows = {
+        name: values for name, *values in (cells(line) for line in out.splitlines() if line.startswith("│"))
+    }
+    assert rows["epochs"] == ["200", "30"]
+    assert rows["loss.name"] == ["gcl", "gcl"]
+    assert rows["classifier"] == ["cosine", "cosine"]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│").split("│")]

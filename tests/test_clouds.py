@@ -1,0 +1,156 @@
+"""From a clouded feature to the GCL loss (Eqs. 4 to 12): the steps between, and the figures."""
+
+import math
+from collections.abc import Iterator
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from scipy.integrate import quad
+
+from gclib.data import class_counts
+from gclib.figures import clouds, style
+from gclib.losses import CrossEntropyLoss, FocalLoss, GCLLoss, LDAMLoss, LogitAdjustedLoss, cloud_sizes
+
+COUNTS = class_counts(5000, 10, 100)
+
+
+@pytest.fixture(autouse=True)
+def _one_style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        style.use()
+        yield
+    plt.close("all")
+
+
+def test_noise_on_a_feature_is_normal_on_each_anchor() -> None:
+    generator = torch.Generator().manual_seed(0)
+    feature = torch.randn(16, generator=generator, dtype=torch.float64)
+    anchors = torch.randn(5, 16, generator=generator, dtype=torch.float64)
+    noise = torch.randn(40_000, 16, generator=generator, dtype=torch.float64) / 3
+    moved = F.linear(feature + 0.2 * noise, anchors) - F.linear(feature, anchors)
+    expected = [
+        0.2 * sum(map(math.prod, zip(noise[0].tolist(), row, strict=True))) for row in anchors.tolist()
+    ]
+    np.testing.assert_allclose(moved[0], expected, atol=1e-12)  # Eq. 5
+    covariance = (noise @ F.normalize(anchors).T).T.cov()  # Eq. 7b
+    cosines = F.cosine_similarity(anchors[:, None], anchors[None], dim=2)
+    np.testing.assert_allclose(covariance, cosines / 9, atol=4 / 9 / math.sqrt(len(noise)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_two_classes_differ_as_equation_10_says(shared: bool) -> None:
+    loss = GCLLoss([40, 5], noise_scale=0.7)
+    size = cloud_sizes([40, 5]).tolist()
+    cosine = torch.tensor([[0.3, 0.1]], dtype=torch.float64)
+    noise = torch.tensor([[0.4, 0.4 if shared else -0.2]], dtype=torch.float64)
+    value = loss(cosine, torch.tensor([1]), noise).item()
+    difference = (0.1 - 0.3) - 0.7 * (size[1] * abs(noise[0, 1]) - size[0] * abs(noise[0, 0])).item()
+    assert -math.log(math.expm1(value)) / 30 == pytest.approx(difference)
+
+
+@pytest.mark.parametrize("noise_scale", [0.5, 1.0])
+@pytest.mark.parametrize("ratio", [10, 50, 100, 200])
+def test_gcl_in_expectation_is_logit_adjustment(ratio: int, noise_scale: float) -> None:
+    counts = class_counts(5000, 10, ratio)
+    mean_noise = math.sqrt(2 / math.pi) / 3 * (1 - math.exp(-4.5)) + math.erfc(3 / math.sqrt(2))
+    tau = 30 * noise_scale * mean_noise / math.log(ratio)
+    generator = torch.Generator().manual_seed(0)
+    cosine = 2 * torch.rand(20, 10, generator=generator, dtype=torch.float64) - 1
+    target = torch.arange(20) % 10
+    mean = GCLLoss(counts, noise_scale=noise_scale, noise="mean")(cosine, target)
+    torch.testing.assert_close(mean, LogitAdjustedLoss(counts, tau)(30 * cosine, target))
+
+
+@pytest.mark.parametrize("std", [0.02, 1 / 6])
+def test_half_normal_is_the_density_of_the_cloud(std: float) -> None:
+    low = -8 * std
+    assert quad(lambda x: float(clouds.half_normal(x, std)), low, 0)[0] == pytest.approx(1)
+    mean = quad(lambda x: x * float(clouds.half_normal(x, std)), low, 0)[0]
+    assert mean == pytest.approx(-std * math.sqrt(2 / math.pi))
+    draws = -np.abs(np.random.default_rng(0).normal(0, std, 100_000))
+    share = quad(lambda x: float(clouds.half_normal(x, std)), low, -std)[0]
+    assert np.mean(draws < -std) == pytest.approx(share, abs=0.006)
+    assert clouds.half_normal([0.1, 1], std).tolist() == [0, 0]
+    assert clouds.half_normal([-1, 0], 0).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("of", [0, 3, 9])
+@pytest.mark.parametrize(
+    ("loss", "factor"),
+    [
+        (CrossEntropyLoss(), 8.0),
+        (FocalLoss(2.0), 8.0),
+        (LDAMLoss(COUNTS, scale=8), 1.0),
+        (LogitAdjustedLoss(COUNTS), 8.0),
+        (GCLLoss(COUNTS, scale=8), 1.0),
+    ],
+)
+def test_logit_gradient_is_that_of_finite_differences(loss: torch.nn.Module, factor: float, of: int) -> None:
+    noise = GCLLoss(COUNTS).draw((30, 10), torch.Generator().manual_seed(0)) if loss.stochastic else None
+    found = clouds.logit_gradient(loss, [-0.1, 0.2], 9, of, 10, noise, factor)
+
+    def value(cosine: torch.Tensor) -> float:
+        rows = [noise[i : i + 1] for i in range(30)] if loss.stochastic else [None]
+        target = torch.tensor([9])
+        each = [loss(factor * cosine, target, *(() if row is None else (row,))).item() for row in rows]
+        return sum(each) / len(each)
+
+    for difference, size in zip([-0.1, 0.2], found, strict=True):
+        cosine, step = torch.zeros(1, 10, dtype=torch.float64), torch.zeros(1, 10, dtype=torch.float64)
+        cosine[0, 9], step[0, of] = difference, 1e-5
+        slope = (value(cosine + step) - value(cosine - step)) / 2e-5
+        assert size == pytest.approx(abs(slope), rel=1e-6)
+
+
+def mean_gradients(figure: object) -> list[float]:
+    """Numbers in the legend of the slider, place by place, class by class."""
+    return [float(trace.name.split()[-1]) for trace in figure.data[1:]]
+
+
+def test_the_slider_shows_the_mean_gradient_of_the_cloud() -> None:
+    figure = clouds.cloud_slider(COUNTS, [0, 0.5, 1], plain=0.2)
+    steps = figure.layout.sliders[0].steps
+    assert [step.label for step in steps] == ["0", "0.5", "1"]
+    assert figure.layout.sliders[0].active == 1
+    assert [sum(step.args[0]["visible"]) for step in steps] == [4, 4, 4]
+    assert [bool(trace.visible is not False) for trace in figure.data] == steps[1].args[0]["visible"]
+    still = 1 / (1 + math.exp(6))
+    found = mean_gradients(figure)
+    assert found[:3] == pytest.approx([still] * 3, rel=0.05)
+    draws = np.abs(np.random.default_rng(0).normal(0, 1 / 3, 100_000))
+    for place, kappa in ((1, 0.5), (2, 1)):
+        for number, target in enumerate((0, 5, 9)):
+            clouded = 0.2 - kappa * cloud_sizes(COUNTS)[target].item() * draws
+            expected = np.mean(1 / (1 + np.exp(30 * clouded)))
+            assert found[3 * place + number] == pytest.approx(expected, rel=0.05)
+
+
+def test_two_classes_make_two_clouds() -> None:
+    assert len(clouds.cloud_slider([100, 10], [0.5]).data) == 3
+
+
+def figures() -> dict[str, Figure]:
+    curves = {"gcl": [1, 0.5, 0], "ce": [1, 0.2, 0]}
+    return {
+        "difference": clouds.difference_cloud(COUNTS, 0.5),
+        "gradients": clouds.gradient_panels([0, 0.1, 0.2], {"head": curves, "tail": curves}, "gradient"),
+        "projection": clouds.projection_panels(
+            {"d = 2": np.linspace(-1, 1, 50)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["difference", "gradients", "projection"])
+def test_axes_say_what_they_show(name: str) -> None:
+    figure = figures()[name]
+    assert figure.axes[0].get_ylabel()
+    assert all(axes.get_xlabel() and axes.has_data() for axes in figure.axes)
+    assert figure.legends or all(axes.get_legend() for axes in figure.axes)

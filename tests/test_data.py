@@ -1,0 +1,186 @@
+"""Counts, subsets, readers and refusals of the data sets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gclib import data
+from gclib.errors import UserError
+
+# SHA-256 of the within-class positions that the field's subset keeps (NumPy legacy generator, seed 0).
+DIGESTS = {
+    ("cifar10", 10): "2b3a8656bec514c6c87236694978bc8a90f04fa51b4ed2009d2f8f336a614242",
+    ("cifar10", 50): "7bb90363b243a944125b22035862d78afbc280cb2c0f509019ffc6960fd0f523",
+    ("cifar10", 100): "8a54f5b6fa9722952358bc99897aa969bc20f845d0b15034e5013337df1e4ec7",
+    ("cifar10", 200): "334c2d61143b39bf3cc8edb0315b5c43f5a5198ef01e8c09f99b1b060d70f545",
+    ("cifar100", 10): "5906ba7310b91b5ee5a4e0b172d27f9370929d8acacd8026f44e160daa1f4834",
+    ("cifar100", 50): "1bc82de2629e5cbd51d6ea8f1d70cf7986616bfecb4a8606a427fbcc1dd50c16",
+    ("cifar100", 100): "f123ec136d44ab1b224fe55bb8a73ab03432d25a81975af68f26fb6777d5aca8",
+    ("cifar100", 200): "36f76462dfbbe6f48cb30b5d4564fc5a84b1c1bfb4f222674a27dd2b2bba875c",
+}
+TOTALS = {
+    ("cifar10", 10): 20431,
+    ("cifar10", 50): 13996,
+    ("cifar10", 100): 12406,
+    ("cifar10", 200): 11203,
+    ("cifar100", 10): 19573,
+    ("cifar100", 50): 12608,
+    ("cifar100", 100): 10847,
+    ("cifar100", 200): 9502,
+}
+
+
+@pytest.mark.parametrize(("name", "ratio"), DIGESTS)
+def test_subset_is_the_field_s(name: str, ratio: int) -> None:
+    """The choice depends on labels only through "k-th image of its class", so it is checked without the images."""
+    classes = {"cifar10": 10, "cifar100": 100}[name]
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(classes), 50_000 // classes))
+    indices = data.long_tailed_indices(labels, ratio)
+    positions = data._positions_in_class(labels, np.bincount(labels))[indices]
+    assert data._digest(positions) == DIGESTS[name, ratio]
+    assert len(indices) == TOTALS[name, ratio]
+
+
+def test_first_kept_positions() -> None:
+    labels = np.repeat(np.arange(10), 5000)
+    assert data.long_tailed_indices(labels, 100)[:8].tolist() == [
+        398,
+        3833,
+        4836,
+        4572,
+        636,
+        2545,
+        1161,
+        2230,
+    ]
+
+
+def test_truncation_makes_the_real_ratio_larger() -> None:
+    counts = data.class_counts(500, 100, 200)
+    assert counts[0] / counts[-1] == 250
+
+
+@given(n_max=st.integers(1, 6000), classes=st.integers(1, 40), ratio=st.floats(1, 300))
+def test_counts_follow_the_formula_or_are_refused(n_max: int, classes: int, ratio: float) -> None:
+    expected = [int(n_max * ratio ** (-c / max(classes - 1, 1))) for c in range(classes)]
+    if min(expected) < 1:
+        with pytest.raises(UserError, match="without an image"):
+            data.class_counts(n_max, classes, ratio)
+    else:
+        assert data.class_counts(n_max, classes, ratio).tolist() == expected
+
+
+def test_subsets_of_larger_ratios_lie_within_smaller_ones() -> None:
+    labels = np.repeat(np.arange(10), 200)
+    assert set(data.long_tailed_indices(labels, 50)) < set(data.long_tailed_indices(labels, 10))
+
+
+def test_unequal_classes_start_from_the_smallest() -> None:
+    labels = np.repeat([0, 1, 2], [40, 90, 60])
+    chosen = np.bincount(labels[data.long_tailed_indices(labels, 4)])
+    assert chosen.tolist() == data.class_counts(40, 3, 4).tolist()
+
+
+def test_digits_are_real_images_with_a_balanced_test_split() -> None:
+    digits = data.load("digits", ratio=20)
+    assert digits.train.images.dtype == np.uint8
+    assert digits.train.images.shape[1:] == (8, 8, 3)
+    assert digits.train.images.max() == 255
+    assert np.bincount(digits.test.labels).tolist() == [74] * 10
+    assert digits.class_counts.tolist() == np.bincount(digits.train.labels).tolist()
+    assert not digits.augmentation.flip
+    train, test = (set(map(bytes, part.images)) for part in (data.load("digits").train, digits.test))
+    assert len(train & test) < 5  # a handful of digits were written alike twice
+
+
+def test_cifar_is_refused_when_missing_truncated_or_altered(real_cifar: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is missing .*gcl data fetch cifar10.*GCLIB_DATA"):
+        data.load("cifar10", root=tmp_path, download=False)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for file in (real_cifar / "cifar-10-batches-py").iterdir():
+        (folder / file.name).symlink_to(file)
+    victim = folder / "data_batch_3"
+    whole = victim.read_bytes()
+    for content in (whole[:-1], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+        victim.unlink()
+        victim.write_bytes(content)
+        with pytest.raises(UserError, match="altered or incomplete"):
+            data.load("cifar10", root=tmp_path, download=False)
+
+
+def test_real_cifar_is_cut_to_the_known_subset(real_cifar: Path) -> None:
+    for name, ratio in (("cifar10", 100), ("cifar100", 50)):
+        loaded = data.load(name, ratio, real_cifar, download=False)
+        assert loaded.digest == DIGESTS[name, ratio]
+        assert len(loaded.test) == 10_000
+        assert loaded.train.images.shape[1:] == (32, 32, 3)
+        assert [len(set(loaded.train.labels[:k])) for k in (1, len(loaded.train))] == [1, loaded.num_classes]
+
+
+def _image_folder(root: Path, counts: dict[str, int]) -> Path:
+    generator = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for k in range(count):
+            size = (20 + k, 40, 3)
+            Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(root / name / f"{k}.png")
+    return root
+
+
+def test_folder_has_one_size_and_its_own_split(tmp_path: Path) -> None:
+    root = _image_folder(tmp_path / "shapes", {"circle": 12, "square": 10})
+    loaded = data.load(f"folder:{root}", image_size=16)
+    assert loaded.class_names == ("circle", "square")
+    assert loaded.train.images.shape == (18, 16, 16, 3)
+    assert np.bincount(loaded.test.labels).tolist() == [2, 2]
+    assert data.load(f"folder:{root}", ratio=2).class_counts.tolist() == [8, 4]
+    again = data.load(f"folder:{root}", image_size=16)
+    other = data.load(f"folder:{root}", image_size=16, split_seed=1)
+    assert (again.train.images == loaded.train.images).all()
+    assert (other.test.images != loaded.test.images).any()
+
+
+def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    root = _image_folder(tmp_path, {"a": 3, "b": 3})
+    (root / "b" / "1.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"1\.png is not a readable image"):
+        data.load(f"folder:{root}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cifar-10",), "did you mean 'cifar10'"),
+        (("digits", 0.5), "expected a number >= 1"),
+        (("digits", float("nan")), "expected a number >= 1"),
+        (("digits", 1000), "give a ratio of at most 100"),
+        (("folder:",), "unknown data set"),
+        (("folder:/no/such/folder",), "one folder of images per class"),
+    ],
+)
+def test_bad_input_gets_one_line(arguments: tuple, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        data.load(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_outside_the_classes_are_refused() -> None:
+    for labels in ([-1, 0, 1], [0, 2]):
+        with pytest.raises(UserError):
+            data.long_tailed_indices(np.array(labels), 1)
+
+
+def test_class_counts_agree_with_the_published_ones() -> None:
+    published = Path(__file__).parents[2] / "shared" / "paper" / "lt_counts.json"
+    if not published.exists():
+        pytest.skip("../shared is missing")
+    for key, counts in json.loads(published.read_text()).items():
+        name, ratio = key.split("_ir")
+        classes = {"cifar10": 10, "cifar100": 100}[name]
+        assert data.class_counts(50_000 // classes, classes, float(ratio)).tolist() == counts

@@ -1,0 +1,52 @@
+"""The fingerprint of a recipe: the same each time, another for other behaviour."""
+
+import time
+
+import pytest
+import torch
+
+from gclib import data, losses, recipes
+from gclib.fingerprint import fingerprint
+from gclib.recipes import Recipe
+from gclib.records.report import FINGERPRINT_TOLERANCE
+
+
+def resolve(name: str) -> Recipe:
+    return recipes.get(name).resolve(data.load("digits", 20), "smoke")
+
+
+def furthest(first: list[float], second: list[float]) -> float:
+    return max(abs(a - b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.fixture(scope="module")
+def official() -> list[list[float]]:
+    return fingerprint(resolve("gcl-official"))
+
+
+def test_it_is_the_same_again_whatever_the_caller_drew(official: list[list[float]]) -> None:
+    torch.manual_seed(3)
+    before, begun = torch.get_rng_state(), time.process_time()
+    # From a record: the recipe as JSON gives the same.
+    again = fingerprint(Recipe.model_validate(resolve("gcl-official").model_dump(mode="json")))
+    assert time.process_time() - begun < 20, "about 4 s on an idle core"
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again == official
+    assert [len(stage) for stage in official] == [12, 12]
+    assert all(torch.tensor(official).isfinite().flatten())
+
+
+def test_other_recipes_and_other_formulas_have_another(
+    official: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plain,) = fingerprint(resolve("ce"))
+    assert furthest(plain, official[0]) > 0.1
+    recipe = resolve("gcl-official")
+    first_stage = recipe.model_copy(update={"stages": recipe.stages[:1]})
+    monkeypatch.setattr(losses.gcl, "cloud_sizes", lambda *counts: 1.01 * losses.cloud_sizes(*counts))
+    (changed,) = fingerprint(first_stage)
+    assert furthest(changed, official[0]) > 100 * FINGERPRINT_TOLERANCE
+    monkeypatch.undo()
+    tau = resolve("gcl-official-tau")
+    untrained = tau.model_copy(update={"stages": tau.stages[1:]})
+    assert fingerprint(untrained) == [[]]

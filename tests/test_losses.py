@@ -1,0 +1,466 @@
+"""Each loss against a second derivation: loops over images and classes, SciPy, or a closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.special import expit, logsumexp
+
+from gclib.errors import UserError
+from gclib.losses import (
+    CLOUD_STRATEGIES,
+    CrossEntropyLoss,
+    FocalLoss,
+    GCLLoss,
+    LabelAwareSmoothingLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    cloud_sizes,
+    target_gradient,
+)
+
+# CIFAR-10-LT at imbalance ratio 100.
+COUNTS = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+EXTREME = [1_000_000, 1, 40, 1]
+LOSSES = {
+    "ce": lambda counts: CrossEntropyLoss(),
+    "gcl": lambda counts: GCLLoss(counts, margin=0.1),
+    "gcl-mean": lambda counts: GCLLoss(counts, noise="mean"),
+    "ldam": LDAMLoss,
+    "ldam-weighted": lambda counts: LDAMLoss(counts, weight=np.linspace(0.5, 2, len(counts))),
+    "la": LogitAdjustedLoss,
+    "focal": lambda counts: FocalLoss(gamma=2.0),
+    "focal-weighted": lambda counts: FocalLoss(gamma=0.5, weight=np.linspace(0.5, 2, len(counts))),
+    "las": lambda counts: LabelAwareSmoothingLoss(counts, head=0.4, tail=0.1),
+}
+
+
+def batch(num_classes, size=8, seed=0, dtype=torch.float64):
+    """Cosines (B, C), targets that reach every class, and a raw draw of noise, some of it beyond 1."""
+    generator = torch.Generator().manual_seed(seed)
+    cosine = 2 * torch.rand(size, num_classes, generator=generator, dtype=torch.float64) - 1
+    noise = 0.7 * torch.randn(size, num_classes, generator=generator, dtype=torch.float64)
+    return cosine.to(dtype), torch.arange(size) % num_classes, noise.to(dtype)
+
+
+def call(loss, cosine, target, noise):
+    return loss(cosine, target, noise) if loss.stochastic else loss(cosine, target)
+
+
+def cross_entropies(logits, target):
+    """Cross-entropy of each image, by SciPy."""
+    return np.array([logsumexp(row) - row[y] for row, y in zip(logits, target, strict=True)])
+
+
+# ---------------------------------------------------------------------------------------------- cloud sizes
+
+METHODS_2_22 = {
+    "cosine": [0, 0.589, 0.845, 0.943, 0.980, 0.993, 0.997, 0.999, 1, 1],
+    "power-1/3": [0, 0.200, 0.369, 0.511, 0.631, 0.731, 0.817, 0.888, 0.949, 1],
+    "power-1/4": [0, 0.176, 0.330, 0.466, 0.586, 0.691, 0.784, 0.865, 0.938, 1],
+    "log": [0, 0.111, 0.222, 0.333, 0.445, 0.556, 0.667, 0.778, 0.890, 1],
+}
+
+
+@pytest.mark.parametrize("strategy", CLOUD_STRATEGIES)
+def test_cloud_sizes_are_those_of_the_fact_sheet(strategy):
+    sizes = cloud_sizes(COUNTS, strategy)
+    assert sizes.dtype == torch.float64
+    np.testing.assert_allclose(sizes, METHODS_2_22[strategy], atol=5.1e-4)
+
+
+@pytest.mark.parametrize("counts", [COUNTS, EXTREME, [7, 1000, 7, 31]])
+def test_cloud_sizes_follow_their_formulas_class_by_class(counts):
+    top = max(counts)
+    formulas = {
+        "log": lambda n: math.log(top / n),
+        "power-1/3": lambda n: top ** (1 / 3) - n ** (1 / 3),
+        "power-1/4": lambda n: math.sqrt(math.sqrt(top)) - math.sqrt(math.sqrt(n)),
+        "cosine": lambda n: math.cos(math.pi / 2 * n / top),
+    }
+    assert set(formulas) == set(CLOUD_STRATEGIES)
+    for strategy, formula in formulas.items():
+        delta = [formula(n) for n in counts]
+        np.testing.assert_allclose(cloud_sizes(counts, strategy), np.array(delta) / max(delta), atol=1e-13)
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 10**6), min_size=1, max_size=12),
+    strategy=st.sampled_from(list(CLOUD_STRATEGIES)),
+    factor=st.integers(2, 50),
+)
+def test_cloud_sizes_lie_in_0_1_fall_with_the_count_and_ignore_its_unit(counts, strategy, factor):
+    sizes = cloud_sizes(counts, strategy).numpy()
+    ordered = sizes[np.argsort(counts, kind="stable")]
+    assert np.all(np.diff(ordered) <= 0)
+    assert sizes[np.argmax(counts)] == 0
+    assert sizes[np.argmin(counts)] == (1 if min(counts) < max(counts) else 0)
+    np.testing.assert_allclose(cloud_sizes(np.array(counts) * factor, strategy), sizes, atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", CLOUD_STRATEGIES)
+@pytest.mark.parametrize("counts", [[1], [50], [20, 20, 20], [10**6] * 4])
+def test_equal_counts_have_no_cloud(strategy, counts):
+    assert cloud_sizes(counts, strategy).tolist() == [0] * len(counts)
+
+
+def test_class_counts_may_be_a_tensor_or_an_array():
+    expected = cloud_sizes(COUNTS)
+    assert torch.equal(cloud_sizes(torch.tensor(COUNTS)), expected)
+    assert torch.equal(cloud_sizes(np.array(COUNTS, dtype=np.int32)), expected)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([10, 0], "class 1 has 0 training images"),
+        ([-3, 4], "class 0 has -3"),
+        ([5, float("nan")], "class 1 has nan"),
+        ([], "shape"),
+        ([[1, 2]], "shape"),
+    ],
+)
+@pytest.mark.parametrize("make", [cloud_sizes, GCLLoss, LDAMLoss, LogitAdjustedLoss])
+def test_impossible_counts_end_in_one_line(make, counts, words):
+    with pytest.raises(UserError, match=words) as caught:
+        make(counts)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: cloud_sizes(COUNTS, "power-1/5"), r"'power-1/5'.*did you mean 'power-1/[34]'"),
+        (lambda: GCLLoss(COUNTS, noise="half_normal"), "did you mean 'half-normal'"),
+        (lambda: GCLLoss(COUNTS, scale=0), "scale is 0"),
+        (lambda: GCLLoss(COUNTS, noise_std=0.0), "noise_std is 0.0"),
+        (lambda: GCLLoss(COUNTS, noise_scale=-0.5), "noise_scale is -0.5"),
+        (lambda: GCLLoss(COUNTS, margin=float("nan")), "margin is nan"),
+        (lambda: GCLLoss(COUNTS, focal_gamma=-1), "focal_gamma is -1"),
+        (lambda: LDAMLoss(COUNTS, max_margin=-1), "max_margin is -1"),
+        (lambda: LDAMLoss(COUNTS, scale=float("inf")), "scale is inf"),
+        (lambda: LDAMLoss(COUNTS, weight=[1.0, 2.0]), "expected 10 numbers"),
+        (lambda: LogitAdjustedLoss(COUNTS, tau=-1), "tau is -1"),
+        (lambda: FocalLoss(gamma=-1), "gamma is -1"),
+        (lambda: FocalLoss(weight=[1.0, -2.0]), "class weights"),
+        (lambda: LabelAwareSmoothingLoss(COUNTS, head=1.0, tail=0.0), "head is 1.0"),
+        (lambda: LabelAwareSmoothingLoss(COUNTS, head=0.1, tail=0.2), "head is 0.1"),
+        (lambda: LabelAwareSmoothingLoss(COUNTS, head=0.1, tail=-0.2), "tail is -0.2"),
+    ],
+)
+def test_impossible_parameters_end_in_one_line(make, words):
+    with pytest.raises(UserError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------ GCL
+
+
+@pytest.mark.parametrize("counts", [COUNTS, EXTREME, [30, 30, 30]])
+@pytest.mark.parametrize("strategy", CLOUD_STRATEGIES)
+@pytest.mark.parametrize(("margin", "gamma"), [(0.0, 0.0), (0.1, 0.0), (0.1, 1.0), (0.3, 2.0)])
+def test_gcl_follows_its_formula_image_by_image_and_class_by_class(counts, strategy, margin, gamma):
+    scale, kappa = 20.0, 0.5
+    cosine, target, noise = batch(len(counts), size=12)
+    sizes = cloud_sizes(counts, strategy).tolist()
+    total = 0.0
+    for i, y in enumerate(target.tolist()):
+        u = []
+        for j, size in enumerate(sizes):
+            epsilon = min(max(noise[i, j].item(), -1), 1)
+            u.append(scale * (cosine[i, j].item() - kappa * abs(epsilon) * size - margin * (j == y)))
+        p = math.exp(u[y]) / sum(math.exp(v) for v in u)
+        total += (1 - p) ** gamma * -math.log(p)
+    loss = GCLLoss(counts, scale, margin, kappa, strategy=strategy, focal_gamma=gamma)
+    assert loss(cosine, target, noise).item() == pytest.approx(total / len(target), rel=1e-10)
+
+
+def test_gcl_without_noise_and_margin_is_scaled_cross_entropy():
+    cosine, target, noise = batch(10)
+    expected = F.cross_entropy(30 * cosine, target)
+    silent = GCLLoss(COUNTS, noise_scale=0.0)
+    assert not silent.stochastic
+    torch.testing.assert_close(silent(cosine, target), expected)
+    # Equal counts have no cloud, and without a draw there is nothing to take off.
+    torch.testing.assert_close(GCLLoss([9] * 10)(cosine, target, noise), expected)
+    torch.testing.assert_close(GCLLoss(COUNTS)(cosine, target, torch.zeros_like(noise)), expected)
+
+
+@pytest.mark.parametrize("std", [0.05, 1 / 3, 1.0, 5.0])
+def test_mean_noise_is_the_integral_of_the_clamped_half_normal(std):
+    def density(x):
+        return math.exp(-0.5 * (x / std) ** 2) / (std * math.sqrt(2 * math.pi))
+
+    inside = 2 * quad(lambda x: x * density(x), 0, 1, epsabs=1e-13, points=[min(3 * std, 0.99)])[0]
+    beyond = 1 - 2 * quad(density, 0, 1, epsabs=1e-13, points=[min(3 * std, 0.99)])[0]
+    assert GCLLoss(COUNTS, noise_std=std).mean_noise == pytest.approx(inside + beyond, abs=1e-10)
+
+
+def test_mean_noise_is_the_average_over_many_draws():
+    loss, mean = GCLLoss(COUNTS), GCLLoss(COUNTS, noise="mean")
+    draws = loss.draw((200_000,), torch.Generator().manual_seed(0)).double().clamp(-1, 1).abs()
+    error = draws.std().item() / math.sqrt(len(draws))
+    assert draws.mean().item() == pytest.approx(mean.mean_noise, abs=4 * error)
+    assert mean.mean_noise == pytest.approx(0.2657, abs=5e-5)  # methods.md 2.19
+    cosine, target, _ = batch(10)
+    constant = torch.full_like(cosine, mean.mean_noise)
+    torch.testing.assert_close(mean(cosine, target), loss(cosine, target, constant))
+    # The rarest class's logit falls by 3.99 on average (methods.md 2.19).
+    assert mean.mean_noise * mean.reach.max().item() == pytest.approx(3.99, abs=5e-3)
+
+
+def test_gcl_draws_what_draw_gives():
+    loss = GCLLoss(COUNTS)
+    assert loss.stochastic
+    assert not GCLLoss(COUNTS, noise="mean").stochastic
+    noise = loss.draw((8, 10), torch.Generator().manual_seed(5))
+    assert (noise.dtype, noise.device.type, noise.shape) == (torch.float32, "cpu", (8, 10))
+    assert torch.equal(noise, loss.draw((8, 10), torch.Generator().manual_seed(5)))
+    cosine, target, _ = batch(10, dtype=torch.float32)
+    torch.manual_seed(5)
+    assert torch.equal(loss(cosine, target), loss(cosine, target, noise))
+    assert loss(cosine, target) != loss(cosine, target)
+    wide = loss.draw((100_000,), torch.Generator().manual_seed(1))
+    assert wide.std().item() == pytest.approx(1 / 3, rel=0.01)
+    assert wide.abs().max() > 1  # not clamped yet
+    assert abs(wide.mean().item()) < 0.005  # nor folded
+
+
+def test_gcl_leaves_its_inputs_as_they_are_and_sends_no_gradient_to_the_noise():
+    cosine, target, noise = batch(10)
+    cosine.requires_grad_()
+    noise.requires_grad_()
+    before = cosine.detach().clone(), target.clone(), noise.detach().clone()
+    GCLLoss(COUNTS, margin=0.1)(cosine, target, noise).backward()
+    assert noise.grad is None
+    for now, then in zip((cosine, target, noise), before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_focal_factor_of_gcl_carries_no_gradient():
+    cosine, target, noise = batch(10)
+    cosine.requires_grad_()
+    (gradient,) = torch.autograd.grad(GCLLoss(COUNTS, focal_gamma=2)(cosine, target, noise), cosine)
+    plain = GCLLoss(COUNTS)
+    expected = torch.zeros_like(cosine)
+    for i in range(len(target)):  # image by image, its factor a plain number
+        value = plain(cosine[i : i + 1], target[i : i + 1], noise[i : i + 1])
+        (slope,) = torch.autograd.grad(value, cosine)
+        expected += (1 - math.exp(-value.item())) ** 2 * slope / len(target)
+    torch.testing.assert_close(gradient, expected)
+
+
+# ------------------------------------------------------------------------------------- softmax saturation
+
+
+def test_target_gradient_is_what_autograd_finds():
+    logits, target, _ = batch(7)
+    logits = (9 * logits).requires_grad_()
+    slope = torch.autograd.grad(CrossEntropyLoss()(logits, target) * len(target), logits)[0]
+    pull = target_gradient(logits.detach(), target)
+    torch.testing.assert_close(pull, -slope[torch.arange(len(target)), target])
+    # Eq. 2: what the target gains the other classes lose.
+    torch.testing.assert_close(slope.sum(1), torch.zeros(len(target), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_target_gradient_of_two_classes_falls_with_the_logit_difference_only(dtype):
+    difference = np.arange(-80, 81, 5.0)
+    logits = torch.stack([torch.from_numpy(difference) + 4, torch.full((len(difference),), 4.0)], 1).to(dtype)
+    pull = target_gradient(logits, torch.zeros(len(difference), dtype=torch.int64)).double()
+    # Eq. 3. Above 36 the subtraction 1 - p_y would give 0 even in float64.
+    np.testing.assert_allclose(pull, expit(-difference), rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------- peers
+
+
+def test_ldam_margins_are_those_of_the_fact_sheet():
+    printed = [0.158, 0.180, 0.204, 0.232, 0.264, 0.300, 0.341, 0.387, 0.440, 0.500]
+    np.testing.assert_allclose(LDAMLoss(COUNTS).margins, printed, atol=5.1e-4)
+
+
+@pytest.mark.parametrize("counts", [COUNTS, EXTREME])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ldam_follows_its_formula(counts, weighted):
+    weight = np.linspace(0.2, 3, len(counts)) if weighted else np.ones(len(counts))
+    cosine, target, _ = batch(len(counts), size=12)
+    shifted = cosine.numpy().copy()
+    largest = max(n**-0.25 for n in counts)
+    for i, y in enumerate(target.tolist()):
+        shifted[i, y] -= 0.4 * counts[y] ** -0.25 / largest
+    per_image = cross_entropies(15 * shifted, target)
+    expected = np.average(per_image, weights=weight[target])
+    loss = LDAMLoss(counts, max_margin=0.4, scale=15, weight=weight if weighted else None)
+    assert loss(cosine, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_ldam_with_equal_counts_has_one_margin():
+    cosine, target, _ = batch(4)
+    loss = LDAMLoss([12] * 4)
+    assert loss.margins.tolist() == [0.5] * 4
+    margin = 0.5 * F.one_hot(target, 4)
+    torch.testing.assert_close(loss(cosine, target), F.cross_entropy(30 * (cosine - margin), target))
+
+
+def test_ldam_takes_new_weights_in_place():
+    cosine, target, _ = batch(10)
+    weight = np.linspace(1, 4, 10)
+    loss = LDAMLoss(COUNTS, weight=np.ones(10))
+    torch.testing.assert_close(loss(cosine, target), LDAMLoss(COUNTS)(cosine, target))
+    loss.weight.copy_(torch.from_numpy(weight))
+    torch.testing.assert_close(loss(cosine, target), LDAMLoss(COUNTS, weight=weight)(cosine, target))
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+def test_logit_adjustment_equals_its_pairwise_form(tau):
+    cosine, target, _ = batch(10)
+    z = 5 * cosine.numpy()
+    prior = np.array(COUNTS) / sum(COUNTS)
+    values = []
+    for row, y in zip(z, target.tolist(), strict=True):
+        others = [(prior[k] / prior[y]) ** tau * math.exp(row[k] - row[y]) for k in range(10) if k != y]
+        values.append(math.log1p(sum(others)))
+    assert LogitAdjustedLoss(COUNTS, tau)(5 * cosine, target).item() == pytest.approx(
+        np.mean(values), rel=1e-12
+    )
+
+
+def test_logit_adjustment_with_a_uniform_prior_is_cross_entropy():
+    logits, target, _ = batch(10)
+    expected = CrossEntropyLoss()(logits, target)
+    torch.testing.assert_close(LogitAdjustedLoss([77] * 10)(logits, target), expected)
+    torch.testing.assert_close(LogitAdjustedLoss(COUNTS, tau=0)(logits, target), expected)
+    assert expected.item() == pytest.approx(cross_entropies(logits.numpy(), target).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_follows_its_formula(gamma):
+    logits, target, _ = batch(10)
+    weight = np.linspace(0.5, 2, 10)
+    entropy = cross_entropies(logits.numpy(), target)
+    focal = (1 - np.exp(-entropy)) ** gamma * entropy
+    assert FocalLoss(gamma)(logits, target).item() == pytest.approx(focal.mean(), rel=1e-12)
+    expected = (weight[target] * focal).mean()
+    assert FocalLoss(gamma, weight)(logits, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_focal_loss_with_gamma_0_is_cross_entropy():
+    logits, target, _ = batch(10)
+    torch.testing.assert_close(FocalLoss(0.0)(logits, target), F.cross_entropy(logits, target))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_focal_gradient_is_finite_where_the_loss_is_0(gamma, dtype):
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=dtype, requires_grad=True)
+    FocalLoss(gamma)(logits, torch.tensor([0, 0])).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(("head", "tail"), [(0.3, 0.0), (0.4, 0.1)])
+@pytest.mark.parametrize("counts", [COUNTS, EXTREME])
+def test_label_aware_smoothing_is_cross_entropy_against_soft_targets(head, tail, counts):
+    logits, target, _ = batch(len(counts))
+    low, high = min(counts), max(counts)
+    num_classes = len(counts)
+    soft = torch.zeros_like(logits)
+    for i, y in enumerate(target.tolist()):
+        epsilon = tail + (head - tail) * math.sin(math.pi * (counts[y] - low) / (2 * (high - low)))
+        soft[i] = epsilon / num_classes
+        soft[i, y] += 1 - epsilon
+    loss = LabelAwareSmoothingLoss(counts, head, tail)
+    torch.testing.assert_close(loss(logits, target), F.cross_entropy(logits, soft))
+    assert loss.smoothing.max().item() == pytest.approx(head)
+    assert loss.smoothing.min().item() == pytest.approx(tail)
+
+
+def test_label_aware_smoothing_alike_for_all_classes_is_label_smoothing():
+    logits, target, _ = batch(10)
+    expected = F.cross_entropy(logits, target, label_smoothing=0.2)
+    torch.testing.assert_close(LabelAwareSmoothingLoss(COUNTS, 0.2, 0.2)(logits, target), expected)
+    # Equal counts: nothing is a head, so the tail's smoothing holds.
+    torch.testing.assert_close(LabelAwareSmoothingLoss([8] * 10, 0.4, 0.2)(logits, target), expected)
+
+
+# ----------------------------------------------------------------------------------------- all of the losses
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("counts", [COUNTS, EXTREME])
+def test_gradients(name, counts):
+    loss = LOSSES[name](counts)
+    cosine, target, noise = batch(len(counts), size=6)
+    # Scale 30 curves strongly; nearer together the cosines leave finite differences their digits.
+    cosine = (0.2 * cosine).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: call(loss, x, target, noise), cosine)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_narrow_inputs_lose_nothing_but_their_own_rounding(name, dtype):
+    loss = LOSSES[name](COUNTS)
+    cosine, target, noise = batch(10, dtype=dtype)
+    cosine.requires_grad_()
+    value = call(loss, cosine, target, noise)
+    assert value.dtype == torch.float32
+    value.backward()
+    assert cosine.grad.dtype == dtype
+    wide = cosine.detach().double().requires_grad_()
+    exact = call(loss, wide, target, noise.double())
+    exact.backward()
+    assert exact.dtype == torch.float64
+    assert value.item() == pytest.approx(exact.item(), rel=1e-5)
+    # The gradient's own rounding, and that of float32 logits up to 60 apart, which the softmax passes on.
+    tolerance = torch.finfo(dtype).eps + 60 * torch.finfo(torch.float32).eps
+    torch.testing.assert_close(cosine.grad.double(), wide.grad, rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_ends_of_the_cosine_give_finite_losses(name, sign):
+    loss = LOSSES[name](EXTREME)
+    target = torch.arange(4)
+    cosine = (sign * (2 * torch.eye(4) - 1)).requires_grad_()
+    value = call(loss, cosine, target, torch.full((4, 4), 1.0))
+    value.backward()
+    assert math.isfinite(value.item())
+    assert torch.isfinite(cosine.grad).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_class_costs_nothing(name):
+    loss = LOSSES[name]([5])
+    cosine = torch.tensor([[0.3], [-0.8]], requires_grad=True)
+    value = call(loss, cosine, torch.tensor([0, 0]), torch.full((2, 1), 0.5))
+    value.backward()
+    assert value.item() == 0
+    assert not cosine.grad.any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_with_its_noise_given_a_loss_reads_no_value_and_draws_nothing(name):
+    """On the meta device there are no values: a branch or a number that depends on one would raise."""
+    loss = LOSSES[name](COUNTS).to("meta")
+    cosine, target, noise = (tensor.to("meta") for tensor in batch(10))
+    cosine.requires_grad_()
+    state = torch.get_rng_state()
+    value = call(loss, cosine, target, noise)
+    value.backward()
+    assert value.shape == ()
+    assert cosine.grad.shape == cosine.shape
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_adds_nothing_to_a_checkpoint_and_trains_nothing(name):
+    loss = LOSSES[name](COUNTS)
+    assert not loss.state_dict()
+    assert not list(loss.parameters())

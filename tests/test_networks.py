@@ -1,0 +1,159 @@
+"""ResNet-32: its size, its start, its shortcut, and both classifiers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gclib.networks import BasicBlock, CosineClassifier, ResNet, resnet32
+
+
+def seeded(num_classes: int = 10, head: str = "linear") -> ResNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return resnet32(num_classes, head)
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "head", "parameters"),
+    [(10, "linear", 464_154), (100, "linear", 470_004), (10, "cosine", 464_144), (100, "cosine", 469_904)],
+)
+def test_number_of_parameters(num_classes: int, head: str, parameters: int) -> None:
+    assert sum(p.numel() for p in resnet32(num_classes, head).parameters()) == parameters
+
+
+def test_thirty_two_layers() -> None:
+    network = seeded()
+    assert sum(isinstance(m, torch.nn.Conv2d | torch.nn.Linear) for m in network.modules()) == 32
+
+
+@pytest.mark.parametrize("size", [32, 8, 4])
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_shapes(size: int, head: str) -> None:
+    network = seeded(7, head).eval()
+    inputs = randn(5, 3, size, size)
+    features = network.features(inputs)
+    assert features.shape == (5, 64)
+    assert (features >= 0).all()  # averages of rectified values
+    assert network(inputs).shape == (5, 7)
+    assert torch.equal(network(inputs), network.head(features))
+
+
+def test_unknown_head() -> None:
+    with pytest.raises(ValueError, match="expected 'linear' or 'cosine'"):
+        resnet32(10, "cosin")
+
+
+def test_cosines_are_cosines() -> None:
+    head = CosineClassifier(64, 10).double()
+    features = randn(20, 64).double()
+    cosines = head(features).detach().numpy()
+    weight, f = head.weight.detach().numpy(), features.numpy()
+    expected = [[f[i] @ w / np.sqrt((f[i] @ f[i]) * (w @ w)) for w in weight] for i in range(20)]
+    np.testing.assert_allclose(cosines, expected, rtol=0, atol=1e-14)
+
+
+def test_cosines_stay_in_range_and_ignore_norms() -> None:
+    head = CosineClassifier(64, 10).double()
+    # The anchors themselves, and their opposites, sit on the borders 1 and -1.
+    features = torch.cat([randn(50, 64).double(), head.weight.detach(), -head.weight.detach()])
+    cosines = head(features)
+    assert cosines.abs().max() <= 1 + 1e-15
+    torch.testing.assert_close(cosines[50:60].diagonal(), torch.ones(10).double())
+    torch.testing.assert_close(cosines[60:].diagonal(), -torch.ones(10).double())
+    factors = torch.linspace(1e-3, 1e3, len(features), dtype=torch.float64)[:, None]
+    torch.testing.assert_close(head(factors * features), cosines, rtol=0, atol=1e-14)
+    with torch.no_grad():
+        head.weight.mul_(torch.linspace(0.1, 10, 10)[:, None])
+    torch.testing.assert_close(head(features), cosines, rtol=0, atol=1e-14)
+
+
+def test_cosine_of_a_zero_feature_is_zero() -> None:
+    assert CosineClassifier(64, 10)(torch.zeros(1, 64)).abs().max() == 0
+
+
+@pytest.mark.parametrize(("channels_in", "channels", "stride"), [(16, 16, 1), (16, 32, 2), (32, 64, 2)])
+def test_shortcut_is_option_a(channels_in: int, channels: int, stride: int) -> None:
+    """With the second norm at zero a block is its shortcut: subsampled, and zero channels on both sides."""
+    block = BasicBlock(channels_in, channels, stride)
+    torch.nn.init.zeros_(block.norm2.weight)
+    x = randn(2, channels_in, 8, 8)
+    side = (channels - channels_in) // 2
+    expected = torch.zeros(2, channels, 8 // stride, 8 // stride)
+    for row in range(8 // stride):
+        for column in range(8 // stride):
+            expected[:, side : side + channels_in, row, column] = x[:, :, stride * row, stride * column]
+    assert torch.equal(block(x), expected.relu())
+
+
+def test_initial_weights() -> None:
+    network = seeded(100)
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            weight = module.weight.detach()
+            expected = math.sqrt(2 / weight[0].numel())  # Kaiming normal, fan in
+            error = 4 / math.sqrt(2 * weight.numel())  # four standard errors of a standard deviation
+            assert weight.std().item() == pytest.approx(expected, rel=error), name
+            assert abs(weight.mean().item()) < 4 * expected / math.sqrt(weight.numel()), name
+            assert (weight.abs() > 2.5 * expected).any(), f"{name}: not normal"
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+    # The bias keeps torch's own start, uniform within 1 / sqrt(64).
+    bias = network.head.bias.detach()
+    assert 0.1 < bias.abs().max() <= 1 / 8
+
+
+def test_initial_anchors_are_directions_of_a_cube() -> None:
+    anchors = seeded(100, "cosine").head.weight.detach()
+    torch.testing.assert_close(anchors.norm(dim=1), torch.ones(100))
+    # Uniform in the cube: coordinate over its norm has variance 1 / 64 and kurtosis near 1.8, not the normal's 3.
+    kurtosis = (anchors**4).mean() / (anchors**2).mean() ** 2
+    assert kurtosis.item() == pytest.approx(1.8, abs=0.1)
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_state_dict_goes_round_strictly(head: str) -> None:
+    network = seeded(10, head)
+    network(randn(8, 3, 8, 8))  # moves the running statistics
+    state = network.state_dict()
+    assert not [name for name in state if "num_batches_tracked" in name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        other = resnet32(10, head)
+    inputs = randn(4, 3, 8, 8, seed=1)
+    assert not torch.equal(other.eval()(inputs), network.eval()(inputs))
+    plain = dict(state)  # without torch's version numbers, as a file of weights gives it back
+    assert other.load_state_dict(plain, strict=True) == torch.nn.modules.module._IncompatibleKeys([], [])
+    assert torch.equal(other(inputs), network(inputs))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict({name: value for name, value in state.items() if "head" not in name})
+
+
+def test_batch_norm_counts_nothing_and_averages_as_torch_does() -> None:
+    network = seeded()
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) == 31
+    assert all(norm.num_batches_tracked is None for norm in norms)
+    norm, reference = norms[0], torch.nn.BatchNorm2d(16)
+    for seed in range(3):
+        x = randn(4, 16, 8, 8, seed=seed)
+        torch.testing.assert_close(norm(x), reference(x))
+    torch.testing.assert_close(norm.running_var, reference.running_var)
+    torch.testing.assert_close(norm.running_mean, reference.running_mean)
+    torch.testing.assert_close(norm.eval()(x), reference.eval()(x))
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    for head in ("linear", "cosine"):
+        network = seeded(10, head)
+        F.cross_entropy(network(randn(16, 3, 8, 8)), torch.arange(16) % 10).backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name

@@ -1,0 +1,114 @@
+"""The project as a whole: direction of imports, length of files, the lists of requirements, stray paths."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+ORDER = (  # a module or package of gclib imports only from earlier ones
+    "errors checkpoints augment data device networks losses sampling metrics records environment methods "
+    "recipes progress loop fingerprint train paper tables figures readme notebook cli"
+).split()
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "seaborn": "seaborn-base",
+}
+MAX_LINES, TOLERANCE = 300, 1.15  # one subject a file; docstrings that say shapes and units need some room
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "gclib").rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def rank(module: str) -> int:
+    """Place of a module in the one direction of imports; gclib itself stands before all."""
+    _, *below = module.split(".")
+    assert not below or below[0] in ORDER, f"{module} has no place in ORDER yet: put it where it belongs"
+    return ORDER.index(below[0]) if below else -1
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of gclib that the file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import hides the direction; write gclib. in full"
+            names = [f"gclib.{alias.name}" for alias in node.names if alias.name.islower()]  # not constants
+            found.update(names if node.module == "gclib" else [node.module])
+    return {name for name in found if re.match(r"gclib\.(?!__)", name)}
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_imports_go_one_way(path: Path) -> None:
+    module = module_name(path)
+    later = {other for other in imports(path) if rank(other) > rank(module)}
+    assert not later, f"{module} imports from modules that come after it"
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_files_are_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES * TOLERANCE, f"{lines} lines; split it by subject"
+
+
+def requirements(text: str) -> tuple[str, str]:
+    name, specifier = re.fullmatch(r"([A-Za-z0-9_.-]+?)\s*((?:[<>=!~].*)?)", text).groups()
+    return name, specifier.replace(" ", "")
+
+
+def declared() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return dict(requirements(text) for group in groups for text in group)
+
+
+def test_conda_environment_matches_pyproject() -> None:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    by_pip = next(item["pip"] for item in listed if isinstance(item, dict))
+    assert "-e ." in by_pip
+    by_conda = dict(requirements(text) for text in listed if isinstance(text, str))
+    assert by_conda.pop("pip") == ""
+    assert by_conda.pop("python") == ">=3.11,<3.14"
+    by_pip = dict(requirements(text) for text in by_pip if text != "-e .")
+    expected = {CONDA_NAMES.get(name, name): specifier for name, specifier in declared().items()}
+    assert by_conda | by_pip == expected
+
+
+def test_lock_pins_every_requirement_exactly_and_names_no_place() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[^ ;]+( ; .+)?", line) for line in pins)
+    assert set(declared()) <= {line.split("==")[0] for line in pins}
+    assert not re.search(r"https?:|file:|/", "\n".join(lines))
+
+
+def test_text_names_no_place_of_one_machine() -> None:
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w|/tmp/\w+/\w|pypi[.]org|python[h]osted")
+    for name in listing.stdout.splitlines():
+        try:
+            found = pattern.search((ROOT / name).read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, FileNotFoundError):  # a binary file; one that is being replaced
+            continue
+        assert not found, f"{name}: {found.group(0)}"
+
+
+def test_importing_the_package_needs_no_tool_of_the_book() -> None:
+    modules = [m for m in map(module_name, sources()) if rank(m) < ORDER.index("tables")]
+    tools = "papermill plotly nbformat nbclient IPython ipykernel sphinx yaml".split()
+    code = f"import sys; [__import__(m) for m in {modules}]; print([t for t in {tools} if t in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,106 @@
+"""Classifier re-balancing: what each way leaves as it was, and the figures of its chapter."""
+
+from collections.abc import Iterator
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from gclib.data import LongTailed, load
+from gclib.figures import rebalancing
+from gclib.methods.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
+from gclib.methods.stage import Stage, StageSettings
+from gclib.networks import ResNet
+from gclib.sampling import class_probabilities
+
+IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def digits() -> LongTailed:
+    return load("digits", ratio=20)
+
+
+@pytest.fixture(autouse=True)
+def _no_open_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def stage(digits: LongTailed, method: type[Stage], head: str, **parameters: float | bool) -> Stage:
+    torch.manual_seed(0)
+    network = ResNet(1, digits.num_classes, head)
+    with torch.no_grad():  # as after training: rare classes have short anchors
+        network.head.weight.mul_(torch.linspace(2, 0.5, digits.num_classes)[:, None])
+    settings = StageSettings(name="stage-two", method=method.__name__, epochs=0, parameters=parameters)
+    return method(settings, network, digits).double().eval()
+
+
+@torch.no_grad()
+def test_tau_1_leaves_the_predictions_of_a_cosine_classifier(digits: LongTailed) -> None:
+    normalised = stage(digits, TauNormalisation, "cosine", tau=1.0)
+    cosines = normalised.network(IMAGES)
+    length = normalised.network.features(IMAGES).norm(dim=1, keepdim=True)
+    torch.testing.assert_close(normalised(IMAGES), length * cosines)
+    half = stage(digits, TauNormalisation, "cosine", tau=0.5)
+    by_norm = torch.linspace(2, 0.5, digits.num_classes, dtype=torch.float64).sqrt()
+    torch.testing.assert_close(half(IMAGES), length * by_norm * cosines, rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+def test_weight_scaling_without_bias_contains_tau_normalisation(digits: LongTailed, tau: float) -> None:
+    scaled, normalised = (
+        stage(digits, LearnableWeightScaling, "linear"),
+        stage(digits, TauNormalisation, "linear", tau=tau),
+    )
+    scaled.network.head.bias.zero_()
+    scaled.scales.copy_(scaled.network.head.weight.norm(dim=1) ** -tau)
+    torch.testing.assert_close(scaled(IMAGES), normalised(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("method", "trained"),
+    [(RetrainClassifier, {"network.head.weight", "network.head.bias"}), (LearnableWeightScaling, {"scales"})],
+)
+def test_a_step_changes_what_the_method_trains_and_nothing_else(
+    digits: LongTailed, method: type[Stage], trained: set
+) -> None:
+    two = stage(digits, method, "linear").train()
+    before = {name: value.clone() for name, value in two.state_dict().items()}
+    torch.nn.functional.cross_entropy(two.logits(IMAGES), torch.arange(20) % 10).backward()
+    torch.optim.SGD(two.parameter_groups(), lr=0.1).step()
+    after = two.state_dict()
+    assert {name for name, value in after.items() if not torch.equal(value, before[name])} == trained
+
+
+def test_the_slider_shows_the_probabilities_of_its_place() -> None:
+    counts, volumes = [1000, 100, 10], [1, 100, 10_000]
+    figure = rebalancing.sampler_slider(counts, volumes, spread=10)
+    assert [line.name for line in figure.data] == ["IB", "CB", *["EN", "CBEN"] * 3]
+    steps = figure.layout.sliders[0].steps
+    assert [step.label for step in steps] == ["1", "100", "10,000"]
+    for step, volume in zip(steps, volumes, strict=True):
+        shown = [line for line, on in zip(figure.data, step.args[0]["visible"], strict=True) if on]
+        assert [line.name for line in shown] == ["IB", "CB", "EN", "CBEN"]
+        expected = class_probabilities(counts, "effective", beta=1 - 1 / volume)
+        np.testing.assert_allclose(np.array(shown[2].y, dtype=float), expected)
+        expected = class_probabilities(counts, "cben", a=1 - 1 / volume, b=0.9 / volume)
+        np.testing.assert_allclose(np.array(shown[3].y, dtype=float), expected)
+    start = figure.layout.sliders[0].active
+    assert [line.visible for line in figure.data] == steps[start].args[0]["visible"]
+
+
+def test_anchor_lines_show_norms_by_their_mean_and_angles() -> None:
+    figure = rebalancing.anchor_lines({"stage one": [3.0, 2, 1], "cRT": [1.0, 1, 1]}, {"cRT": [10.0, 20, 30]})
+    left, right = figure.axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[1.5, 1.0, 0.5], [1.0, 1.0, 1.0]]
+    assert [line.get_ydata().tolist() for line in right.lines] == [[10.0, 20.0, 30.0]]
+    assert right.lines[0].get_color() == left.lines[1].get_color()
+    assert all([left.get_ylabel(), right.get_ylabel(), left.get_xlabel(), right.get_xlabel()])
+    assert figure.legends

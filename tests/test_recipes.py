@@ -1,0 +1,321 @@
+"""Recipes: their settings by name, data set and scale; changes by hand; and the hashes of their stages."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from gclib import data, recipes
+from gclib.data import CIFAR, LongTailed, Split, class_counts
+from gclib.errors import UserError
+from gclib.losses import GCLLoss
+from gclib.methods.stage import LossSettings, Schedule, Stage, make_loss
+from gclib.records import DataSummary, run_identity
+from gclib.train import command, stage_plan
+
+OFFICIAL = {
+    "gcl-official": "class",
+    "gcl-official-cben": "cben",
+    "gcl-official-effective": "effective",
+    "gcl-official-instance": "instance",
+    "gcl-official-lws": "cben",
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> LongTailed:
+    return data.load("digits", 20)
+
+
+@pytest.fixture(scope="module")
+def cifar() -> LongTailed:
+    """The numbers of CIFAR-10-LT at ratio 100, with black images of one pixel."""
+    counts = class_counts(5000, 10, 100)
+    train, test = (np.repeat(np.arange(10), n) for n in (counts, 1000))
+    splits = [Split(np.zeros((len(labels), 1, 1, 3), np.uint8), labels) for labels in (train, test)]
+    return LongTailed("cifar10", 100.0, *splits, counts, tuple("0123456789"), CIFAR, "0" * 64)
+
+
+def test_names() -> None:
+    assert recipes.names() == sorted(["ce", "ce-mixup", "gcl-official-tau", "gcl-paper", *OFFICIAL])
+    for name in recipes.names():
+        assert recipes.get(name).definition.summary.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), [("ce", 0.01), ("ce-mixup", 0.1), ("gcl-official", 0.1), ("gcl-paper", 0.01)]
+)
+def test_schedules_a_and_b_at_each_epoch(cifar: LongTailed, name: str, after: float) -> None:
+    """Five epochs of warm-up, then 1; times `after` behind epoch 160 and `after` squared behind 180."""
+    stage = recipes.get(name).resolve(cifar).stages[0]
+    assert (stage.learning_rate, stage.epochs) == (0.1, 200)
+    factors = [stage.schedule.factor(epoch, 200) for epoch in range(200)]
+    assert factors[:6] == [0.2, 0.4, 0.6, 0.8, 1, 1]
+    assert factors[159:161] == [1, after]
+    assert factors[179:181] == [after, pytest.approx(after**2)]
+    assert factors[199] == pytest.approx(after**2)
+    assert len(set(factors)) == 7
+
+
+def test_schedule_e_at_named_epochs(cifar: LongTailed) -> None:
+    stage = recipes.get("gcl-official").resolve(cifar).stages[1]
+    rates = [stage.learning_rate * stage.schedule.factor(epoch, stage.epochs) for epoch in range(30)]
+    named = {0: 0.002, 5: 0.00187, 10: 0.0015, 15: 0.001, 20: 0.0005, 29: 5.5e-6}
+    for epoch, rate in named.items():
+        assert rates[epoch] == pytest.approx(rate, rel=4e-3), epoch
+    # As the released code computes it: 0.1 * (0.1 * 0.1 * (1 + cos)).
+    code = [0.1 * 0.1 * 0.1 * (1 + np.cos(np.pi * t / 30)) for t in range(30)]
+    assert rates == pytest.approx(code)
+
+
+def test_short_schedules_keep_their_shape() -> None:
+    factors = [Schedule().factor(epoch, 10) for epoch in range(10)]
+    assert factors == [1.0] * 8 + [0.01, 0.0001]
+    assert Schedule().factor(0, 1) == 1.0
+
+
+def test_plain_recipes(cifar: LongTailed) -> None:
+    plain, mixed = (recipes.get(name).resolve(cifar) for name in ("ce", "ce-mixup"))
+    for recipe, alpha in ((plain, 0.0), (mixed, 1.0)):
+        (stage,) = recipe.stages
+        assert (recipe.head, stage.method, stage.loss.name) == ("linear", "train", "cross-entropy")
+        assert (stage.batch_size, stage.momentum, stage.weight_decay, stage.nesterov) == (
+            128,
+            0.9,
+            2e-4,
+            False,
+        )
+        assert (stage.sampler.strategy, stage.mixup) == ("instance", alpha)
+
+
+@pytest.mark.parametrize(("name", "sampler"), OFFICIAL.items())
+def test_official_recipes(cifar: LongTailed, name: str, sampler: str) -> None:
+    recipe = recipes.get(name).resolve(cifar)
+    one, two = recipe.stages
+    assert recipe.head == "cosine"
+    for stage, epochs, scale, margin, gamma in ((one, 200, 30, 0, 0), (two, 30, 20, 0.1, 1)):
+        assert (stage.epochs, stage.batch_size, stage.weight_decay, stage.momentum) == (epochs, 64, 2e-4, 0.9)
+        assert (stage.mixup, stage.nesterov) == (1.0, False)
+        # Whatever a recipe leaves at a default counts as well.
+        loss = make_loss(stage.loss, cifar.class_counts)
+        assert isinstance(loss, GCLLoss)
+        assert (loss.scale, loss.margin, loss.focal_gamma, loss.noise_std) == (scale, margin, gamma, 1 / 3)
+        assert loss.reach[-1] == scale * 0.5
+        assert loss.reach[4] == pytest.approx(scale * 0.5 * 0.445, abs=0.01 * scale)  # "log"
+    assert (one.method, one.sampler.strategy) == ("train", "instance")
+    assert two.method == ("LWS" if name == "gcl-official-lws" else "cRT")
+    assert (two.sampler.strategy, two.sampler.parameters) == (sampler, {})
+    assert two.parameters == ({} if two.method == "LWS" else {"reinitialise": False})
+
+
+def test_tau_recipe(cifar: LongTailed) -> None:
+    one, two = recipes.get("gcl-official-tau").resolve(cifar).stages
+    assert one == recipes.get("gcl-official").resolve(cifar).stages[0]
+    assert (two.method, two.epochs, two.parameters) == ("tau-normalisation", 0, {"tau": 1.0})
+
+
+def test_paper_recipe(cifar: LongTailed) -> None:
+    recipe = recipes.get("gcl-paper").resolve(cifar)
+    one, two = recipe.stages
+    assert recipe.head == "cosine"
+    assert (one.batch_size, one.mixup, one.loss.parameters) == (128, 1, {"scale": 30, "noise_scale": 1})
+    assert (two.method, two.epochs, two.batch_size, two.mixup) == ("cRT", 30, 128, 0)
+    assert (two.learning_rate, two.schedule.kind, two.sampler.strategy) == (0.1, "cosine", "cben")
+    assert (two.loss.parameters, two.parameters) == ({"scale": 30, "noise_scale": 0}, {"reinitialise": True})
+
+
+@pytest.mark.parametrize(
+    ("scale", "of_cifar", "of_digits"),
+    [("paper", (200, 30), (200, 30)), ("short", (12, 2), (200, 30)), ("smoke", (1, 1), (23, 3))],
+)
+def test_epochs_of_each_scale(
+    cifar: LongTailed, digits: LongTailed, scale: str, of_cifar: tuple, of_digits: tuple
+) -> None:
+    for source, epochs in ((cifar, of_cifar), (digits, of_digits)):
+        recipe = recipes.get("gcl-official").resolve(source, scale)
+        assert (recipe.scale, tuple(stage.epochs for stage in recipe.stages)) == (scale, epochs)
+        tau = recipes.get("gcl-official-tau").resolve(source, scale)
+        assert tau.stages[1].epochs == 0
+
+
+def test_digits_take_small_batches_and_no_mixup(digits: LongTailed) -> None:
+    for name in recipes.names():
+        for stage in recipes.get(name).resolve(digits).stages:
+            assert stage.batch_size == 32
+            assert stage.learning_rate <= 0.05
+            if name.startswith("gcl"):
+                assert stage.mixup == 0
+    assert recipes.get("gcl-official").resolve(digits).stages[1].learning_rate == 0.002
+
+
+def test_each_stage_of_each_recipe_can_be_built(digits: LongTailed) -> None:
+    from gclib.networks import resnet32
+
+    for name in recipes.names():
+        recipe = recipes.get(name).resolve(digits)
+        for settings in recipe.stages:
+            Stage.make(settings, resnet32(10, recipe.head), digits)
+
+
+def test_unknown_names(digits: LongTailed) -> None:
+    with pytest.raises(UserError, match=r"unknown recipe 'gcl-oficial'.*did you mean 'gcl-official'\?"):
+        recipes.get("gcl-oficial")
+    with pytest.raises(UserError, match=r"unknown scale 'papr'.*did you mean 'paper'\?"):
+        recipes.get("ce").resolve(digits, "papr")
+
+
+def test_overrides_reach_what_they_name(digits: LongTailed) -> None:
+    overrides = {
+        "epochs": 10,
+        "stage-two.epochs": 4,
+        "loss.parameters.noise_scale": 1.0,
+        "stage-two.loss.parameters.noise_std": 0.5,  # left at its default by the recipe
+        "stage-two.sampler.strategy": "cben",
+        "stage-two.sampler.parameters.a": 0.99,
+        "schedule.milestones": [0.5, 0.75],
+        "stage-two.parameters.reinitialise": True,
+        "head": None,
+    }
+    del overrides["head"]
+    plain = recipes.get("gcl-official").resolve(digits)
+    changed = recipes.get("gcl-official").resolve(digits, **overrides)
+    one, two = changed.stages
+    assert (one.epochs, two.epochs) == (10, 4)
+    assert (one.loss.parameters["noise_scale"], two.loss.parameters["noise_scale"]) == (1.0, 0.5)
+    assert (two.loss.parameters["noise_std"], two.sampler.strategy) == (0.5, "cben")
+    assert (two.sampler.parameters, one.schedule.milestones) == ({"a": 0.99}, (0.5, 0.75))
+    assert two.parameters == {"reinitialise": True}
+    assert changed.overrides == overrides
+    assert plain == recipes.get("gcl-official").resolve(digits)  # nothing was changed in place
+    assert plain.overrides == {}
+    # The recipe is its JSON: what a record holds resolves to the same again.
+    assert recipes.Recipe.model_validate(json.loads(changed.model_dump_json())) == changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("epoch", 3, r"'epoch': no such setting.*did you mean 'epochs'\?"),
+        ("stage-tow.epochs", 3, r"no such setting.*stage-two"),
+        ("stage-two.epochz", 3, r"did you mean 'epochs'\?"),
+        ("stage-two", 3, "no such setting"),
+        ("loss.parameters.scale.x", 3, "no such setting"),
+        ("epochs.x", 3, "no such setting"),
+        ("", 3, "no such setting"),
+        ("stage-two.parameters.reinitialize", True, r"did you mean 'reinitialise'\?"),
+        ("loss.parameters.noise_scal", 1.0, r"noise_scal.*did you mean 'noise_scale'\?"),
+        ("loss.name", "gcll", r"unknown loss 'gcll'.*did you mean 'gcl'\?"),
+        ("stage-two.method", "CRT", r"unknown method 'CRT'.*did you mean 'cRT'\?"),
+        ("stage-two.sampler.strategy", "cbenn", r"'cbenn'.*did you mean 'cben'\?"),
+        ("stage-two.sampler.parameters.beta", 0.9, "beta"),
+        ("epochs", "ten", "epochs.*integer.*got 'ten'"),
+        ("epochs", 2.5, "epochs.*integer.*got 2.5"),
+        ("epochs", -1, "epochs.*greater than or equal to 0.*got -1"),
+        ("batch_size", 0, "batch_size.*got 0"),
+        ("learning_rate", 0, "learning_rate.*got 0"),
+        ("learning_rate", float("inf"), "learning_rate.*got inf"),
+        ("learning_rate", 1e200, "learning_rate.*less than or equal to 1000000"),
+        ("learning_rate", float("nan"), "learning_rate.*got nan"),
+        ("momentum", 1.0, "momentum.*less than 1.*got 1.0"),
+        ("mixup", -0.1, "mixup.*got -0.1"),
+        ("nesterov", "perhaps", "nesterov.*bool.*got 'perhaps'"),
+        ("schedule.kind", "linear", "schedule.kind.*'steps' or 'cosine'.*got 'linear'"),
+        ("schedule.milestones", [0.5], "schedule.*milestones"),
+        ("loss.parameters.scale", -1.0, "scale"),
+        ("loss.parameters.scale", "big", "scale.*'big'"),
+        ("loss.parameters.strategy", 3, "strategy.*3"),
+        ("loss.parameters.strategy", "logg", r"did you mean 'log'\?"),
+    ],
+)
+def test_wrong_overrides_are_named_in_one_line(
+    digits: LongTailed, path: str, value: object, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        recipes.get("gcl-official").resolve(digits, **{path: value})
+    assert "\n" not in str(error.value)
+
+
+def test_parse_overrides() -> None:
+    text = """epochs=10 learning_rate=0.05 nesterov=true loss.parameters.strategy="log" sampler.strategy=cben
+              schedule.milestones=[0.5,0.75] learning_rate_=1e-3 a=b=c"""
+    assert recipes.parse_overrides(text) == {
+        "epochs": 10,
+        "learning_rate": 0.05,
+        "nesterov": True,
+        "loss.parameters.strategy": "log",
+        "sampler.strategy": "cben",
+        "schedule.milestones": [0.5, 0.75],
+        "learning_rate_": 1e-3,
+        "a": "b=c",
+    }
+    assert recipes.parse_overrides("  ") == {}
+    for wrong in ("epochs", "epochs=", "=10", "epochs = 10"):
+        with pytest.raises(UserError, match="expected path=value"):
+            recipes.parse_overrides(wrong)
+
+
+def test_command_gives_the_overrides_back(digits: LongTailed) -> None:
+    overrides = {"epochs": 2, "schedule.milestones": [0.5, 0.75], "stage-two.sampler.strategy": "cben"}
+    recipe = recipes.get("gcl-official").resolve(digits, "smoke", **overrides)
+    words = shlex.split(command(recipe, digits, 3))
+    assert words[:3] == ["gcl", "run", "training"]
+    parameters = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    assert recipes.parse_overrides(parameters.pop("overrides")) == overrides
+    assert parameters == {"data": "digits", "ratio": "20", "recipe": "gcl-official", "seed": "3"}
+    assert words[-2:] == ["--scale", "smoke"]
+
+
+def test_stage_plan_runs_stage_two_from_the_last_and_from_the_best(digits: LongTailed) -> None:
+    recipe = recipes.get("gcl-official").resolve(digits)
+    one, last, best = stage_plan(recipe, digits, 0)
+    assert [stage.start for stage in (one, last, best)] == ["scratch", "last", "best"]
+    assert (one.settings, last.settings, best.settings) == (*recipe.stages, recipe.stages[1])
+    assert (one.parent, last.parent, best.parent) == (None, one, one)
+    assert len({one.hash, last.hash, best.hash}) == 3
+    (single,) = stage_plan(recipes.get("ce").resolve(digits), digits, 0)
+    assert single.start == "scratch"
+
+
+def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: LongTailed) -> None:
+    def hashes(name: str, source: LongTailed = digits, seed: int = 0, **overrides: object) -> list[str]:
+        recipe = recipes.get(name).resolve(source, **overrides)
+        return [stage.hash for stage in stage_plan(recipe, source, seed)]
+
+    base = hashes("gcl-official")
+    for name in [*OFFICIAL, "gcl-official-tau"]:
+        assert hashes(name)[0] == base[0]
+        assert name == "gcl-official" or not set(hashes(name)[1:]) & set(base[1:])
+    assert hashes("gcl-official", **{"stage-two.epochs": 5})[0] == base[0]
+    others = [
+        hashes("gcl-paper"),
+        hashes("gcl-official", seed=1),
+        hashes("gcl-official", data.load("digits", 10)),
+        hashes("gcl-official", cifar),
+        hashes("gcl-official", epochs=5),
+    ]
+    everything = [h for run in [base, *others] for h in run]
+    assert len(set(everything)) == len(everything)
+
+
+def test_identity_follows_recipe_data_and_seed(digits: LongTailed) -> None:
+    def identity(name: str = "ce", seed: int = 0, scale: str = "smoke", **overrides: object) -> str:
+        recipe = recipes.get(name).resolve(digits, scale, **overrides)
+        return run_identity(recipe.model_dump(mode="json"), DataSummary.of(digits), seed)
+
+    different = {
+        identity(),
+        identity("ce-mixup"),
+        identity(seed=1),
+        identity(scale="paper"),
+        identity(epochs=2),
+    }
+    assert len(different) == 5
+    assert identity() == identity()
+
+
+def test_unknown_parameter_of_a_loss() -> None:
+    with pytest.raises(UserError, match=r"'margn' of loss 'gcl'.*did you mean 'margin'\?"):
+        make_loss(LossSettings(name="gcl", parameters={"margn": 1.0}), np.array([3, 2]))
+    with pytest.raises(UserError, match="'margin' of loss 'cross-entropy'"):
+        make_loss(LossSettings(name="cross-entropy", parameters={"margin": 1.0}), np.array([3, 2]))

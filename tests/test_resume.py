@@ -1,0 +1,150 @@
+"""A run that is killed with SIGKILL, again and again, ends with the bits of one that was not."""
+
+import multiprocessing
+import os
+import random
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import few_digits, no_fingerprint, recipe
+
+from gclib import checkpoints, records, train
+from gclib.loop import Trainer
+
+# Each process is forked from one that has imported torch and trained nothing: a start costs no import.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["gclib.train", "sklearn.datasets", "training"])
+
+
+def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
+    """Train, and tell the parent of each step, of each save and of each write; `log` gets each epoch begun."""
+    train.fingerprint = no_fingerprint
+
+    def telling(event: str, original: Any) -> Any:
+        def wrapper(*arguments: Any) -> Any:
+            events.send(event)
+            return original(*arguments)
+
+        return wrapper
+
+    train_epoch = Trainer.train_epoch
+
+    def logged(trainer: Trainer, epoch: int) -> float:
+        with (workdir / "log").open("a") as log:
+            log.write(f"{trainer.settings.name} {epoch}\n")
+        return train_epoch(trainer, epoch)
+
+    Trainer.train_epoch = logged
+    Trainer.step = telling("step", Trainer.step)
+    checkpoints.save = telling("save", checkpoints.save)
+    os.fsync = telling("write", os.fsync)
+    train.fit(
+        recipe("gcl-official", **overrides), few_digits(), seed=0, device="cpu", workdir=workdir, resume=True
+    )
+
+
+def attempt(
+    workdir: Path, overrides: dict[str, Any], after: float = float("inf"), at: str = "", delay: float = 0.0
+) -> int:
+    """Run in a process of its own and return the number of its events.
+
+    With `after`, it is killed `delay` seconds after the first event `at` that follows so many others.
+    """
+    workdir.mkdir(exist_ok=True)
+    here, there = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=run, args=(workdir, overrides, there))
+    process.start()
+    there.close()
+    count = 0
+    try:
+        while True:
+            event = here.recv()
+            count += 1
+            if count > after and event == at:
+                time.sleep(delay)
+                process.kill()
+                after = float("inf")
+    except (EOFError, ConnectionResetError):
+        process.join()
+    return count if process.exitcode == 0 else -count
+
+
+def state_of(workdir: Path, overrides: dict[str, Any]) -> list[dict[str, Any]]:
+    """All that the checkpoints of the three stages hold, without the seconds that it took."""
+    states = []
+    for planned in train.stage_plan(recipe("gcl-official", **overrides), few_digits(), 0):
+        state = checkpoints.load(workdir / "stages" / planned.hash)
+        assert state is not None
+        del state["course"]["seconds"]
+        states.append(state)
+    return states
+
+
+def assert_same(first: Any, second: Any, where: str) -> None:
+    """Compare bit for bit, whatever is nested in whatever."""
+    assert type(first) is type(second), where
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype, where
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_same(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{where}.{index}")
+    else:
+        assert first == second, where
+
+
+def kill_and_compare(folder: Path, kills: int, overrides: dict[str, Any], seed: int = 0) -> None:
+    events = attempt(folder / "unbroken", overrides)
+    assert events > 0
+    rng, broken, begun = random.Random(seed), folder / "broken", []
+    for kill in range(kills):
+        # Every other kill lands in a checkpoint: in its making, or in its way to the disk.
+        at = ("step", "save", "step", "write")[kill % 4]
+        delay = rng.uniform(0, {"step": 0.05, "save": 0.04, "write": 0.004}[at])
+        share = rng.uniform(0.3, 1.0) * events / (kills + 1)
+        assert attempt(broken, overrides, share, at, delay) < 0, "it ended before it was killed"
+        begun.append(len((broken / "log").read_text().splitlines()))
+    assert attempt(broken, overrides) > 0
+
+    # Started again, it goes on with the epoch that was broken off, or the next: never further back.
+    epochs = (broken / "log").read_text().splitlines()
+    for line in reversed(begun):
+        if line < len(epochs) and epochs[line] == epochs[line - 1]:
+            del epochs[line]
+    assert epochs == (folder / "unbroken" / "log").read_text().splitlines()
+
+    assert_same(state_of(broken, overrides), state_of(folder / "unbroken", overrides), "stages")
+    identity = train.records.run_identity(
+        recipe("gcl-official", **overrides).model_dump(mode="json"), records.DataSummary.of(few_digits()), 0
+    )
+    first, second = (
+        records.load(folder / name / identity / "record.json") for name in ("broken", "unbroken")
+    )
+    changing = {"course": {"seconds"}}
+    assert [s.model_dump(exclude=changing) for s in first.stages] == [
+        s.model_dump(exclude=changing) for s in second.stages
+    ]
+    kept = [
+        (folder / name / identity / "stage-one.safetensors").read_bytes() for name in ("broken", "unbroken")
+    ]
+    assert kept[0] == kept[1]
+    assert not list(broken.rglob("*.tmp")), "what a killed process left is cleared"
+
+
+def test_three_kills(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, 3, {"epochs": 5, "stage-two.epochs": 3})
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2))
+def test_thirty_kills(tmp_path: Path, seed: int) -> None:
+    kill_and_compare(tmp_path, 30, {"epochs": 40, "stage-two.epochs": 20}, seed)

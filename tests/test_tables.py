@@ -1,0 +1,207 @@
+"""Tables made from records: every number has its record or its place in the paper, every gap its command."""
+
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import mean, stdev
+from types import SimpleNamespace
+
+import pytest
+from factories import make_record
+
+from gclib import paper, recipes, records, tables, train
+from gclib.errors import UserError
+from gclib.records import RunRecord
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(recipe: str, seed: int = 0, **choices) -> RunRecord:
+    epochs = (8, 4) if recipe.startswith("gcl") else (8,)
+    choices = {"dataset": "cifar10", "scale": "paper", "ratio": 100.0, "epochs": epochs} | choices
+    return make_record(recipe=recipe, seed=seed, **choices)
+
+
+def cells(table: tables.Table) -> dict[str, dict[str, str]]:
+    """The table by its first column, every other cell by the header."""
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+        for line in table.to_markdown().splitlines()
+        if line.startswith("|")
+    )
+    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_numbers_come_from_the_records_and_the_paper() -> None:
+    runs = [run("gcl-official-cben", seed) for seed in (2, 0, 1)]
+    row = cells(tables.results_table(runs))["gcl-official-cben"]
+    clean, ours = [r.clean.top1 for r in runs], [r.paper_style.top1 for r in runs]
+    printed = paper.accuracy(4, "GCL", "cifar10", 100, sampler="cben")
+    assert row["prints"] == f"{printed:.2f}" == "82.68"
+    assert row["clean"] == f"{mean(clean):.2f} ± {stdev(clean):.2f}"
+    assert row["paper-style"] == f"{mean(ours):.2f} ± {stdev(ours):.2f}"
+    assert row["difference"] == f"{mean(ours) - printed:+.2f}"
+    assert row["verdict"] == "lower"
+    assert [part.split("]")[0] for part in row["records"].split(", ")] == ["[seed 0", "[seed 1", "[seed 2"]
+    assert f"({records.results_path(runs[1], '../results').as_posix()})" in row["records"]
+    assert row["command"] == f"`{runs[1].command}`"
+
+
+def test_stage_one_alone_is_compared_with_the_paper_without_retraining() -> None:
+    record = run("gcl-official")
+    row = cells(tables.results_table([record]))["gcl-official, stage one"]
+    assert row["prints"] == "80.52"
+    assert row["clean"] == f"{record.stages[0].last.top1:.2f}"
+    assert row["paper-style"] == f"{record.stages[0].best.top1:.2f}"
+    assert cells(tables.results_table([record]))["gcl-official"]["clean"] == f"{record.clean.top1:.2f}"
+
+
+def test_a_missing_record_shows_the_command_that_makes_it() -> None:
+    rows = cells(tables.results_table([run("ce")]))
+    assert rows["ce"]["clean"] != "not run yet"
+    for row in tables.ROWS[1:]:
+        shown = rows[row.recipe + (", stage one" if row.stage_one else "")]
+        assert (shown["clean"], shown["paper-style"], shown["verdict"]) == ("not run yet", "", "")
+        wanted = train.command(
+            SimpleNamespace(name=row.recipe, overrides={}, scale="paper"),
+            SimpleNamespace(name="cifar10", ratio=100.0),
+            0,
+        )
+        assert shlex.split(shown["command"].strip("`")) == shlex.split(wanted)
+
+
+def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
+    others = [
+        run("ce", scale="smoke"),
+        run("ce", ratio=50.0),
+        run("ce", dataset="cifar100"),
+        run("ce", dataset="digits"),
+    ]
+    assert cells(tables.results_table(others))["ce"]["clean"] == "not run yet"
+
+
+def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
+    assert {row.recipe for row in tables.ROWS} <= set(recipes.names())
+    for row in tables.ROWS:
+        assert paper.accuracy(row.table, row.method, "cifar10", 100, **row.variant) > 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ratio", "expected"),
+    [("cifar10", 50, {"74.81", "79.48", "85.46"}), ("cifar100", 100, {"38.43"})],
+)
+def test_other_settings_have_the_rows_that_the_paper_has(
+    dataset: str, ratio: int, expected: set[str]
+) -> None:
+    rows = cells(tables.results_table([], dataset, ratio))
+    assert set(rows) == {"ce", "ce-mixup", "gcl-paper"}
+    assert expected <= {row["prints"] for row in rows.values()}
+
+
+def test_data_that_the_paper_does_not_have() -> None:
+    with pytest.raises(UserError, match="no number for digits at ratio 20"):
+        tables.results_table([], "digits", 20)
+
+
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [(0, "reproduced"), (1, "reproduced"), (-1, "reproduced"), (1.001, "higher"), (-1.001, "lower")],
+)
+def test_the_verdict_follows_the_written_rule(difference: float, expected: str) -> None:
+    assert tables.verdict(difference) == expected
+    assert expected in tables.VERDICT_RULE
+    assert f"{tables.TOLERANCE:.1f} points" in tables.results_table([]).caption
+
+
+def test_accuracy_of_each_class() -> None:
+    runs = [run("ce", 0), run("ce", 1), run("gcl-official")]
+    rows = cells(tables.per_class_table(runs, [f"class {index}" for index in range(10)]))
+    assert list(rows) == [*(f"class {index}" for index in range(10)), "mean"]
+    for index in range(10):
+        row = rows[f"class {index}"]
+        assert row["ce"] == f"{mean(r.clean.per_class[index] for r in runs[:2]):.1f}"
+        assert row["gcl-official"] == f"{runs[2].clean.per_class[index]:.1f}"
+        assert row["training images"] == str(runs[0].data.class_counts[index])
+    assert rows["mean"]["gcl-official"] == f"{runs[2].clean.top1:.1f}"
+
+
+@pytest.mark.parametrize("runs", [[], [run("ce"), run("ce", ratio=50.0)]])
+def test_classes_of_different_data_are_not_mixed(runs: list[RunRecord]) -> None:
+    with pytest.raises(UserError, match="expected records of one"):
+        tables.per_class_table(runs)
+
+
+class Page(HTMLParser):
+    """Cells and attributes of a piece of HTML, which must be well formed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.cells, self.attributes = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.open.append(tag)
+        self.attributes += attrs
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.cells[-1] += data
+
+
+def test_the_html_follows_the_page_and_never_changes() -> None:
+    table = tables.results_table([run("ce"), run("ce", 1)])
+    text = table._repr_html_()
+    assert text == tables.results_table([run("ce", 1), run("ce")])._repr_html_()
+    page = Page(text)
+    assert len(page.cells) == len(table.header) * (len(table.rows) + 1)
+    names = {name for name, _ in page.attributes}
+    styles = " ".join(value for name, value in page.attributes if name == "style")
+    assert "id" not in names
+    assert "color" not in styles
+    assert "background" not in styles
+    assert "overflow-x: auto" in styles
+
+
+def test_text_is_escaped() -> None:
+    table = tables.Table(["<a>"], [[["x < y & z", tables.Code("a > b"), tables.Link("<", 'q"')]]], "1 < 2")
+    assert Page(table.to_html()).cells == ["<a>", "x < y & z, a > b, <"]
+
+
+def test_the_readme_takes_the_table_between_its_marks(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n", encoding="utf-8")
+    record = run("ce")
+    records.save(record, records.results_path(record, tmp_path / "results"))
+    tables.refresh_readme(readme, tmp_path / "results")
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{tables.BEGIN}\n| recipe |")
+    assert text.endswith(f"\n{tables.END}\nafter\n")
+    assert "old" not in text
+    assert "(results/paper/cifar10-ir100/ce/seed0.json)" in text
+    tables.refresh_readme(readme, tmp_path / "results")
+    assert readme.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "content", ["", tables.BEGIN, f"{tables.END}{tables.BEGIN}", 2 * (tables.BEGIN + tables.END)]
+)
+def test_a_readme_without_a_place_is_left_alone(tmp_path: Path, content: str) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="no place for the results"):
+        tables.refresh_readme(readme, tmp_path)
+    assert readme.read_text(encoding="utf-8") == content
+
+
+def test_the_readme_shows_the_records_of_today() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split(tables.BEGIN)[1].split(tables.END)[0].strip()
+    assert shown == tables.readme_table(ROOT / "results"), (
+        "gclib.tables.refresh_readme() brings it up to date"
+    )
