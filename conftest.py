@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 # Before torch is imported, and for every kernel that the tests start: one thread, so that all digits come out
 # the same, and no progress bars in stored outputs.
 os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", GCLIB_PROGRESS="0")
+# A job that a shell runs in the background ignores an interrupt, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
