@@ -13,7 +13,8 @@ import torch
 from training import few_digits, no_fingerprint, recipe
 
 from gclib import checkpoints, records, train
-from gclib.loop import Trainer
+from gclib.device import can_compile
+from gclib.loop import Trainer, make_stage
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -148,3 +149,38 @@ def test_three_kills(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_thirty_kills(tmp_path: Path, seed: int) -> None:
     kill_and_compare(tmp_path, 30, {"epochs": 40, "stage-two.epochs": 20}, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not can_compile(), reason="torch.compile needs a C++ compiler and Python's headers")
+def test_a_compiled_run_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    settings = recipe(epochs=2).stages[0]
+
+    def trainer() -> Trainer:
+        torch.compiler.reset()  # as a new process would: nothing compiled is left
+        stage = make_stage(settings, "cosine", few_digits(), 0, 0, None)
+        return Trainer(stage, few_digits(), torch.device("cpu"), "float32", 0, compiled=True)
+
+    unbroken = trainer().run(None, tmp_path / "unbroken")
+
+    class KilledError(Exception):
+        pass
+
+    broken = trainer()
+    train_epoch = broken.train_epoch
+
+    def killed(epoch: int) -> float:
+        if epoch == 1:
+            raise KilledError
+        return train_epoch(epoch)
+
+    broken.train_epoch = killed
+    with pytest.raises(KilledError):
+        broken.run(None, tmp_path / "broken")
+    state = checkpoints.load(tmp_path / "broken")
+    assert state is not None
+    assert (state["epoch"], state["compiled"]) == (1, True)
+    again = trainer().run(state, tmp_path / "broken")
+    for ended in (unbroken, again):
+        del ended["course"]["seconds"]
+    assert_same(again, unbroken, "state")
