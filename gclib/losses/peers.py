@@ -19,13 +19,32 @@ from gclib.losses.common import (
 
 
 class CrossEntropyLoss(nn.Module):
-    """Softmax cross-entropy of logits (B, C) at targets (B,)."""
+    """Softmax cross-entropy of logits (B, C) at targets (B,).
+
+    With class weights the mean divides by the sum of the weights in the batch, as `torch.nn.CrossEntropyLoss` does.
+
+    Parameters
+    ----------
+    weight
+        Class weights >= 0, shape (C,), or None.
+
+    Raises
+    ------
+    UserError
+        For a negative weight.
+    """
 
     stochastic = False
+    weight: Tensor | None
+
+    def __init__(self, weight: ArrayLike | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weight", class_weights(weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss."""
-        return F.cross_entropy(at_least_float32(logits), target)
+        """Return the (weighted) mean loss."""
+        logits = at_least_float32(logits)
+        return F.cross_entropy(logits, target, None if self.weight is None else self.weight.to(logits.dtype))
 
 
 class LDAMLoss(nn.Module):

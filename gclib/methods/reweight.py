@@ -1,0 +1,78 @@
+"""Margins and weights by class: LDAM, deferred re-weighting (DRW), the class-balanced and the focal loss."""
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from gclib import losses
+from gclib.data import LongTailed
+from gclib.methods.stage import LOSSES, Definition, LossSettings, Stage, StageSettings
+from gclib.networks import ResNet
+from gclib.sampling import effective_number_weights
+
+__all__ = ["RECIPES", "Reweighted"]
+
+LOSSES["ldam"] = lambda class_counts, max_margin=0.5, scale=30.0: losses.LDAMLoss(
+    class_counts, max_margin, scale
+)
+LOSSES["focal"] = lambda class_counts, gamma=1.0: losses.FocalLoss(gamma)
+
+
+class Reweighted(Stage, name="reweight"):
+    r"""Train with class weights :math:`w_j\propto\frac{1-\beta}{1-\beta^{n_j}}`, summing to C, from an epoch on.
+
+    ``parameters["start"]`` is that epoch, as a fraction of all: 0 is the class-balanced loss (Cui et al., CVPR 2019),
+    0.8 deferred re-weighting (Cao et al., NeurIPS 2019; their Algorithm 1 has :math:`1/n_j`, their code this).
+    ``parameters["beta"]`` is 0.9999 unless given. The loss must take weights.
+    """
+
+    class_weights: torch.Tensor
+
+    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+        super().__init__(settings, network, data)
+        relative = effective_number_weights(data.class_counts, float(settings.parameters.get("beta", 0.9999)))
+        weights = torch.from_numpy(relative * (data.num_classes / relative.sum()))
+        self.register_buffer("class_weights", weights, persistent=False)
+        # A tensor from the start, filled in place: a step stays a fixed function of tensors.
+        self.criterion.weight = nn.Buffer(torch.ones_like(weights), persistent=False)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Fill the loss's weights: ones before the start, then the class weights."""
+        deferred = epoch < round(float(self.settings.parameters["start"]) * self.settings.epochs)
+        self.criterion.weight.copy_(torch.ones_like(self.class_weights) if deferred else self.class_weights)
+
+
+def _stages(data: LongTailed, loss: LossSettings, start: float | None = None) -> tuple[StageSettings, ...]:
+    """Schedule and batch size of the LDAM code, as for ``ce``."""
+    parameters: dict[str, float | str | bool] = {} if start is None else {"start": start, "beta": 0.9999}
+    method = "train" if start is None else "reweight"
+    return (StageSettings(name="stage-one", method=method, epochs=200, loss=loss, parameters=parameters),)
+
+
+_LDAM = LossSettings(name="ldam", parameters={"max_margin": 0.5, "scale": 30.0})
+_FOCAL = LossSettings(name="focal", parameters={"gamma": 1.0})
+_CE = LossSettings(name="cross-entropy")
+
+RECIPES = {
+    "ldam": Definition("LDAM, cosine classifier.", "cosine", partial(_stages, loss=_LDAM)),
+    "ldam-drw": Definition(
+        "LDAM with deferred re-weighting from 80% of the epochs on.",
+        "cosine",
+        partial(_stages, loss=_LDAM, start=0.8),
+    ),
+    "ce-drw": Definition(
+        "Cross-entropy with deferred re-weighting.", "linear", partial(_stages, loss=_CE, start=0.8)
+    ),
+    "class-balanced-ce": Definition(
+        "Class-balanced cross-entropy (effective number, beta 0.9999).",
+        "linear",
+        partial(_stages, loss=_CE, start=0.0),
+    ),
+    "focal": Definition("Softmax focal loss, gamma 1.", "linear", partial(_stages, loss=_FOCAL)),
+    "class-balanced-focal": Definition(
+        "Class-balanced focal loss, softmax form, gamma 1.",
+        "linear",
+        partial(_stages, loss=_FOCAL, start=0.0),
+    ),
+}
