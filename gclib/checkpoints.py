@@ -14,7 +14,7 @@ import torch
 
 from gclib.errors import UserError
 
-__all__ = ["load", "lock", "save", "write_atomically"]
+__all__ = ["InUseError", "load", "lock", "save", "write_atomically"]
 
 NAME, PREVIOUS, TEMPORARY = "checkpoint.pt", "checkpoint.previous.pt", ".tmp"
 
@@ -74,7 +74,10 @@ def load(folder: Path) -> dict[str, Any] | None:
     """
     state, damaged = None, []
     for path in (folder / NAME, folder / PREVIOUS):
-        content = path.read_bytes() if path.exists() else b""
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         if hashlib.sha256(content[32:]).digest() == content[:32]:
             state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
             if state.get("stage", folder.name) != folder.name:
@@ -82,12 +85,15 @@ def load(folder: Path) -> dict[str, Any] | None:
                     f"{path} is a checkpoint of stage {state['stage']}, not of its folder; remove it"
                 )
             break
-        if path.exists():
-            damaged.append(str(path))
+        damaged.append(str(path))
     if damaged:
         advice = "going on from the checkpoint before" if state else "starting anew"
         warnings.warn(f"damaged: {' and '.join(damaged)}; {advice}", stacklevel=2)
     return state
+
+
+class InUseError(UserError):
+    """Another process trains the stage."""
 
 
 @contextmanager
@@ -96,8 +102,10 @@ def lock(folder: Path) -> Iterator[None]:
 
     Raises
     ------
+    InUseError
+        If another process holds it.
     UserError
-        If another process holds it, or the folder cannot be written.
+        If the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +116,7 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(
+            raise InUseError(
                 f"{folder} is in use by another run of the same stage; wait for it or choose another folder"
             ) from error
         for left in folder.glob(f".*{TEMPORARY}"):

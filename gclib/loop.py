@@ -121,7 +121,7 @@ class Trainer:
         self.train_set = Resident(data.train, data.augmentation, device, DTYPES[precision])
         self.test_set = Resident(data.test, data.augmentation, device, DTYPES[precision])
         self.generator = torch.Generator().manual_seed(seed)
-        parameters = list(stage.parameter_groups())
+        parameters: list[Any] = list(stage.parameter_groups())
         self.optimizer = None
         if parameters:
             self.optimizer = torch.optim.SGD(
@@ -133,6 +133,8 @@ class Trainer:
                 nesterov=self.settings.nesterov,
                 fused=True,
             )
+            for group in self.optimizer.param_groups:
+                group["lr"] = torch.zeros((), device=device)  # torch gives all groups the one tensor
         self.course: dict[str, list[float]] = {
             name: []
             for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
@@ -176,7 +178,7 @@ class Trainer:
         rate = settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
-            group["lr"].fill_(rate)
+            group["lr"].fill_(rate * group.get("factor", 1.0))
         draws = stage.draw(epoch, self.generator).to(self.device)
         count = len(draws.indices)
         starts = range(0, count, settings.batch_size)

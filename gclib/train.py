@@ -265,20 +265,37 @@ class _Run:
         self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
     ) -> dict[str, Any]:
         """Run one stage to its end, from its checkpoint if there is one; return the state after its last epoch."""
-        with checkpoints.lock(folder):
+
+        def saved() -> tuple[dict[str, Any] | None, bool]:
             state = checkpoints.load(folder) if resume else None
-            if state is not None:
-                if state["epoch"] == planned.settings.epochs:
-                    return state
-                _check_same_arithmetic(state, self.precision, folder)
-            # A run goes on as it was begun: compiled code gives other last bits.
-            compiled = self.compiled if state is None else state.get("compiled", False)
-            stage = make_stage(
-                planned.settings, self.recipe.head, self.data, self.seed, planned.position, start
-            )
-            seed = draw_seed(self.seed, planned.position)
-            trainer = Trainer(stage, self.data, self.device, self.precision, seed, compiled)
-            return trainer.run(state, folder)
+            return state, state is not None and state["epoch"] == planned.settings.epochs
+
+        try:
+            with checkpoints.lock(folder):
+                state, finished = saved()
+                return state if state and finished else self.train(planned, start, folder, state)
+        except checkpoints.InUseError:
+            state, finished = saved()
+            if state and finished:  # only to be read, so runs side by side share it
+                return state
+            raise
+
+    def train(
+        self,
+        planned: PlannedStage,
+        start: dict[str, Tensor] | None,
+        folder: Path,
+        state: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """Train what is left of a stage; return the state after its last epoch."""
+        if state is not None:
+            _check_same_arithmetic(state, self.precision, folder)
+        # A run goes on as it was begun: compiled code gives other last bits.
+        compiled = self.compiled if state is None else state.get("compiled", False)
+        stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
+        seed = draw_seed(self.seed, planned.position)
+        trainer = Trainer(stage, self.data, self.device, self.precision, seed, compiled)
+        return trainer.run(state, folder)
 
 
 def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:

@@ -1,9 +1,11 @@
 """Logit adjustment as a loss and post hoc, as stages and recipes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from training import few_digits, recipe
+from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import recipes
 from gclib.loop import make_stage
@@ -45,3 +47,8 @@ def test_the_recipes_take_the_settings_of_appendix_d() -> None:
         first, *rest = recipes.get(name).resolve(few_digits()).stages
         assert (first.epochs, first.weight_decay, first.schedule.factors) == (200, 1e-4, (0.1, 0.01))
         assert [stage.epochs for stage in rest] == ([0] if "post-hoc" in name else [])
+
+
+@pytest.mark.parametrize("name", ["logit-adjustment", "logit-adjustment-post-hoc"])
+def test_it_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
+    assert_learns_and_keeps_the_tail(name, once)

@@ -1,9 +1,11 @@
 """LDAM, deferred re-weighting, class-balanced and focal loss, as stages and recipes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from training import few_digits, recipe
+from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import recipes
 from gclib.loop import make_stage
@@ -80,3 +82,10 @@ def test_the_recipes_take_the_settings_of_the_ldam_code() -> None:
         assert (settings.epochs, settings.weight_decay, settings.mixup) == (200, 2e-4, 0)
         assert settings.schedule == recipes.get("ce").resolve(few_digits()).stages[0].schedule
         assert resolved.head == ("cosine" if "ldam" in name else "linear")
+
+
+@pytest.mark.parametrize(
+    "name", ["ldam", "ldam-drw", "ce-drw", "class-balanced-ce", "focal", "class-balanced-focal"]
+)
+def test_it_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
+    assert_learns_and_keeps_the_tail(name, once)

@@ -330,6 +330,10 @@ def test_two_runs_of_one_stage_at_once(tmp_path: Path, epochs: list[str]) -> Non
         holder.kill()
     fit(tmp_path, epochs=1)
     assert not left.exists()
+    done = len(epochs)
+    with checkpoints.lock(folder):
+        fit(tmp_path, epochs=1)  # a finished stage is only read
+    assert len(epochs) == done
 
 
 def test_no_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Small runs to test training with: a few digits, a few epochs, seconds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from gclib import data, recipes
+from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
 
 OVERRIDES = {"epochs": 3, "stage-two.epochs": 2}
@@ -37,3 +40,36 @@ def recipe(name: str = "gcl-official", **overrides: Any) -> recipes.Recipe:
 def no_fingerprint(recipe: recipes.Recipe) -> list[list[float]]:
     """Stand in for the fingerprint, which takes longer than such a run and is tested by itself."""
     return [[1.0] * 12 if stage.epochs else [] for stage in recipe.stages]
+
+
+def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
+    """Run a recipe on the digits at smoke scale with three seeds; recipes share the first stages that are equal."""
+    digits = data.load("digits", 20)
+    whole = recipes.get(name).resolve(digits, "smoke")
+    first = whole.model_copy(update={"stages": whole.stages[:1]})
+
+    def run(recipe: recipes.Recipe, workdir: Path) -> list[records.RunRecord]:
+        return [train.fit(recipe, digits, seed=seed, device="cpu", workdir=workdir) for seed in range(3)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "fingerprint", no_fingerprint)
+        shared = once(
+            f"smoke-{train.stage_plan(first, digits, 0)[0].hash}", lambda folder: run(first, folder)
+        )
+        return run(whole, shared)
+
+
+def few_shot_accuracy(found: list[records.RunRecord]) -> float:
+    """Mean accuracy of the rarest classes after the last epoch, in percent."""
+    return float(np.mean([record.clean.few for record in found]))
+
+
+def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
+    """Each stage's loss falls, where it has epochs to fall over; the tail is not 10 points below cross-entropy's."""
+    found = smoke_runs(name, once)
+    print(name, few_shot_accuracy(found), [record.clean.top1 for record in found])
+    for stage in range(len(recipes.get(name).definition.stages(few_digits()))):
+        courses = np.array([record.stages[stage].course.loss for record in found])
+        if courses.shape[1] > 1:
+            assert courses[:, -1].mean() < courses[:, 0].mean(), f"stage {stage + 1}"
+    assert few_shot_accuracy(found) >= few_shot_accuracy(smoke_runs("ce", once)) - 10

@@ -1,21 +1,34 @@
-"""Classifier re-balancing on a frozen embedding (Kang et al., ICLR 2020): cRT, LWS and tau-normalisation."""
+"""Classifier re-balancing on a frozen embedding (Kang et al., ICLR 2020): cRT, LWS, tau-normalisation and NCM.
+
+Kang et al. have no CIFAR-LT setting. The recipes go on from ``ce-mixup``, as the rows of Zhong et al. (CVPR 2021) do.
+"""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gclib.augment import normalise
 from gclib.data import LongTailed
-from gclib.methods.stage import Stage, StageSettings
+from gclib.methods import softmax
+from gclib.methods.stage import Definition, SamplerSettings, Schedule, Stage, StageSettings
 from gclib.networks import ResNet
 
-__all__ = ["LearnableWeightScaling", "RetrainClassifier", "TauNormalisation"]
+__all__ = [
+    "RECIPES",
+    "FrozenEmbedding",
+    "LearnableWeightScaling",
+    "NearestClassMean",
+    "RetrainClassifier",
+    "TauNormalisation",
+]
 
 
 class FrozenEmbedding(Stage):
-    """Base of the three: the embedding and its batch-norm statistics stay as they are."""
+    """Base of all that train no feature: the embedding and its batch-norm statistics stay as they are."""
 
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""
@@ -82,3 +95,73 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
     def parameter_groups(self) -> Iterable[nn.Parameter]:
         """Nothing."""
         return []
+
+
+class NearestClassMean(FrozenEmbedding, name="NCM"):
+    r"""Nearest class mean: minus the squared distance of :math:`\tilde f` to each class's mean of it; no training.
+
+    :math:`\tilde f=(f-\bar f)/\lVert f-\bar f\rVert` with the mean feature of the training set (the default of the
+    released code, "cl2n"). The class means are not normalised again.
+    """
+
+    center: Tensor
+    means: Tensor
+
+    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+        super().__init__(settings, network, data)
+        self.register_buffer("center", torch.zeros(network.num_features))
+        self.register_buffer("means", torch.zeros(data.num_classes, network.num_features))
+
+    def begin(self, data: LongTailed) -> None:
+        """Pass over the training images, unaugmented, for the means."""
+        self.eval()
+        images = torch.from_numpy(data.train.images)
+        features = torch.cat(
+            [self.embed(normalise(part, self.augmentation, self.center.dtype)) for part in images.split(500)]
+        )
+        self.center.copy_(features.mean(0))
+        centered, labels = F.normalize(features - self.center), torch.from_numpy(data.train.labels)
+        for label in range(data.num_classes):
+            self.means[label] = centered[labels == label].mean(0)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Minus the squared distances, ``(B, C)``."""
+        centered = F.normalize(self.embed(images) - self.center)
+        return -(centered[:, None] - self.means).square().sum(2)
+
+    def parameter_groups(self) -> Iterable[nn.Parameter]:
+        """Nothing."""
+        return []
+
+
+def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...]:
+    """Stage one of ``ce-mixup``; stage two as in the MiSLAS code: 10 epochs, half a cosine, no mixup."""
+    trained: dict[str, Any] = {
+        "epochs": 10,
+        "schedule": Schedule(kind="cosine"),
+        "sampler": SamplerSettings(strategy="class"),
+    }
+    fixed = {} if stage_two.get("epochs") == 0 else trained
+    return (*softmax.RECIPES["ce-mixup"].stages(data), StageSettings(name="stage-two", **fixed, **stage_two))
+
+
+RECIPES = {
+    "ce-mixup-crt": Definition(
+        "ce-mixup, then a new classifier by class-balanced sampling.",
+        "linear",
+        partial(_after_mixup, method="cRT", parameters={"reinitialise": True}),
+    ),
+    "ce-mixup-lws": Definition(
+        "ce-mixup, then one learned factor per class by class-balanced sampling.",
+        "linear",
+        partial(_after_mixup, method="LWS"),
+    ),
+    "ce-mixup-tau": Definition(
+        "ce-mixup, its classifier tau-normalised, tau 1.",
+        "linear",
+        partial(_after_mixup, method="tau-normalisation", epochs=0, parameters={"tau": 1.0}),
+    ),
+    "ce-mixup-ncm": Definition(
+        "ce-mixup, then the nearest class mean.", "linear", partial(_after_mixup, method="NCM", epochs=0)
+    ),
+}

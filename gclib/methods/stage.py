@@ -263,8 +263,8 @@ class Stage(nn.Module):
         """Test-time logits ``(B, C)``; cosines are multiplied by the scale, so that a softmax of them is meant."""
         return self.scale * self.logits(images)
 
-    def parameter_groups(self) -> Iterable[nn.Parameter]:
-        """What is trained."""
+    def parameter_groups(self) -> Iterable[nn.Parameter] | Iterable[dict[str, Any]]:
+        """What is trained, as torch's optimisers take it; a group's ``"factor"`` scales its learning rate."""
         return self.network.parameters()
 
 

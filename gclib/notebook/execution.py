@@ -20,7 +20,8 @@ from gclib.notebook.grammar import check, parameters, read
 __all__ = ["ROOT", "NotebookError", "execute", "find", "names", "printed_records", "refresh", "strip"]
 
 NOTEBOOKS = ROOT / "notebooks"
-USER_ERRORS = ("UserError", "RecordError")  # a kernel reports the name of an exception, not its bases
+# A kernel reports the name of an exception, not its bases.
+USER_ERRORS = ("UserError", "RecordError", "InUseError")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
