@@ -113,6 +113,7 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
+        self.stage.network.in_bfloat16 = precision == "bfloat16"
         self.compiled = compiled
         if compiled:
             self.stage.network.compile(dynamic=False)
@@ -209,8 +210,7 @@ class Trainer:
     def step(self, batch: Batch) -> Tensor:
         """Forward, backward, update: a fixed function of tensors. Returns the loss, detached."""
         assert self.optimizer is not None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            loss = self.stage.loss(batch)
+        loss = self.stage.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -226,8 +226,7 @@ class Trainer:
         self.stage.eval()
         parts = []
         for start in range(0, len(self.data.test), EVALUATION_BATCH):
-            autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-            with self.eager(), autocast:
+            with self.eager():
                 parts.append(self.stage(self.test_set.plain(start, start + EVALUATION_BATCH)))
         return torch.cat(parts).double().cpu()
 

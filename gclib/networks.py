@@ -89,6 +89,8 @@ class ResNet(nn.Module):
 
     num_features = 64
     head: nn.Linear | CosineClassifier
+    # Whether the embedding computes in bfloat16. The classifier never does: with 8 bits, cosines near each other tie.
+    in_bfloat16 = False
 
     def __init__(self, blocks: int, num_classes: int, head: str) -> None:
         super().__init__()
@@ -117,7 +119,8 @@ class ResNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Embedding ``(B, 64)`` of images ``(B, 3, H, W)``; H and W at least 4."""
-        return self.embedding(images).flatten(1)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            return self.embedding(images).flatten(1).to(images.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (linear head) or cosines (cosine head), shape ``(B, C)``."""

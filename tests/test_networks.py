@@ -157,3 +157,16 @@ def test_gradient_reaches_every_parameter() -> None:
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_in_bfloat16_the_classifier_keeps_full_precision(head: str) -> None:
+    network = seeded(head=head).eval()
+    network.in_bfloat16 = True
+    images = randn(4, 3, 32, 32)
+    with torch.no_grad():
+        features, output = network.features(images), network(images)
+    assert torch.equal(features, features.bfloat16().float())  # the embedding did compute in bfloat16
+    assert output.dtype == torch.float32
+    assert torch.equal(output, network.head(features))
+    assert not torch.equal(output, output.bfloat16().float())
