@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Augmentation", "crop_flip", "mix", "normalise", "pad_images"]
+__all__ = ["Augmentation", "crop_flip", "grey", "mix", "normalise", "pad_images"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ def crop_flip(padded: Tensor, indices: Tensor, offsets: Tensor, flips: Tensor, s
     columns = torch.arange(width, device=padded.device).expand(len(indices), -1)
     columns = torch.where(flips[:, None], width - 1 - columns, columns) + offsets[:, 1:]
     return padded[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def grey(images: Tensor, chosen: Tensor) -> Tensor:
+    """Turn the `chosen` (bool, ``(B,)``) of uint8 ``(B, H, W, 3)`` images grey, by the luma of ITU-R BT.601."""
+    luma = (images * images.new_tensor([0.299, 0.587, 0.114], dtype=torch.float32)).sum(3, keepdim=True)
+    return torch.where(chosen[:, None, None, None], luma.round().to(images.dtype), images)
 
 
 def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) -> Tensor:

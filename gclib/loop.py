@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gclib import checkpoints, metrics
-from gclib.augment import Augmentation, crop_flip, mix, normalise, pad_images
+from gclib.augment import Augmentation, crop_flip, grey, mix, normalise, pad_images
 from gclib.data import LongTailed, Split
 from gclib.device import DTYPES
 from gclib.errors import UserError
@@ -70,12 +70,15 @@ class Resident:
         indices = draws.indices[cut]
         shift = self.augmentation.shift
         pixels = crop_flip(self.padded, indices, draws.offsets[cut], draws.flips[cut], shift)
+        if draws.greys is not None:
+            pixels = grey(pixels, draws.greys[cut])
         images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]
         noise = None if draws.noise is None else draws.noise[cut]
+        other = None if draws.other is None else self.batch(draws.other, start, stop, step)
         if draws.partners is None or draws.weights is None:
-            return Batch(images, targets, None, None, noise)
+            return Batch(images, targets, None, None, noise, other)
         partners, weight = draws.partners[cut], draws.weights[step]
-        return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise)
+        return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise, other)
 
     def plain(self, start: int, stop: int) -> Tensor:
         """Normalised images ``start .. stop`` as they are, ``(B, C, H, W)``."""

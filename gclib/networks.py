@@ -1,12 +1,13 @@
-"""ResNet-32 for 32x32 images, with a linear or a cosine classifier."""
+"""ResNet-32 for 32x32 images with its classifiers, and its form with two tails."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CosineClassifier", "ResNet", "resnet32"]
+__all__ = ["CosineClassifier", "MultiHeadClassifier", "ResNet", "TwoTailResNet", "resnet32"]
 
 
 class CosineClassifier(nn.Module):
@@ -38,6 +39,53 @@ class CosineClassifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Cosines in -1..1, shape ``(B, C)``, of features ``(B, d)``."""
         return F.linear(F.normalize(features), F.normalize(self.weight))
+
+
+class MultiHeadClassifier(nn.Module):
+    r"""Normalised classifier of K heads, each on its own part of the feature (Tang et al., NeurIPS 2020).
+
+    :math:`z_j=\frac\tau K\sum_k\frac{(w_j^k)^\top x^k}{(\lVert w_j^k\rVert+\gamma)\lVert x^k\rVert}` with K = 2,
+    :math:`\tau` = 16 and :math:`\gamma` = 1/32, no bias.
+
+    Parameters
+    ----------
+    num_features
+        Dimension d of the feature, even.
+    num_classes
+        Number of classes C.
+    """
+
+    heads, scale, gamma = 2, 16.0, 1 / 32
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        bound = num_features**-0.5
+        self.weight = nn.Parameter(torch.empty(num_classes, num_features).uniform_(-bound, bound))
+
+    def directions(self) -> Tensor:
+        """Weights over their norm plus gamma, ``(C, K, d / K)``."""
+        weight = self.weight.unflatten(1, (self.heads, -1))
+        return weight / (weight.norm(dim=2, keepdim=True) + self.gamma)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of features ``(B, d)``."""
+        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
+        return self.scale / self.heads * torch.einsum("bkd,ckd->bc", unit, self.directions())
+
+    def effect(self, features: Tensor, mean: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of that part of each feature which points along the mean feature ``(d,)``."""
+        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
+        along = F.normalize(mean.view(self.heads, -1), dim=1)
+        share = torch.einsum("bkd,kd->bk", unit, along)
+        return self.scale / self.heads * share @ torch.einsum("ckd,kd->kc", self.directions(), along)
+
+
+# Name of a head -> its constructor from the number of features and of classes.
+CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {
+    "linear": nn.Linear,
+    "cosine": CosineClassifier,
+    "multi-head": MultiHeadClassifier,
+}
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -84,18 +132,17 @@ class ResNet(nn.Module):
     num_classes
         Number of classes C.
     head
-        ``"linear"`` (with bias) or ``"cosine"``.
+        One of `CLASSIFIERS`: ``"linear"`` (with bias), ``"cosine"`` or ``"multi-head"``.
     """
 
     num_features = 64
-    head: nn.Linear | CosineClassifier
     # Whether the embedding computes in bfloat16. The classifier never does: with 8 bits, cosines near each other tie.
     in_bfloat16 = False
 
     def __init__(self, blocks: int, num_classes: int, head: str) -> None:
         super().__init__()
-        if head not in ("linear", "cosine"):
-            raise ValueError(f"head {head!r}: expected 'linear' or 'cosine'")
+        if head not in CLASSIFIERS:
+            raise ValueError(f"head {head!r}: expected one of {', '.join(CLASSIFIERS)}")
         groups: list[nn.Module] = []
         channels_in = 16
         for channels, stride in ((16, 1), (32, 2), (64, 2)):
@@ -109,17 +156,22 @@ class ResNet(nn.Module):
             *groups,
             nn.AdaptiveAvgPool2d(1),
         )
-        if head == "linear":
-            self.head = nn.Linear(self.num_features, num_classes)
-        else:
-            self.head = CosineClassifier(self.num_features, num_classes)
+        self.head: Any = CLASSIFIERS[head](self.num_features, num_classes)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Draw the weights of convolutions and linear layers."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
+    def autocast(self, images: Tensor) -> torch.autocast:
+        """What everything up to the feature is computed in."""
+        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16)
+
     def features(self, images: Tensor) -> Tensor:
-        """Embedding ``(B, 64)`` of images ``(B, 3, H, W)``; H and W at least 4."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        """Embedding ``(B, 64)`` of images ``(B, 3, H, W)``, of their dtype; H and W at least 4."""
+        with self.autocast(images):
             return self.embedding(images).flatten(1).to(images.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -127,6 +179,47 @@ class ResNet(nn.Module):
         return self.head(self.features(images))
 
 
+class TwoTailResNet(ResNet):
+    """ResNet whose last block is there twice, as in BBN (Zhou et al., CVPR 2020); the feature has both, d = 128.
+
+    Parameters
+    ----------
+    blocks, num_classes, head
+        See `ResNet`.
+    """
+
+    num_features = 128
+
+    def __init__(self, blocks: int, num_classes: int, head: str) -> None:
+        super().__init__(blocks, num_classes, head)
+        self.second_tail = BasicBlock(64, 64, 1)
+        self.initialise()
+
+    def tail(self, images: Tensor, second: bool) -> Tensor:
+        """Feature ``(B, 64)`` of one tail."""
+        block = self.second_tail if second else self.embedding[-2]
+        with self.autocast(images):
+            shared = self.embedding[:-2](images)
+            return self.embedding[-1](block(shared)).flatten(1).to(images.dtype)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Both tails' features side by side, ``(B, 128)``."""
+        with self.autocast(images):
+            shared = self.embedding[:-2](images)
+            tails = [self.embedding[-1](block(shared)) for block in (self.embedding[-2], self.second_tail)]
+            return torch.cat(tails, dim=1).flatten(1).to(images.dtype)
+
+
+TWO_TAILS = "two-tail-"
+
+
 def resnet32(num_classes: int, head: str = "linear") -> ResNet:
-    """ResNet-32, the backbone of every CIFAR-LT table: 464,154 parameters with 10 classes and a linear head."""
-    return ResNet(5, num_classes, head)
+    """ResNet-32, the backbone of every CIFAR-LT table: 464,154 parameters with 10 classes and a linear head.
+
+    Raises
+    ------
+    ValueError
+        If `head` is not one of `CLASSIFIERS`, nor one of them behind ``"two-tail-"``.
+    """
+    network = TwoTailResNet if head.startswith(TWO_TAILS) else ResNet
+    return network(5, num_classes, head.removeprefix(TWO_TAILS))

@@ -33,7 +33,7 @@ class Recipe(Settings):
     scale
         ``"smoke"``, ``"short"`` or ``"paper"``.
     head
-        Classifier: ``"linear"`` or ``"cosine"``.
+        Classifier and, where it says so, the network with two tails; see `gclib.networks.resnet32`.
     stages
         Settings of each stage, in order.
     overrides
@@ -42,7 +42,7 @@ class Recipe(Settings):
 
     name: str
     scale: Literal["smoke", "short", "paper"]
-    head: Literal["linear", "cosine"]
+    head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
     stages: tuple[StageSettings, ...]
     overrides: dict[str, Any] = Field(default_factory=dict)
 

@@ -46,7 +46,7 @@ def test_shapes(size: int, head: str) -> None:
 
 
 def test_unknown_head() -> None:
-    with pytest.raises(ValueError, match="expected 'linear' or 'cosine'"):
+    with pytest.raises(ValueError, match="expected one of linear, cosine"):
         resnet32(10, "cosin")
 
 

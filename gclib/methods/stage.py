@@ -113,19 +113,23 @@ class Definition:
     """A named recipe before it is resolved: one sentence, the head, and the stages for a data set."""
 
     summary: str
-    head: Literal["linear", "cosine"]
+    head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
     stages: Callable[[LongTailed], tuple[StageSettings, ...]]
 
 
 @dataclass
 class Batch:
-    """What one step sees, on the device. With mixup, `partner_targets` and `weight` are not None."""
+    """What one step sees, on the device. With mixup, `partner_targets` and `weight` are not None.
+
+    `other` is the batch of a second stream, where a method has one.
+    """
 
     images: Tensor
     targets: Tensor
     partner_targets: Tensor | None
     weight: Tensor | None
     noise: Tensor | None
+    other: "Batch | None" = None
 
 
 @dataclass
@@ -144,6 +148,10 @@ class Draws:
         float64 ``(steps,)``: mixup's lambda of each step; None without mixup.
     noise
         float32 ``(N, 1 or 2, C)``: raw draw of a stochastic loss, one for each of mixup's two targets; else None.
+    other
+        Draws of a second stream of as many images; else None.
+    greys
+        bool ``(N,)``: which images lose their colour; None for none of them.
     """
 
     indices: Tensor
@@ -152,12 +160,12 @@ class Draws:
     partners: Tensor | None
     weights: Tensor | None
     noise: Tensor | None
+    other: "Draws | None" = None
+    greys: Tensor | None = None
 
     def to(self, device: torch.device) -> "Draws":
         """Move the whole epoch to the device in one go."""
-        moved: dict[str, Any] = {
-            k: None if t is None else t.to(device, non_blocking=True) for k, t in vars(self).items()
-        }
+        moved: dict[str, Any] = {k: None if t is None else t.to(device) for k, t in vars(self).items()}
         return Draws(**moved)
 
 
@@ -223,9 +231,7 @@ class Stage(nn.Module):
         """Draw one epoch's randomness from `generator` (CPU), always in the same order."""
         indices = sampling.epoch_indices(self.index, self.probabilities, self.num_images, generator)
         count, size = len(indices), self.settings.batch_size
-        shift = self.augmentation.shift
-        offsets = torch.randint(0, 2 * shift + 1, (count, 2), generator=generator)
-        flips = torch.rand(count, generator=generator) < (0.5 if self.augmentation.flip else 0.0)
+        offsets, flips = self.draw_views(count, generator)
         partners = weights = noise = None
         if self.settings.mixup:
             sizes = [min(size, count - start) for start in range(0, count, size)]
@@ -235,6 +241,12 @@ class Stage(nn.Module):
             views = 2 if self.settings.mixup else 1
             noise = self.criterion.draw((count, views, self.num_classes), generator)
         return Draws(indices, offsets, flips, partners, weights, noise)
+
+    def draw_views(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw crop and mirror of `count` images; see `Draws`."""
+        offsets = torch.randint(0, 2 * self.augmentation.shift + 1, (count, 2), generator=generator)
+        flips = torch.rand(count, generator=generator) < (0.5 if self.augmentation.flip else 0.0)
+        return offsets, flips
 
     def logits(self, images: Tensor) -> Tensor:
         """Output of the network in training, before the loss: logits or cosines ``(B, C)``."""

@@ -1,24 +1,20 @@
-"""Tables of the book and of the README, made from run records and the paper's own numbers."""
+"""The rows of the paper's tables, and what our records say to them."""
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Self
 
 from gclib import paper, records
 from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
+from gclib.tables.table import Code, Item, Link, Table
 
 __all__ = [
     "ROWS",
     "VERDICT_RULE",
-    "Code",
-    "Link",
     "Row",
-    "Table",
     "per_class_table",
     "readme_table",
     "refresh_readme",
@@ -32,101 +28,10 @@ VERDICT_RULE = (
     f"authors' code) with the paper's number: up to {TOLERANCE:.1f} points apart is reproduced, else higher "
     "or lower. Clean is the last epoch. ± is the sample standard deviation over seeds."
 )
-HEADER = "recipe, paper, prints, clean, paper-style, difference, verdict, records, command".split(", ")
+HEADER = "recipe, the paper's row, prints, clean, paper-style, difference, verdict, records, command".split(
+    ", "
+)
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-
-
-@dataclass(frozen=True)
-class Link:
-    """A text that leads somewhere."""
-
-    text: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Code:
-    """A command to copy."""
-
-    text: str
-
-
-Item = str | Link | Code
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that a notebook shows as HTML, and that a README holds as Markdown.
-
-    The HTML names no colour and no width, so it follows the page, light or dark, wide or narrow. Its class is
-    the one that themes know from pandas.
-
-    Attributes
-    ----------
-    header
-        Names of the columns.
-    rows
-        Cells, each a sequence of items.
-    caption
-        What the table shows, and by which rule.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[Sequence[Item]]]
-    caption: str
-
-    @classmethod
-    def of(cls, header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
-        """Make a table of plain values; floats get two decimals, None stays empty."""
-
-        def text(value: object) -> str:
-            return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-
-        return cls(header, [[[text(value)] for value in row] for row in rows], caption)
-
-    def to_html(self) -> str:
-        """Return the table as HTML."""
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.header)
-        body = "\n".join(
-            "<tr>" + "".join(f"<td>{', '.join(map(_item_html, cell))}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        )
-        return (
-            '<div style="overflow-x: auto" tabindex="0">\n'
-            '<table class="dataframe" style="white-space: nowrap">\n'
-            f"<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
-            + (f"<p>{html.escape(self.caption)}</p>" if self.caption else "")
-        )
-
-    def to_markdown(self) -> str:
-        """Return the table as Markdown, the caption below."""
-        lines = [self.header, ["---"] * len(self.header)]
-        lines += [[", ".join(map(_item_markdown, cell)) for cell in row] for row in self.rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.caption}"
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
-    def __repr__(self) -> str:
-        return self.to_markdown()
-
-
-def _item_html(item: Item) -> str:
-    match item:
-        case Link():
-            return f'<a href="{html.escape(item.target)}">{html.escape(item.text)}</a>'
-        case Code():
-            return f"<code>{html.escape(item.text)}</code>"
-    return html.escape(item)
-
-
-def _item_markdown(item: Item) -> str:
-    match item:
-        case Link():
-            return f"[{item.text}]({item.target})"
-        case Code():
-            return f"`{item.text}`"
-    return item
 
 
 @dataclass(frozen=True)
@@ -137,31 +42,56 @@ class Row:
     ----------
     recipe
         Name of the recipe.
-    table, method, variant
-        Cell of the paper, as `gclib.paper.cells` takes them.
+    method, variant
+        Cell of the paper's table, as `gclib.paper.cells` takes them; a method of None is not in the table.
     stage_one
         True where the paper's number is that of the first stage alone.
     """
 
     recipe: str
-    table: int
-    method: str
+    method: str | None = None
     variant: dict[str, str] = field(default_factory=dict)
     stage_one: bool = False
 
 
-ROWS = (
-    Row("ce", 1, "CE loss"),
-    Row("ce-mixup", 1, "CE loss + mixup"),
-    Row("gcl-official", 5, "GCL", {"retraining": "none"}, stage_one=True),
-    Row("gcl-official-instance", 4, "GCL", {"sampler": "instance"}),
-    Row("gcl-official", 4, "GCL", {"sampler": "class"}),
-    Row("gcl-official-effective", 4, "GCL", {"sampler": "effective"}),
-    Row("gcl-official-cben", 4, "GCL", {"sampler": "cben"}),
-    Row("gcl-official-lws", 5, "GCL", {"retraining": "lws"}),
-    Row("gcl-official-tau", 5, "GCL", {"retraining": "tau-normalisation"}),
-    Row("gcl-paper", 1, "GCL"),
-)
+ROWS: dict[int, tuple[Row, ...]] = {
+    1: (
+        Row("ce", "CE loss"),
+        Row("ce-mixup", "CE loss + mixup"),
+        Row("ldam-drw", "LDAM-DRW"),
+        Row("tde", "De-confound-TDE"),
+        Row("ce-mixup-crt", "CE loss + mixup + cRT"),
+        Row("bbn", "BBN"),
+        Row("hybrid-sc", "Contrastive learning"),
+        Row("mislas", "MisLAS"),
+        Row("gcl-official-cben", "GCL"),
+        Row("gcl-paper", "GCL"),
+        *map(
+            Row,
+            "gcl-official-mean focal class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment "
+            "logit-adjustment-post-hoc ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
+        ),
+    ),
+    3: (
+        Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),
+        Row("gcl-official-power-third", "GCL", {"strategy": "power-1/3"}),
+        Row("gcl-official-power-quarter", "GCL", {"strategy": "power-1/4"}),
+        Row("gcl-official-cben", "GCL", {"strategy": "log"}),
+    ),
+    4: (
+        Row("gcl-official-instance", "GCL", {"sampler": "instance"}),
+        Row("gcl-official", "GCL", {"sampler": "class"}),
+        Row("gcl-official-effective", "GCL", {"sampler": "effective"}),
+        Row("gcl-official-cben", "GCL", {"sampler": "cben"}),
+    ),
+    5: (
+        Row("gcl-official-cben", "GCL", {"retraining": "none"}, stage_one=True),
+        Row("gcl-official-lws", "GCL", {"retraining": "lws"}),
+        Row("gcl-official-tau", "GCL", {"retraining": "tau-normalisation"}),
+        Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
+    ),
+}
+"""The paper's tables by number; in Table 1 also the methods that the paper leaves out."""
 
 
 def verdict(difference: float) -> str:
@@ -178,14 +108,20 @@ def verdict(difference: float) -> str:
 
 
 def results_table(
-    runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100, link_root: str = "../results"
+    runs: Iterable[RunRecord],
+    number: int = 1,
+    dataset: str = "cifar10",
+    ratio: float = 100,
+    link_root: str = "../results",
 ) -> Table:
-    """Set our accuracies beside the paper's.
+    """Set our accuracies beside those of a table of the paper.
 
     Parameters
     ----------
     runs
         Records; those of other data, of another scale or of changed recipes are left out.
+    number
+        Which table: 1, 3, 4 or 5.
     dataset, ratio
         Which of the paper's settings.
     link_root
@@ -194,52 +130,58 @@ def results_table(
     Returns
     -------
     Table
-        One row for each recipe that answers to a number of the paper. Where no record exists, the command
-        that makes it stands in place of numbers.
+        One row for each recipe of the table. Where no record exists, the command that makes it stands in place of
+        numbers; where the paper prints none, a dash.
 
     Raises
     ------
     UserError
-        If the paper has no number for this data set and ratio.
+        If the table has no number for this data set and ratio.
     """
+    if number not in ROWS:
+        raise UserError(f"Table {number} has no rows of ours; expected one of {', '.join(map(str, ROWS))}")
+    if not any((c.dataset, c.ratio) == (dataset, ratio) for c in paper.cells(number)):
+        raise UserError(
+            f"Table {number} has no number for {dataset} at ratio {ratio:g}; gclib.paper.cells lists all"
+        )
     wanted = ("paper", dataset, ratio)
     usable = [
         r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
     ]
     rows: list[list[Sequence[Item]]] = []
-    for row in ROWS:
-        printed = paper.cells(row.table, None, None, row.method, **row.variant)
-        target = [c.accuracy for c in printed if (c.dataset, c.ratio) == (dataset, ratio) and c.accuracy]
-        if not target:
-            continue
+    for row in ROWS[number]:
+        cells = paper.cells(number, dataset, ratio, row.method, **row.variant) if row.method else []
+        printed = cells[0].accuracy if cells else None
         ours = sorted((run for run in usable if run.name == row.recipe), key=lambda run: run.seed)
         again = f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {row.recipe} -p seed 0"
         rows.append(
             [
                 [row.recipe + (", stage one" if row.stage_one else "")],
-                [f"Table {row.table}", *(f"{what}: {value}" for what, value in row.variant.items())],
-                [f"{target[0]:.2f}"],
-                *([number] for number in _numbers(row, target[0], ours)),
+                [", ".join(row.variant.values()) or row.method or "not in the table"],
+                ["–" if printed is None else f"{printed:.2f}"],
+                *([value] for value in _numbers(row, printed, ours)),
                 [Link(f"seed {run.seed}", records.results_path(run, link_root).as_posix()) for run in ours],
                 [Code(ours[0].command if ours else f"{again} --scale paper")],
             ]
         )
-    if not rows:
-        raise UserError(
-            f"the paper has no number for {dataset} at ratio {ratio:g}; gclib.paper.cells lists all"
-        )
-    caption = f"Top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. {VERDICT_RULE}"
+    caption = (
+        f"Table {number} of the paper: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. "
+        f"{VERDICT_RULE}"
+    )
     return Table(HEADER, rows, caption)
 
 
-def _numbers(row: Row, target: float, runs: Sequence[RunRecord]) -> list[str]:
+def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list[str]:
     """Return clean, paper-style, difference and verdict."""
     if not runs:
         return ["not run yet", "", "", ""]
     clean = [(run.stages[0].last if row.stage_one else run.clean).top1 for run in runs]
     paper_style = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in runs]
-    difference = mean(paper_style) - target
-    return [_mean_and_spread(clean), _mean_and_spread(paper_style), f"{difference:+.2f}", verdict(difference)]
+    ours = [_mean_and_spread(clean), _mean_and_spread(paper_style)]
+    if printed is None:
+        return [*ours, "", ""]
+    difference = mean(paper_style) - printed
+    return [*ours, f"{difference:+.2f}", verdict(difference)]
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
@@ -287,14 +229,16 @@ def per_class_table(runs: Iterable[RunRecord], class_names: Sequence[str] | None
 
 
 def readme_table(root: str | Path = "results") -> str:
-    """Return the results on CIFAR-10-LT at ratio 100 as the Markdown that the README holds.
+    """Return the paper's rows of Table 1, CIFAR-10-LT at ratio 100, as the Markdown that the README holds.
 
     Parameters
     ----------
     root
         Folder of the records.
     """
-    return results_table(records.find(root, scale="paper"), link_root="results").to_markdown()
+    table = results_table(records.find(root, scale="paper"), link_root="results")
+    rows = [cells for cells, row in zip(table.rows, ROWS[1], strict=True) if row.method]
+    return Table(table.header, rows, table.caption).to_markdown()
 
 
 def refresh_readme(path: str | Path = "README.md", root: str | Path = "results") -> None:

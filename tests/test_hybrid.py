@@ -1,0 +1,94 @@
+"""Hybrid contrastive learning: both contrasts from their formulas, the streams, the mixing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from training import assert_learns_and_keeps_the_tail, few_digits, recipe
+
+from gclib.augment import grey
+from gclib.loop import Resident, make_stage
+from gclib.methods.hybrid import prototypical_contrast, supervised_contrast
+from gclib.methods.stage import Stage
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def stage(name: str, **overrides: Any) -> Stage:
+    resolved = recipe(name, epochs=10, **overrides)
+    return make_stage(resolved.stages[0], resolved.head, few_digits(), 0, 0, None).double()
+
+
+def test_supervised_contrast() -> None:
+    z, y = F.normalize(randn(8, 5)), torch.tensor([0, 0, 1, 1, 1, 2, 2, 0])
+    v, terms = z.numpy(), []
+    for i in range(8):
+        below = sum(np.exp(v[i] @ v[k] / 0.1) for k in range(8) if k != i)
+        positive = [p for p in range(8) if p != i and y[p] == y[i]]
+        terms.append(-np.mean([np.log(np.exp(v[i] @ v[p] / 0.1) / below) for p in positive]))
+    assert supervised_contrast(z, y, 0.1).item() == pytest.approx(np.mean(terms), rel=1e-12)
+    z.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: supervised_contrast(x, y, 0.5), z)
+
+
+def test_prototypical_contrast_leaves_the_own_class_out_below() -> None:
+    z, p, y = F.normalize(randn(6, 5)), F.normalize(randn(3, 5, seed=1)), torch.arange(6) % 3
+    u, q, terms = z.numpy(), p.numpy(), []
+    for i in range(6):
+        below = sum(np.exp(u[i] @ q[j] / 0.1) for j in range(3) if j != y[i])
+        terms.append(-np.log(np.exp(u[i] @ q[y[i]] / 0.1) / below))
+    assert prototypical_contrast(z, p, y, 0.1).item() == pytest.approx(np.mean(terms), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "views"), [("hybrid-sc", 2), ("hybrid-psc", 1)])
+def test_streams_and_mixing(name: str, views: int) -> None:
+    one, train = stage(name), few_digits().train
+    draws = one.draw(0, torch.Generator().manual_seed(0))
+    first = draws.other
+    assert first.indices.sort().values.tolist() == list(range(len(train)))
+    assert (first.other is not None) == (views == 2)
+    if views == 2:
+        assert torch.equal(first.other.indices, first.indices)
+        assert not torch.equal(first.other.offsets, first.offsets)
+    assert 0.1 < first.greys.double().mean() < 0.3
+    batch = Resident(train, few_digits().augmentation, torch.device("cpu"), torch.float64).batch(
+        draws, 0, 16, 0
+    )
+    one.eval()
+    with torch.no_grad():
+        parts = [batch.other, batch.other.other][:views]
+        features = one.network.features(torch.cat([part.images for part in parts]))
+        z, y = F.normalize(one.projection(features)), torch.cat([part.targets for part in parts])
+        temperature = one.settings.parameters["temperature"]
+        if views == 2:
+            contrast = supervised_contrast(z, y, temperature)
+        else:
+            contrast = prototypical_contrast(z, F.normalize(one.prototypes), y, temperature)
+        plain = F.cross_entropy(one.network(batch.images), batch.targets)
+        for epoch, alpha in ((0, 1.0), (5, 0.75), (9, 0.19)):
+            one.begin_epoch(epoch)
+            expected = alpha * contrast + (1 - alpha) * plain
+            assert one.loss(batch).item() == pytest.approx(expected.item(), rel=1e-6), epoch
+    assert torch.equal(one(batch.images), one.network(batch.images))
+
+
+def test_grey_takes_the_luma_of_the_chosen() -> None:
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    images = torch.randint(0, 256, (4, 5, 6, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    chosen = torch.tensor([True, False, True, False])
+    out = grey(images, chosen)
+    assert torch.equal(out[~chosen], images[~chosen])
+    expected = rgb_to_grayscale(images.permute(0, 3, 1, 2), 3).permute(0, 2, 3, 1)
+    assert (out[chosen].int() - expected[chosen].int()).abs().max() <= 1
+    assert out.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("name", ["hybrid-sc", "hybrid-psc"])
+def test_it_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
+    assert_learns_and_keeps_the_tail(name, once)
