@@ -14,7 +14,8 @@ from gclib.augment import Augmentation, crop_flip, grey, mix, normalise, pad_ima
 from gclib.data import LongTailed, Split
 from gclib.device import DTYPES
 from gclib.errors import UserError
-from gclib.methods.stage import Batch, Draws, Stage, StageSettings
+from gclib.methods.settings import StageSettings
+from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import resnet32
 from gclib.progress import EpochProgress
 

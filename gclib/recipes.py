@@ -4,7 +4,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -12,9 +12,10 @@ from pydantic import Field, ValidationError
 from gclib import methods
 from gclib.data import LongTailed
 from gclib.errors import UserError, nearest
-from gclib.methods.stage import Definition, Settings, Stage, StageSettings
+from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
+from gclib.methods.stage import Stage
 
-__all__ = ["NamedRecipe", "Recipe", "get", "names", "parse_overrides"]
+__all__ = ["UNIFIED", "NamedRecipe", "Recipe", "get", "names", "parse_overrides", "settings_table", "unify"]
 
 # Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
 IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
@@ -45,15 +46,6 @@ class Recipe(Settings):
     head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
     stages: tuple[StageSettings, ...]
     overrides: dict[str, Any] = Field(default_factory=dict)
-
-    def table(self) -> dict[str, list[str]]:
-        """Return the settings by column: their names, then a column for each stage, empty where it has none."""
-        stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in self.stages}
-        names = list(dict.fromkeys(name for stage in stages.values() for name in stage))
-        columns = {
-            stage: [self.head, *(str(s.get(name, "")) for name in names)] for stage, s in stages.items()
-        }
-        return {"setting": ["classifier", *names], **columns}
 
 
 @dataclass(frozen=True)
@@ -110,11 +102,43 @@ class NamedRecipe:
         return recipe
 
 
+# The unified protocol: what every stage has, and what the first has, where it is trained for its 200 epochs.
+UNIFIED = {"batch_size": 128, "momentum": 0.9, "weight_decay": 2e-4, "nesterov": False, "mixup": 0.0}
+UNIFIED_STAGE_ONE = {"learning_rate": 0.1, "schedule": Schedule(factors=(0.1, 0.01))}
+
+
+def unify(name: str, definition: Definition) -> Definition:
+    """Return a recipe's twin in the unified protocol: what is left of a gain is then the method's, not the recipe's.
+
+    One batch size, weight decay and momentum in all stages, no mixup; one learning rate and schedule in stage one. How
+    long later stages run, and how fast, belongs to the method.
+    """
+
+    def stages(data: LongTailed) -> tuple[StageSettings, ...]:
+        first, *later = definition.stages(data)
+        return (
+            first.model_copy(update={**UNIFIED, **UNIFIED_STAGE_ONE}),
+            *(stage.model_copy(update=UNIFIED) for stage in later),
+        )
+
+    shared = [f"stage-one.{setting}" for setting in (*UNIFIED, *UNIFIED_STAGE_ONE)]
+    shared += [f"stage-two.{setting}" for setting in UNIFIED]
+    own = {path: where for path, where in definition.sources.items() if not path.startswith(tuple(shared))}
+    return replace(
+        definition,
+        summary=f"{name} in the unified protocol: one batch size, schedule and weight decay for all, no mixup.",
+        stages=stages,
+        sources=own | dict.fromkeys(shared, "unified protocol"),
+        unified="",
+    )
+
+
 def _find_definitions() -> dict[str, Definition]:
     modules = (
         importlib.import_module(f"gclib.methods.{m.name}") for m in pkgutil.iter_modules(methods.__path__)
     )
-    return {name: d for module in modules for name, d in getattr(module, "RECIPES", {}).items()}
+    published = {name: d for module in modules for name, d in getattr(module, "RECIPES", {}).items()}
+    return published | {d.unified: unify(name, d) for name, d in published.items() if d.unified}
 
 
 # Now and not when first asked for: a recipe read from a record needs the methods as well.
@@ -139,6 +163,44 @@ def get(name: str) -> NamedRecipe:
             f"unknown recipe {name!r}; expected one of {', '.join(names())}{nearest(name, names())}"
         )
     return NamedRecipe(name, DEFINITIONS[name])
+
+
+def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
+    """Lay out a resolved recipe: every setting, a column for each stage, and where the values come from.
+
+    Parameters
+    ----------
+    recipe
+        What `NamedRecipe.resolve` returned.
+    data
+        The data set that it was resolved for.
+
+    Returns
+    -------
+    dict of str to list of str
+        Columns by name: ``"setting"``, the stages, ``"source"``. A cell is empty where the stage has no such setting.
+        A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
+    """
+    definition = DEFINITIONS[recipe.name]
+    published = {stage.name: dict(_leaves(stage.model_dump())) for stage in definition.stages(data)}
+    stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in recipe.stages}
+
+    def source(stage: str, setting: str) -> str:
+        if stages[stage][setting] == published[stage].get(setting):
+            return definition.source(f"{stage}.{setting}")
+        by_hand = any(f"{stage}.{setting}".endswith(path) for path in recipe.overrides)
+        return "override" if by_hand else "scale and data"
+
+    table: dict[str, list[str]] = {"setting": ["classifier"]}
+    table |= {stage: [recipe.head] for stage in stages}
+    table["source"] = [definition.source("classifier")]
+    for setting in dict.fromkeys(setting for stage in stages.values() for setting in stage):
+        table["setting"].append(setting)
+        for stage, values in stages.items():
+            table[stage].append(str(values.get(setting, "")))
+        places = [source(stage, setting) for stage, values in stages.items() if setting in values]
+        table["source"].append("; ".join(dict.fromkeys(places)))
+    return table
 
 
 def parse_overrides(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gclib.environment import environment
 from gclib.errors import UserError
 from gclib.fingerprint import fingerprint
 from gclib.loop import Trainer, draw_seed, make_stage
-from gclib.methods.stage import StageSettings
+from gclib.methods.settings import StageSettings
 from gclib.networks import resnet32
 from gclib.recipes import Recipe
 

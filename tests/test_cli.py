@@ -329,9 +329,9 @@ def test_recipes_are_listed_and_resolved(gcl):
     rows = {
         name: values for name, *values in (cells(line) for line in out.splitlines() if line.startswith("│"))
     }
-    assert rows["epochs"] == ["200", "30"]
-    assert rows["loss.name"] == ["gcl", "gcl"]
-    assert rows["classifier"] == ["cosine", "cosine"]
+    assert rows["epochs"] == ["200", "30", "official code"]
+    assert rows["loss.name"] == ["gcl", "gcl", "official code"]
+    assert rows["classifier"] == ["cosine", "cosine", "official code"]
 
 
 def cells(line: str) -> list[str]:

@@ -14,7 +14,8 @@ import torch
 from gclib.data import LongTailed, load
 from gclib.figures import rebalancing
 from gclib.methods.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
-from gclib.methods.stage import Stage, StageSettings
+from gclib.methods.settings import StageSettings
+from gclib.methods.stage import Stage
 from gclib.networks import ResNet
 from gclib.sampling import class_probabilities
 

@@ -10,7 +10,8 @@ from gclib import data, recipes
 from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.errors import UserError
 from gclib.losses import GCLLoss
-from gclib.methods.stage import LossSettings, Schedule, Stage, make_loss
+from gclib.methods.settings import LossSettings, Schedule
+from gclib.methods.stage import Stage, make_loss
 from gclib.records import DataSummary, run_identity
 from gclib.train import command, stage_plan
 

@@ -10,7 +10,8 @@ from training import few_digits, recipe
 from gclib import data
 from gclib.loop import Resident, Trainer, make_stage
 from gclib.losses import GCLLoss
-from gclib.methods.stage import LossSettings, SamplerSettings, Stage, StageSettings
+from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
+from gclib.methods.stage import Stage
 from gclib.networks import resnet32
 
 CPU = torch.device("cpu")

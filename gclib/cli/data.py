@@ -74,7 +74,10 @@ def recipes(
     scale: Annotated[str, typer.Option(help="`smoke`, `short` or `paper`.")] = "paper",
     root: Root = None,
 ) -> None:
-    """List the recipes, or show every setting of one as it would be run.
+    """List the recipes, or show every setting of one as it would be run, and where each value comes from.
+
+    A recipe's settings are those of the method's own release; its twin in the unified protocol has one batch size,
+    schedule and weight decay for all and no mixup, so that a gain can be told from a recipe.
 
     Example:
 
@@ -88,8 +91,10 @@ def recipes(
         summaries = ((known, recipes.get(known).definition.summary) for known in recipes.names())
         print_table(("recipe", "what it is"), summaries)
     else:
-        recipe = recipes.get(name).resolve(
-            data.load(dataset, ratio=ratio, root=root, download=False), scale=scale
+        images = data.load(dataset, ratio=ratio, root=root, download=False)
+        recipe = recipes.get(name).resolve(images, scale=scale)
+        table = recipes.settings_table(recipe, images)
+        print(
+            f"{name}: {recipes.get(name).definition.summary} Settings by {recipes.get(name).definition.reference}."
         )
-        table = recipe.table()
         print_table(tuple(table), zip(*table.values(), strict=True))

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gclib import sampling
 from gclib.data import LongTailed
-from gclib.methods.stage import Batch, Definition, Draws, Schedule, Stage, StageSettings
+from gclib.methods.settings import CODE, OURS, Definition, Schedule, StageSettings
+from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import ResNet, TwoTailResNet
 
 __all__ = ["RECIPES", "BilateralBranch"]
@@ -66,4 +67,13 @@ def _bbn(data: LongTailed) -> tuple[StageSettings, ...]:
     return (StageSettings(name="stage-one", method="BBN", epochs=200, nesterov=True, schedule=schedule),)
 
 
-RECIPES = {"bbn": Definition("BBN, as its released code runs it.", "two-tail-linear", _bbn)}
+RECIPES = {
+    "bbn": Definition(
+        "BBN, as its released code runs it.",
+        "two-tail-linear",
+        _bbn,
+        "Zhou et al., CVPR 2020",
+        {"": CODE, "stage-one.schedule.warmup": OURS},
+        unified="bbn-unified",
+    ),
+}

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from gclib.data import LongTailed
-from gclib.methods.stage import Definition, Schedule, Stage, StageSettings
+from gclib.methods.settings import CODE, OURS, Definition, Schedule, StageSettings
+from gclib.methods.stage import Stage
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "Deconfound"]
@@ -53,4 +54,13 @@ def _tde(data: LongTailed) -> tuple[StageSettings, ...]:
     )
 
 
-RECIPES = {"tde": Definition("De-confound-TDE, as its released code runs it.", "two-tail-multi-head", _tde)}
+RECIPES = {
+    "tde": Definition(
+        "De-confound-TDE, as its released code runs it.",
+        "two-tail-multi-head",
+        _tde,
+        "Tang et al., NeurIPS 2020",
+        {"": CODE, "stage-one.schedule.warmup": OURS},
+        unified="tde-unified",
+    ),
+}

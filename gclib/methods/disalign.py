@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gclib.data import LongTailed
 from gclib.methods import softmax
 from gclib.methods.rebalance import FrozenEmbedding
-from gclib.methods.stage import Definition, Schedule, StageSettings
+from gclib.methods.settings import CODE, OURS, PAPER, Definition, Schedule, StageSettings
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "DisAlign"]
@@ -61,4 +61,13 @@ def _disalign(data: LongTailed) -> tuple[StageSettings, ...]:
     return (*softmax.RECIPES["ce"].stages(data), stage_two)
 
 
-RECIPES = {"disalign": Definition("Cross-entropy, then DisAlign's calibration.", "linear", _disalign)}
+RECIPES = {
+    "disalign": Definition(
+        "Cross-entropy, then DisAlign's calibration.",
+        "linear",
+        _disalign,
+        "Zhang et al., CVPR 2021; stage one by Cao et al., NeurIPS 2019",
+        {"": PAPER, "stage-one": CODE, "stage-two.epochs": OURS, "stage-two.batch_size": OURS},
+        unified="disalign-unified",
+    ),
+}

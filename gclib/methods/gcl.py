@@ -4,10 +4,21 @@
 is ours: noise scale 1, a = 0.9999 and b = 1e-5 for CBEN, 30 epochs of stage two at 0.1 with a cosine, no mixup in it.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from gclib.data import LongTailed
-from gclib.methods.stage import Definition, LossSettings, SamplerSettings, Schedule, StageSettings
+from gclib.methods.settings import (
+    CODE,
+    OURS,
+    PAPER,
+    Definition,
+    LossSettings,
+    SamplerSettings,
+    Schedule,
+    StageSettings,
+)
 
 __all__ = ["RECIPES"]
 
@@ -79,47 +90,88 @@ def _paper(data: LongTailed) -> tuple[StageSettings, ...]:
     return stage_one, stage_two
 
 
+def _recipe(
+    summary: str,
+    differs: dict[str, str] | None = None,
+    unified: str = "",
+    stages: Callable[[LongTailed], tuple[StageSettings, ...]] | None = None,
+    **changes: Any,
+) -> Definition:
+    """Make a recipe of the released code; `differs` says which settings come from elsewhere."""
+    return Definition(
+        summary,
+        "cosine",
+        stages or partial(_official, **changes),
+        "Li et al., CVPR 2022",
+        {"": CODE, **(differs or {})},
+        unified,
+    )
+
+
+_STRATEGY = {f"{stage}.loss.parameters.strategy": PAPER for stage in ("stage-one", "stage-two")}
+_NOISE = {f"{stage}.loss.parameters.noise": OURS for stage in ("stage-one", "stage-two")}
+
 RECIPES = {
-    "gcl-official": Definition(
-        "GCL as the released code runs it: stage two by class-balanced sampling.", "cosine", _official
-    ),
-    "gcl-official-cben": Definition(
+    "gcl-official": _recipe("GCL as the released code runs it: stage two by class-balanced sampling."),
+    "gcl-official-cben": _recipe(
         "gcl-official with CBEN sampling in stage two (the paper's choice).",
-        "cosine",
-        partial(_official, sampler="cben"),
+        unified="gcl-unified",
+        sampler="cben",
     ),
-    "gcl-official-instance": Definition(
-        "gcl-official with instance-balanced sampling in stage two (Table 4, IB).",
-        "cosine",
-        partial(_official, sampler="instance"),
+    "gcl-official-instance": _recipe(
+        "gcl-official with instance-balanced sampling in stage two (Table 4, IB).", sampler="instance"
     ),
-    "gcl-official-effective": Definition(
-        "gcl-official with effective-number sampling in stage two (Table 4, EN).",
-        "cosine",
-        partial(_official, sampler="effective"),
+    "gcl-official-effective": _recipe(
+        "gcl-official with effective-number sampling in stage two (Table 4, EN).", sampler="effective"
     ),
-    "gcl-official-lws": Definition(
+    "gcl-official-lws": _recipe(
         "gcl-official with LWS and CBEN in stage two (Table 5).",
-        "cosine",
-        partial(_official, sampler="cben", method="LWS"),
+        {"stage-two.method": PAPER},
+        sampler="cben",
+        method="LWS",
     ),
-    "gcl-official-tau": Definition("gcl-official with tau-normalisation (Table 5).", "cosine", _official_tau),
-    "gcl-official-mean": Definition(
+    "gcl-official-tau": _recipe(
+        "gcl-official with tau-normalisation (Table 5).",
+        {"stage-two.method": PAPER, "stage-two.parameters.tau": OURS},
+        stages=_official_tau,
+    ),
+    "gcl-official-mean": _recipe(
         "gcl-official-cben with the noise's mean in place of each draw: the margin without the cloud.",
-        "cosine",
-        partial(_official, sampler="cben", loss={"noise": "mean"}),
+        _NOISE,
+        sampler="cben",
+        loss={"noise": "mean"},
     ),
-    **{
-        f"gcl-official-{name}": Definition(
-            f"gcl-official-cben with cloud sizes by {strategy} (Table 3).",
-            "cosine",
-            partial(_official, sampler="cben", loss={"strategy": strategy}),
-        )
-        for name, strategy in (
-            ("cosine", "cosine"),
-            ("power-third", "power-1/3"),
-            ("power-quarter", "power-1/4"),
-        )
-    },
-    "gcl-paper": Definition("GCL as the paper's text describes it.", "cosine", _paper),
+    "gcl-official-cosine": _recipe(
+        "gcl-official-cben with cloud sizes by cosine (Table 3).",
+        _STRATEGY,
+        sampler="cben",
+        loss={"strategy": "cosine"},
+    ),
+    "gcl-official-power-third": _recipe(
+        "gcl-official-cben with cloud sizes by power-1/3 (Table 3).",
+        _STRATEGY,
+        sampler="cben",
+        loss={"strategy": "power-1/3"},
+    ),
+    "gcl-official-power-quarter": _recipe(
+        "gcl-official-cben with cloud sizes by power-1/4 (Table 3).",
+        _STRATEGY,
+        sampler="cben",
+        loss={"strategy": "power-1/4"},
+    ),
+    "gcl-paper": Definition(
+        "GCL as the paper's text describes it.",
+        "cosine",
+        _paper,
+        "Li et al., CVPR 2022",
+        {
+            "": PAPER,
+            "stage-one.loss.parameters.scale": CODE,
+            "stage-one.loss.parameters.noise_scale": OURS,
+            "stage-two": OURS,
+            "stage-two.method": PAPER,
+            "stage-two.sampler.strategy": PAPER,
+            "stage-two.parameters.reinitialise": PAPER,
+        },
+    ),
 }

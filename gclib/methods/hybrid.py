@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from gclib import sampling
 from gclib.data import LongTailed
-from gclib.methods.stage import Batch, Definition, Draws, SamplerSettings, Schedule, Stage, StageSettings
+from gclib.methods.settings import OURS, PAPER, Definition, SamplerSettings, Schedule, StageSettings
+from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "HybridContrast", "prototypical_contrast", "supervised_contrast"]
@@ -136,11 +137,21 @@ def _hybrid(data: LongTailed, contrast: str) -> tuple[StageSettings, ...]:
     )
 
 
+_WANG = ("Wang et al., CVPR 2021", {"": PAPER, "stage-one.sampler": OURS, "stage-one.schedule.warmup": OURS})
+
 RECIPES = {
     "hybrid-sc": Definition(
-        "Hybrid network with supervised contrast.", "linear", partial(_hybrid, contrast="supervised")
+        "Hybrid network with supervised contrast.",
+        "linear",
+        partial(_hybrid, contrast="supervised"),
+        *_WANG,
+        unified="hybrid-sc-unified",
     ),
     "hybrid-psc": Definition(
-        "Hybrid network with prototypical contrast.", "linear", partial(_hybrid, contrast="prototypical")
+        "Hybrid network with prototypical contrast.",
+        "linear",
+        partial(_hybrid, contrast="prototypical"),
+        *_WANG,
+        unified="hybrid-psc-unified",
     ),
 }

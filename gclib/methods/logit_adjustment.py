@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from gclib import losses
 from gclib.data import LongTailed
-from gclib.methods.stage import LOSSES, Definition, LossSettings, Schedule, Stage, StageSettings
+from gclib.methods.settings import PAPER, Definition, LossSettings, Schedule, StageSettings
+from gclib.methods.stage import LOSSES, Stage
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "PostHocLogitAdjustment"]
@@ -62,9 +63,17 @@ def _post_hoc(data: LongTailed) -> tuple[StageSettings, ...]:
     )
 
 
+_MENON = ("Menon et al., ICLR 2021", {"": PAPER})
+
 RECIPES = {
-    "logit-adjustment": Definition("Logit-adjusted cross-entropy, tau 1.", "linear", _loss),
+    "logit-adjustment": Definition(
+        "Logit-adjusted cross-entropy, tau 1.", "linear", _loss, *_MENON, unified="logit-adjustment-unified"
+    ),
     "logit-adjustment-post-hoc": Definition(
-        "Cross-entropy, its logits adjusted after training, tau 1.", "linear", _post_hoc
+        "Cross-entropy, its logits adjusted after training, tau 1.",
+        "linear",
+        _post_hoc,
+        *_MENON,
+        unified="logit-adjustment-post-hoc-unified",
     ),
 }

@@ -11,14 +11,8 @@ from gclib import losses
 from gclib.data import LongTailed
 from gclib.methods import softmax
 from gclib.methods.rebalance import FrozenEmbedding
-from gclib.methods.stage import (
-    LOSSES,
-    Definition,
-    LossSettings,
-    SamplerSettings,
-    Schedule,
-    StageSettings,
-)
+from gclib.methods.settings import CODE, Definition, LossSettings, SamplerSettings, Schedule, StageSettings
+from gclib.methods.stage import LOSSES
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "SmoothedClassifier"]
@@ -80,4 +74,17 @@ def _mislas(data: LongTailed) -> tuple[StageSettings, ...]:
     return (*softmax.RECIPES["ce-mixup"].stages(data), stage_two)
 
 
-RECIPES = {"mislas": Definition("MisLAS, with the settings of its released code.", "linear", _mislas)}
+RECIPES = {
+    "mislas": Definition(
+        "MisLAS, with the settings of its released code.",
+        "linear",
+        _mislas,
+        "Zhong et al., CVPR 2021",
+        {
+            "": CODE,
+            "stage-two.loss.parameters": "official code, at the nearest ratio",
+            "stage-two.parameters": "official code, at the nearest ratio",
+        },
+        unified="mislas-unified",
+    ),
+}

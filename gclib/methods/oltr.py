@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gclib.augment import normalise
 from gclib.data import LongTailed
 from gclib.methods import softmax
-from gclib.methods.stage import Batch, Definition, SamplerSettings, Schedule, Stage, StageSettings
+from gclib.methods.settings import CODE, OURS, Definition, SamplerSettings, Schedule, StageSettings
+from gclib.methods.stage import Batch, Stage
 from gclib.networks import ResNet
 
 __all__ = ["RECIPES", "MetaEmbedding", "ModulatedAttention"]
@@ -137,4 +138,16 @@ def _oltr(data: LongTailed) -> tuple[StageSettings, ...]:
     return (*softmax.RECIPES["ce"].stages(data), stage_two)
 
 
-RECIPES = {"oltr": Definition("Cross-entropy, then OLTR's memory.", "linear", _oltr)}
+RECIPES = {
+    "oltr": Definition(
+        "Cross-entropy, then OLTR's memory.",
+        "linear",
+        _oltr,
+        "Liu et al., CVPR 2019; stage one by Cao et al., NeurIPS 2019",
+        {
+            "": CODE,
+            **dict.fromkeys((f"stage-two.{name}" for name in ("epochs", "batch_size", "schedule")), OURS),
+        },
+        unified="oltr-unified",
+    ),
+}

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from gclib.augment import normalise
 from gclib.data import LongTailed
 from gclib.methods import softmax
-from gclib.methods.stage import Definition, SamplerSettings, Schedule, Stage, StageSettings
+from gclib.methods.settings import CODE, OURS, Definition, SamplerSettings, Schedule, StageSettings
+from gclib.methods.stage import Stage
 from gclib.networks import ResNet
 
 __all__ = [
@@ -145,23 +146,36 @@ def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...
     return (*softmax.RECIPES["ce-mixup"].stages(data), StageSettings(name="stage-two", **fixed, **stage_two))
 
 
+_ZHONG = ("Kang et al., ICLR 2020; settings by Zhong et al., CVPR 2021", {"": CODE})
+
 RECIPES = {
     "ce-mixup-crt": Definition(
         "ce-mixup, then a new classifier by class-balanced sampling.",
         "linear",
         partial(_after_mixup, method="cRT", parameters={"reinitialise": True}),
+        *_ZHONG,
+        unified="crt-unified",
     ),
     "ce-mixup-lws": Definition(
         "ce-mixup, then one learned factor per class by class-balanced sampling.",
         "linear",
         partial(_after_mixup, method="LWS"),
+        *_ZHONG,
+        unified="lws-unified",
     ),
     "ce-mixup-tau": Definition(
         "ce-mixup, its classifier tau-normalised, tau 1.",
         "linear",
         partial(_after_mixup, method="tau-normalisation", epochs=0, parameters={"tau": 1.0}),
+        _ZHONG[0],
+        {"": CODE, "stage-two.parameters.tau": OURS},
+        unified="tau-unified",
     ),
     "ce-mixup-ncm": Definition(
-        "ce-mixup, then the nearest class mean.", "linear", partial(_after_mixup, method="NCM", epochs=0)
+        "ce-mixup, then the nearest class mean.",
+        "linear",
+        partial(_after_mixup, method="NCM", epochs=0),
+        *_ZHONG,
+        unified="ncm-unified",
     ),
 }

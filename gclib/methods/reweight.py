@@ -7,7 +7,8 @@ from torch import nn
 
 from gclib import losses
 from gclib.data import LongTailed
-from gclib.methods.stage import LOSSES, Definition, LossSettings, Stage, StageSettings
+from gclib.methods.settings import CODE, OURS, Definition, LossSettings, StageSettings
+from gclib.methods.stage import LOSSES, Stage
 from gclib.networks import ResNet
 from gclib.sampling import effective_number_weights
 
@@ -54,25 +55,46 @@ _LDAM = LossSettings(name="ldam", parameters={"max_margin": 0.5, "scale": 30.0})
 _FOCAL = LossSettings(name="focal", parameters={"gamma": 1.0})
 _CE = LossSettings(name="cross-entropy")
 
+_CAO = ("Cao et al., NeurIPS 2019", {"": CODE})
+
 RECIPES = {
-    "ldam": Definition("LDAM, cosine classifier.", "cosine", partial(_stages, loss=_LDAM)),
+    "ldam": Definition(
+        "LDAM, cosine classifier.", "cosine", partial(_stages, loss=_LDAM), *_CAO, unified="ldam-unified"
+    ),
     "ldam-drw": Definition(
         "LDAM with deferred re-weighting from 80% of the epochs on.",
         "cosine",
         partial(_stages, loss=_LDAM, start=0.8),
+        *_CAO,
+        unified="ldam-drw-unified",
     ),
     "ce-drw": Definition(
-        "Cross-entropy with deferred re-weighting.", "linear", partial(_stages, loss=_CE, start=0.8)
+        "Cross-entropy with deferred re-weighting.",
+        "linear",
+        partial(_stages, loss=_CE, start=0.8),
+        *_CAO,
+        unified="ce-drw-unified",
     ),
     "class-balanced-ce": Definition(
         "Class-balanced cross-entropy (effective number, beta 0.9999).",
         "linear",
         partial(_stages, loss=_CE, start=0.0),
+        *_CAO,
+        unified="class-balanced-ce-unified",
     ),
-    "focal": Definition("Softmax focal loss, gamma 1.", "linear", partial(_stages, loss=_FOCAL)),
+    "focal": Definition(
+        "Softmax focal loss, gamma 1.",
+        "linear",
+        partial(_stages, loss=_FOCAL),
+        *_CAO,
+        unified="focal-unified",
+    ),
     "class-balanced-focal": Definition(
         "Class-balanced focal loss, softmax form, gamma 1.",
         "linear",
         partial(_stages, loss=_FOCAL, start=0.0),
+        "Cui et al., CVPR 2019",
+        {"": CODE, "stage-one.loss.name": OURS},  # their code has the sigmoid form
+        unified="class-balanced-focal-unified",
     ),
 }

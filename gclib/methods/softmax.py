@@ -1,7 +1,7 @@
 """Plain softmax training: cross-entropy, with and without mixup."""
 
 from gclib.data import LongTailed
-from gclib.methods.stage import Definition, Schedule, StageSettings
+from gclib.methods.settings import CODE, Definition, Schedule, StageSettings
 
 __all__ = ["RECIPES"]
 
@@ -18,8 +18,19 @@ def _ce_mixup(data: LongTailed) -> tuple[StageSettings, ...]:
 
 
 RECIPES = {
-    "ce": Definition("Cross-entropy, linear classifier, as in the LDAM code.", "linear", _ce),
-    "ce-mixup": Definition(
-        "Cross-entropy with mixup, linear classifier, as in MiSLAS stage one.", "linear", _ce_mixup
+    "ce": Definition(
+        "Cross-entropy, linear classifier, as in the LDAM code.",
+        "linear",
+        _ce,
+        "Cao et al., NeurIPS 2019",
+        {"": CODE},
+        unified="ce-unified",
+    ),
+    "ce-mixup": Definition(  # no twin: without mixup it is ce
+        "Cross-entropy with mixup, linear classifier, as in MiSLAS stage one.",
+        "linear",
+        _ce_mixup,
+        "Zhong et al., CVPR 2021",
+        {"": CODE},
     ),
 }

@@ -1,120 +1,31 @@
-"""What a method is made of: stages, and the settings that a recipe resolves for each of them.
+"""What a method is made of: stages.
 
 A stage owns the network, whatever state its method adds (as buffers, so that a checkpoint holds it), all that is
 random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.train` knows nothing else of a method.
 """
 
 import inspect
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from gclib import losses, sampling
 from gclib.data import LongTailed
 from gclib.errors import UserError, nearest
+from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
 from gclib.networks import ResNet
 
-__all__ = [
-    "LOSSES",
-    "Batch",
-    "Definition",
-    "Draws",
-    "LossSettings",
-    "SamplerSettings",
-    "Schedule",
-    "Stage",
-    "StageSettings",
-]
+__all__ = ["LOSSES", "Batch", "Draws", "Stage"]
 
 # Name in a recipe -> constructor from class counts and the recipe's parameters.
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cross-entropy": lambda class_counts: losses.CrossEntropyLoss(),
     "gcl": losses.GCLLoss,
 }
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LossSettings(Settings):
-    """Which loss, and its parameters."""
-
-    name: str
-    parameters: dict[str, float | str] = {}
-
-
-class SamplerSettings(Settings):
-    """Which sampler (`gclib.sampling.class_probabilities`), and its parameters."""
-
-    strategy: str = "instance"
-    parameters: dict[str, float] = {}
-
-
-class Schedule(Settings):
-    """Learning rate over a stage, as a factor of the base rate.
-
-    ``"steps"``: linear warm-up, then `factors` from the `milestones` on (fractions of the epochs, so that a short run
-    keeps the shape). ``"cosine"``: half a cosine from 1 to 0 (Zhong et al., CVPR 2021).
-    """
-
-    kind: Literal["steps", "cosine"] = "steps"
-    warmup: float = Field(0.025, ge=0, le=1)
-    milestones: tuple[float, ...] = (0.8, 0.9)
-    factors: tuple[float, ...] = (0.01, 0.0001)
-
-    @model_validator(mode="after")
-    def _a_factor_for_each_milestone(self) -> Self:
-        if len(self.milestones) != len(self.factors):
-            raise ValueError("expected as many milestones as factors")
-        return self
-
-    def factor(self, epoch: int, epochs: int) -> float:
-        """Factor in 0..1 for the 0-based `epoch` of `epochs`."""
-        if self.kind == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-        warmup = math.ceil(self.warmup * epochs)
-        if epoch + 1 <= warmup:
-            return (epoch + 1) / warmup
-        reached = [
-            f for m, f in zip(self.milestones, self.factors, strict=True) if epoch >= round(m * epochs)
-        ]
-        return reached[-1] if reached else 1.0
-
-
-class StageSettings(Settings):
-    """Everything that a stage needs to be run again."""
-
-    name: str
-    method: str
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(0.1, gt=0, le=1e6)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(2e-4, ge=0, allow_inf_nan=False)
-    nesterov: bool = False
-    schedule: Schedule = Schedule()
-    loss: LossSettings = LossSettings(name="cross-entropy")
-    sampler: SamplerSettings = SamplerSettings()
-    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
-    parameters: dict[str, float | str | bool] = {}
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A named recipe before it is resolved: one sentence, the head, and the stages for a data set."""
-
-    summary: str
-    head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
-    stages: Callable[[LongTailed], tuple[StageSettings, ...]]
 
 
 @dataclass

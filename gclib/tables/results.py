@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
-from gclib import paper, records
+from gclib import paper, recipes, records
 from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
@@ -71,6 +71,7 @@ ROWS: dict[int, tuple[Row, ...]] = {
             "gcl-official-mean focal class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment "
             "logit-adjustment-post-hoc ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),
+        *(Row(name) for name in recipes.names() if name.endswith("-unified")),
     ),
     3: (
         Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),

@@ -1,0 +1,130 @@
+"""What a recipe says: settings of each stage, where each value comes from, and its twin in the unified protocol."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gclib.data import LongTailed
+
+__all__ = [
+    "CODE",
+    "OURS",
+    "PAPER",
+    "Definition",
+    "LossSettings",
+    "SamplerSettings",
+    "Schedule",
+    "StageSettings",
+]
+
+# Where a value comes from: the method's own paper, its released code, or neither.
+PAPER, CODE, OURS = "paper", "official code", "chosen here"
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossSettings(Settings):
+    """Which loss, and its parameters."""
+
+    name: str
+    parameters: dict[str, float | str] = {}
+
+
+class SamplerSettings(Settings):
+    """Which sampler (`gclib.sampling.class_probabilities`), and its parameters."""
+
+    strategy: str = "instance"
+    parameters: dict[str, float] = {}
+
+
+class Schedule(Settings):
+    """Learning rate over a stage, as a factor of the base rate.
+
+    ``"steps"``: linear warm-up, then `factors` from the `milestones` on (fractions of the epochs, so that a short run
+    keeps the shape). ``"cosine"``: half a cosine from 1 to 0 (Zhong et al., CVPR 2021).
+    """
+
+    kind: Literal["steps", "cosine"] = "steps"
+    warmup: float = Field(0.025, ge=0, le=1)
+    milestones: tuple[float, ...] = (0.8, 0.9)
+    factors: tuple[float, ...] = (0.01, 0.0001)
+
+    @model_validator(mode="after")
+    def _a_factor_for_each_milestone(self) -> Self:
+        if len(self.milestones) != len(self.factors):
+            raise ValueError("expected as many milestones as factors")
+        return self
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        """Factor in 0..1 for the 0-based `epoch` of `epochs`."""
+        if self.kind == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+        warmup = math.ceil(self.warmup * epochs)
+        if epoch + 1 <= warmup:
+            return (epoch + 1) / warmup
+        reached = [
+            f for m, f in zip(self.milestones, self.factors, strict=True) if epoch >= round(m * epochs)
+        ]
+        return reached[-1] if reached else 1.0
+
+
+class StageSettings(Settings):
+    """Everything that a stage needs to be run again."""
+
+    name: str
+    method: str
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.1, gt=0, le=1e6)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(2e-4, ge=0, allow_inf_nan=False)
+    nesterov: bool = False
+    schedule: Schedule = Schedule()
+    loss: LossSettings = LossSettings(name="cross-entropy")
+    sampler: SamplerSettings = SamplerSettings()
+    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
+    parameters: dict[str, float | str | bool] = {}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A named recipe before it is resolved for a data set and a scale.
+
+    Attributes
+    ----------
+    summary
+        One sentence.
+    head
+        Classifier and network, as `gclib.networks.resnet32` takes them.
+    stages
+        Settings of each stage for a data set, at paper scale.
+    reference
+        Whose method and settings these are.
+    sources
+        Where the values come from: `PAPER`, `CODE` or `OURS` by dotted setting (``"stage-two.mixup"``) or by what it
+        begins with; the longest wins, ``""`` is all others.
+    unified
+        Name of the same method in the unified protocol (`gclib.recipes.UNIFIED`); empty for none.
+    """
+
+    summary: str
+    head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
+    stages: Callable[[LongTailed], tuple[StageSettings, ...]]
+    reference: str = "this companion"
+    sources: Mapping[str, str] = field(default_factory=lambda: {"": OURS})
+    unified: str = ""
+
+    def source(self, setting: str) -> str:
+        """Where the value of a dotted setting comes from."""
+        parts = setting.split(".")
+        for length in range(len(parts), 0, -1):
+            if found := self.sources.get(".".join(parts[:length])):
+                return found
+        return self.sources[""]
