@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import contests
+from benchmarks import contests, methods
 from benchmarks.report import Report
 from gclib import ROOT
 from gclib.cli.printing import print_table
@@ -41,6 +41,8 @@ def main(
     typer.echo("training step: ours on one thread; the usual loop's two workers take a second core")
     compiled = not quick and can_compile()  # as gclib.train.fit decides for a run at paper scale
     timings["training step"] = contests.training(data, precision, batch_size, steps, repeats, compiled)
+    typer.echo("a step of each method")
+    timings["method steps"] = methods.steps_of_all(data, precision, batch_size, max(1, steps // 4), repeats)
     typer.echo("losses")
     timings["loss, 10 classes"] = contests.losses(10, batch_size, 20 * calls, repeats)
     timings["loss, 8142 classes"] = contests.losses(8142, batch_size, calls, repeats)
