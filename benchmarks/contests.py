@@ -59,16 +59,19 @@ def train(trainer: Trainer, steps: int) -> None:
 def bare_loop(data: LongTailed, precision: str, batch_size: int, compiled: bool) -> Callable[[int], None]:
     """Forward, backward and update of the same network, compiled as ours, on one batch of random numbers."""
     network = resnet32(data.num_classes, "cosine").to(DTYPES[precision]).to(memory_format=torch.channels_last)
-    if compiled:
-        network.compile(dynamic=False)
     x = torch.randn(batch_size, *data.train.images.shape[1:], dtype=DTYPES[precision]).permute(0, 3, 1, 2)
     target = torch.randint(0, data.num_classes, (batch_size,))
     optimizer = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=2e-4, fused=True)
 
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            return F.cross_entropy(30 * network(images), labels)
+
+    forward = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
     def run(steps: int) -> None:
         for _ in range(steps):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                loss = F.cross_entropy(30 * network(x), target)
+            loss = forward(x, target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

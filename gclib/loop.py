@@ -119,8 +119,7 @@ class Trainer:
         self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
         self.stage.network.in_bfloat16 = precision == "bfloat16"
         self.compiled = compiled
-        if compiled:
-            self.stage.network.compile(dynamic=False)
+        self.loss = torch.compile(self.stage.loss, dynamic=False) if compiled else self.stage.loss
         self.settings, self.data = stage.settings, data
         self.device, self.precision = device, precision
         self.train_set = Resident(data.train, data.augmentation, device, DTYPES[precision])
@@ -214,14 +213,14 @@ class Trainer:
     def step(self, batch: Batch) -> Tensor:
         """Forward, backward, update: a fixed function of tensors. Returns the loss, detached."""
         assert self.optimizer is not None
-        loss = self.stage.loss(batch)
+        loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
     def eager(self) -> AbstractContextManager:
-        """Run what is in this context without the compiled network."""
+        """Run what is in this context as it is written, not compiled."""
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     @torch.no_grad()
