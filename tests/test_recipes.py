@@ -238,6 +238,11 @@ def test_wrong_overrides_are_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_nesterov_needs_momentum(digits: LongTailed) -> None:
+    with pytest.raises(UserError, match=r"recipe ce: stages\.0: .*nesterov needs a momentum above 0"):
+        recipes.get("ce").resolve(digits, momentum=0.0, nesterov=True)
+
+
 def test_parse_overrides() -> None:
     text = """epochs=10 learning_rate=0.05 nesterov=true loss.parameters.strategy="log" sampler.strategy=cben
               schedule.milestones=[0.5,0.75] learning_rate_=1e-3 a=b=c"""

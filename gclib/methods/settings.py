@@ -92,6 +92,12 @@ class StageSettings(Settings):
     mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
     parameters: dict[str, float | str | bool] = {}
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0; expected one, or nesterov false")
+        return self
+
 
 @dataclass(frozen=True)
 class Definition:
