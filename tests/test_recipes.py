@@ -290,7 +290,7 @@ def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: 
         return [stage.hash for stage in stage_plan(recipe, source, seed)]
 
     base = hashes("gcl-official")
-    for name in [*OFFICIAL, "gcl-official-tau"]:
+    for name in [*OFFICIAL, "gcl-official-tau", "gcl-official-no-focal", "gcl-official-no-margin"]:
         assert hashes(name)[0] == base[0]
         assert name == "gcl-official" or not set(hashes(name)[1:]) & set(base[1:])
     assert hashes("gcl-official", **{"stage-two.epochs": 5})[0] == base[0]

@@ -68,8 +68,9 @@ ROWS: dict[int, tuple[Row, ...]] = {
         Row("gcl-paper", "GCL"),
         *map(
             Row,
-            "gcl-official-mean focal class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment "
-            "logit-adjustment-post-hoc ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
+            "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin focal "
+            "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
+            "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),
         *(Row(name) for name in recipes.names() if name.endswith("-unified")),
     ),
