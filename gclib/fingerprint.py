@@ -1,14 +1,19 @@
 """What the code does, as a few numbers: a record whose numbers are no longer these is stale."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from gclib import ROOT, records
+from gclib.checkpoints import write_atomically
 from gclib.data import CIFAR, LongTailed, Split
 from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.recipes import Recipe
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "refresh"]
 
 CLASS_COUNTS = (60, 40, 28, 20, 14, 10, 8, 6, 4, 2)  # 192 images: 12 steps of 16
 BATCH = 16
@@ -47,3 +52,31 @@ def _fingerprint_data() -> LongTailed:
     images = generator.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     split = Split(images, labels)
     return LongTailed("fingerprint", None, split, split, counts, tuple("0123456789"), CIFAR, "0" * 64)
+
+
+def refresh(root: str | Path) -> Path:
+    """Write the fingerprint of each recipe that has a record, so that pages can mark stale records at once.
+
+    Parameters
+    ----------
+    root
+        Folder of the records.
+
+    Returns
+    -------
+    Path
+        The file; `gclib.records.fingerprints` reads it.
+    """
+    described = {records.content_hash(run.recipe): run.recipe for run in records.find(root)}
+    lines = []
+    for key, recipe in described.items():
+        losses = [[round(loss, 9) for loss in stage] for stage in fingerprint(Recipe.model_validate(recipe))]
+        entry = {"recipe": recipe["name"], "scale": recipe["scale"], "losses": losses}
+        lines.append(f"{json.dumps(key)}: {json.dumps(entry)}")
+    path = Path(root, records.FINGERPRINTS)
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())  # a line for each recipe
+    return path
+
+
+if __name__ == "__main__":
+    print(refresh(ROOT / "results"))

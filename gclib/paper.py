@@ -90,6 +90,20 @@ class Cell:
     source: Source | None = None
     note: str = ""
 
+    @property
+    def provenance(self) -> str:
+        """Where the number comes from, as far as we could follow it.
+
+        ``"quoted"``: the paper says so; ``"equals published"``: not marked as quoted, but it agrees with a published
+        number to the decimals that are printed there, so it may be one; ``"likely slip"``: one point off the number
+        that it seems to repeat; ``"own run"``: none of these, also where nothing says so.
+        """
+        if self.quoted:
+            return "quoted"
+        if "slip" in self.note:
+            return "likely slip"
+        return "equals published" if self.note.startswith(("Equals", "Agrees")) else "own run"
+
 
 @cache
 def _all_cells() -> tuple[Cell, ...]:

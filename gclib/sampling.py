@@ -17,7 +17,18 @@ from gclib.errors import UserError, nearest
 from gclib.losses import cloud_sizes, validated_counts
 from gclib.losses.common import require_one_of, require_range
 
-__all__ = ["STRATEGIES", "ClassIndex", "class_probabilities", "effective_number_weights", "epoch_indices"]
+__all__ = [
+    "CBEN_A",
+    "CBEN_B",
+    "STRATEGIES",
+    "ClassIndex",
+    "class_probabilities",
+    "effective_number_weights",
+    "epoch_indices",
+]
+
+CBEN_A, CBEN_B = 0.9999, 1e-5
+"""Range of beta in CBEN, from a to a + b, as the released code has it; a is the usual beta of EN as well."""
 
 
 def effective_number_weights(class_counts: ArrayLike, beta: float | np.ndarray = 0.9999) -> np.ndarray:
@@ -66,11 +77,11 @@ def _class(n: np.ndarray) -> np.ndarray:
     return np.ones_like(n)
 
 
-def _effective(n: np.ndarray, beta: float = 0.9999) -> np.ndarray:
+def _effective(n: np.ndarray, beta: float = CBEN_A) -> np.ndarray:
     return n * effective_number_weights(n, beta)
 
 
-def _cben(n: np.ndarray, a: float = 0.9999, b: float = 1e-5) -> np.ndarray:
+def _cben(n: np.ndarray, a: float = CBEN_A, b: float = CBEN_B) -> np.ndarray:
     require_range(0, 1, a=a)
     require_range(0, 1 - a, b=b)
     return n * effective_number_weights(n, a + b * cloud_sizes(n, "log").numpy())

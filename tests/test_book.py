@@ -67,6 +67,15 @@ def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
         assert loads.findall(text) == [], name
 
 
+def test_links_to_records_lead_to_records(book: Path) -> None:
+    kept = {path.relative_to(ROOT) for path in (ROOT / "results").glob("**/seed*.json")}
+    assert kept
+    assert all((book / path).read_bytes() == (ROOT / path).read_bytes() for path in kept)
+    for name, text in html_files(book).items():
+        for target in re.findall(r'href="\.\./(results/[^"#]+)"', text):
+            assert Path(target) in kept, (name, target)
+
+
 def test_no_button_needs_an_address_while_there_is_none(book: Path) -> None:
     address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
     for name, text in html_files(book).items():

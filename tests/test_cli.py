@@ -304,22 +304,38 @@ def test_verify_names_the_record_that_was_altered(gcl, results):
 def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
     from gclib import data, recipes, train
 
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
     recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")
     fields = make_record().model_dump(exclude={"identity", "digest"}) | {
         "recipe": recipe.model_dump(mode="json")
     }
     record = records.RunRecord(**fields)
-    records.save(record, tmp_path / "seed0.json")
+    path = records.results_path(record, tmp_path / "results")
+    records.save(record, path)
     now = [list(losses) for losses in record.fingerprint]
     asked = []
     monkeypatch.setattr(train, "fingerprint", lambda recipe: asked.append(recipe) or now)
-    assert gcl("records", "verify", "--replay", tmp_path / "seed0.json")[0] == 0
-    assert asked == [recipe]
+
+    def sides(out: str) -> list[list[str]]:
+        """Both losses of each step, and whether they differ."""
+        return [row[2:] for row in map(cells, out.splitlines()) if len(row) == 5 and row[0] == "1"]
+
+    code, out, _ = gcl("records", "verify", "--replay", path)
+    assert (code, asked) == (0, [recipe])
+    recorded = [f"{loss:.9f}" for loss in record.fingerprint[0]]
+    assert sides(out) == [[loss, loss, ""] for loss in recorded], "a record named alone is shown"
+    assert not sides(gcl("records", "verify", "--replay")[1]), "one of many is shown where it is stale"
     now[0][3] += 1e-5
-    code, out, _ = gcl("records", "verify", "--replay", tmp_path / "seed0.json")
-    assert code == 1
-    assert "stale: stage 1, step 4" in out
-    assert gcl("records", "verify", tmp_path / "seed0.json")[0] == 0
+    for named in ([path], [record.identity], []):
+        code, out, _ = gcl("records", "verify", "--replay", *named)
+        assert code == 1
+        assert f"{path}: stale: stage 1, step 4" in out
+        assert sides(out)[3] == [recorded[3], f"{now[0][3]:.9f}", "differs"]
+        assert len(sides(out)) == len(recorded)
+    assert gcl("records", "verify", path)[0] == 0
+    code, _, err = gcl("records", "verify", "0123456789abcdef")
+    assert code == 2
+    assert "no record has the identity" in err
 
 
 def test_recipes_are_listed_and_resolved(gcl):

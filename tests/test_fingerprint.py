@@ -1,12 +1,14 @@
 """The fingerprint of a recipe: the same each time, another for other behaviour."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from factories import make_record
 
-from gclib import data, losses, recipes
-from gclib.fingerprint import fingerprint
+from gclib import ROOT, data, losses, recipes, records
+from gclib.fingerprint import fingerprint, refresh
 from gclib.recipes import Recipe
 from gclib.records.report import FINGERPRINT_TOLERANCE
 
@@ -50,3 +52,35 @@ def test_other_recipes_and_other_formulas_have_another(
     tau = resolve("gcl-official-tau")
     untrained = tau.model_copy(update={"stages": tau.stages[1:]})
     assert fingerprint(untrained) == [[]]
+
+
+KEPT = {records.content_hash(run.recipe): run.recipe for run in records.find(ROOT / "results")}
+
+
+def test_the_committed_file_knows_the_recipe_of_every_record() -> None:
+    stored = records.fingerprints(ROOT / "results")
+    assert set(stored) == set(KEPT), "python -m gclib.fingerprint brings it up to date"
+
+
+@pytest.mark.parametrize("key", KEPT)
+def test_the_committed_fingerprints_are_those_of_today(key: str) -> None:
+    today = fingerprint(Recipe.model_validate(KEPT[key]))
+    steps = records.replay(records.fingerprints(ROOT / "results")[key], today)
+    assert steps
+    assert all(step.equal for step in steps), "python -m gclib.fingerprint brings it up to date"
+
+
+def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(seed: int) -> records.RunRecord:
+        fields = make_record(seed=seed).model_dump(exclude={"identity", "digest"})
+        return records.RunRecord(**fields | {"recipe": resolve("ce").model_dump(mode="json")})
+
+    for seed in (0, 1):
+        records.save(record(seed), tmp_path / f"seed{seed}.json")
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "gclib.fingerprint.fingerprint", lambda recipe: asked.append(recipe.name) or [[1 / 3]]
+    )
+    refresh(tmp_path)
+    assert asked == ["ce"]
+    assert records.fingerprints(tmp_path) == {records.content_hash(record(0).recipe): [[0.333333333]]}

@@ -25,7 +25,11 @@ from gclib.records import (
     compare,
     content_hash,
     find,
+    fingerprints,
     load,
+    locate,
+    marks,
+    replay,
     results_path,
     run_identity,
     save,
@@ -572,18 +576,25 @@ class TestReport:
         assert compare(first, second)[0] == Difference("recipe.parameters.scale", None, 30.0)
 
     def test_verify(self):
-        def fingerprint(recipe, change=0.0):
-            assert recipe == RECORD.recipe
+        def fingerprint(change=0.0):
             return [RECORD.fingerprint[0], (*RECORD.fingerprint[1][:4], RECORD.fingerprint[1][4] + change)]
 
-        shorter = RECORD.model_copy(update={"fingerprint": tuple(map(tuple, fingerprint(RECORD.recipe)))})
-        assert verify(shorter, fingerprint) is None
-        assert verify(shorter, lambda recipe: fingerprint(recipe, 9e-7)) is None
-        assert verify(shorter, lambda recipe: fingerprint(recipe, -2e-6)).startswith(
-            "stale: stage 2, step 5: "
-        )
-        assert "None now" in verify(RECORD, fingerprint)
-        assert verify(shorter, lambda recipe: fingerprint(recipe, math.nan)).startswith("stale: ")
+        shorter = RECORD.model_copy(update={"fingerprint": tuple(map(tuple, fingerprint()))})
+        assert verify(shorter, fingerprint()) is None
+        assert verify(shorter, fingerprint(9e-7)) is None
+        assert verify(shorter, fingerprint(-2e-6)).startswith("stale: stage 2, step 5: ")
+        assert "None now" in verify(RECORD, fingerprint())
+        assert verify(shorter, fingerprint(math.nan)).startswith("stale: ")
+
+    def test_replay_shows_every_step_of_either(self):
+        steps = replay([[1.0, 2.0]], [[1.0, 2.5, 3.0], [4.0]])
+        assert [(s.stage, s.step, s.recorded, s.now, s.equal) for s in steps] == [
+            (1, 1, 1.0, 1.0, True),
+            (1, 2, 2.0, 2.5, False),
+            (1, 3, None, 3.0, False),
+            (2, 1, None, 4.0, False),
+        ]
+        assert replay([[]], [[]]) == []
 
     def test_show(self):
         text = show(RECORD)
@@ -595,3 +606,40 @@ class TestReport:
         ):
             assert part in text
         assert f"ratio 20, seed {RECORD.seed}" in text
+
+
+class TestBehaviour:
+    def write(self, root, *runs):
+        entries = {content_hash(run.recipe): {"losses": run.fingerprint} for run in runs}
+        (root / "fingerprints.json").write_text(json.dumps(entries))
+
+    def test_a_record_is_marked_by_its_own_losses(self, tmp_path):
+        holds, changed, unknown = (make_record(recipe=name) for name in ("ce", "bbn", "mislas"))
+        other = make_record(recipe="bbn", seed=7)  # other losses under the same recipe
+        self.write(tmp_path, holds, other)
+        found = marks([holds, changed, unknown], tmp_path)
+        assert found == {changed.identity: "stale", unknown.identity: "not checked"}
+        assert fingerprints(tmp_path)[content_hash(holds.recipe)] == [list(holds.fingerprint[0])]
+
+    def test_without_the_file_nothing_is_checked(self, tmp_path):
+        assert marks([RECORD], tmp_path) == {RECORD.identity: "not checked"}
+
+    @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', '{"a": {}}'])
+    def test_a_damaged_file_is_refused(self, tmp_path, content):
+        (tmp_path / "fingerprints.json").write_text(content)
+        with pytest.raises(UserError, match=r"fingerprints.json cannot be read"):
+            fingerprints(tmp_path)
+
+
+def test_a_record_is_found_by_path_or_identity(tmp_path):
+    first, second = make_record(recipe="ce"), make_record(recipe="bbn")
+    kept, run = results_path(first, tmp_path / "results"), tmp_path / "runs" / second.identity / "record.json"
+    save(first, kept)
+    save(second, run)
+    roots = (tmp_path / "results", tmp_path / "runs")
+    assert locate(first.identity, *roots) == kept
+    assert locate(second.identity, *roots) == run
+    assert locate(str(run), *roots) == run
+    assert locate("missing.json", *roots) == Path("missing.json")
+    with pytest.raises(UserError, match="no record has the identity 0123456789abcdef"):
+        locate("0123456789abcdef", *roots)

@@ -74,6 +74,48 @@ def test_a_missing_record_shows_the_command_that_makes_it() -> None:
             assert shlex.split(shown["command"].strip("`")) == shlex.split(wanted)
 
 
+def test_the_protocol_is_part_of_a_recipes_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = (*tables.ROWS[1], tables.Row("ce-unified", "CE loss"))
+    monkeypatch.setitem(tables.ROWS, 1, added)
+    rows = cells(tables.results_table([run("ce-unified"), run("ce")]))
+    assert {row["protocol"] for row in rows.values()} == {"published", "unified"}
+    unified, published = rows["ce-unified"], rows["ce"]
+    assert unified["protocol"] == "unified"
+    assert unified["difference"] == published["difference"], "the same drawn numbers"
+    assert (unified["verdict"], published["verdict"]) == ("", "lower"), (
+        "the paper's number is of the published one"
+    )
+
+
+def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
+    for number in (1, 3, 4, 5):
+        for cell in paper.cells(number):
+            gap = (
+                None if cell.source is None or cell.accuracy is None else cell.accuracy - cell.source.accuracy
+            )
+            match cell.provenance:
+                case "quoted":
+                    assert cell.quoted
+                case "likely slip":
+                    assert gap is not None
+                    assert abs(abs(gap) - 1) < 1e-9
+                case "equals published":
+                    assert gap is not None
+                    assert abs(gap) < 0.05 + 1e-9
+                case "own run":
+                    assert gap is None or 0.03 < abs(gap) != 1
+    slips = {(c.method, c.dataset, c.ratio) for c in paper.cells(1) if c.provenance == "likely slip"}
+    assert slips == {("LDAM-DRW", "cifar100", 50), ("BBN", "cifar10", 50)}
+    shown = cells(tables.results_table([], 1, "cifar10", 50))
+    assert (shown["bbn"]["provenance"], shown["tde"]["provenance"]) == ("likely slip", "quoted")
+
+
+def test_a_stale_record_is_marked_at_its_link() -> None:
+    stale, whole = run("ce", 0), run("ce", 1)
+    row = cells(tables.results_table([stale, whole], marks={stale.identity: "stale"}))["ce"]
+    assert [part.split("]")[0] for part in row["records"].split(", ")] == ["[seed 0 (stale)", "[seed 1"]
+
+
 def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
     others = [
         run("ce", scale="smoke"),
@@ -148,6 +190,55 @@ def test_accuracy_of_each_class() -> None:
 def test_classes_of_different_data_are_not_mixed(runs: list[RunRecord]) -> None:
     with pytest.raises(UserError, match="expected records of one"):
         tables.per_class_table(runs)
+
+
+def test_groups_and_bins_are_means_over_seeds() -> None:
+    runs = [run("ce", 0), run("ce", 1)]
+    groups = tables.group_means(runs)
+    thirds = {"many": range(3), "medium": range(3, 7), "few": range(7, 10), "all": range(10)}
+    for name, classes in thirds.items():
+        expected = mean(r.clean.per_class[index] for r in runs for index in classes)
+        assert groups[name] == pytest.approx(expected, abs=1e-3)
+    pooled = tables.pooled_reliability(runs)
+    assert pooled.images.sum() == sum(sum(r.data.test_counts) for r in runs)
+    assert tables.pooled_reliability(runs[:1]).ece == pytest.approx(runs[0].clean.ece, abs=1e-5)
+    at = 4
+    hits = sum(r.clean.reliability.accuracy[at] * r.clean.reliability.images[at] for r in runs)
+    assert pooled.accuracy[at] == pytest.approx(hits / pooled.images[at])
+
+
+def test_calibration_says_which_way_a_classifier_errs() -> None:
+    record = run("ce")
+    row = cells(tables.calibration_table([record]))["ce"]
+    bins = record.clean.reliability
+    confidence = (
+        100 * sum(c * n for c, n in zip(bins.confidence, bins.images, strict=True)) / sum(bins.images)
+    )
+    assert row["mean confidence"] == f"{confidence:.1f}"
+    assert row["confidence − accuracy"] == f"{confidence - record.clean.top1:+.1f}"
+    assert row["ECE"] == f"{100 * record.clean.ece:.2f}"
+
+
+def test_cost_counts_both_second_stages() -> None:
+    one, two = run("ce", epochs=(200,)), run("gcl-official", epochs=(200, 30))
+    rows = cells(tables.cost_table([one, two, run("gcl-official", 1, epochs=(200, 30))]))
+    images = sum(one.data.class_counts)
+    assert rows["ce"]["epochs"] == "200"
+    assert rows["gcl-official"]["epochs"] == "200 + 30 (twice)"
+    assert rows["gcl-official"]["runs"] == "2"
+    assert rows["gcl-official"]["million images"] == f"{260 * images / 1e6:.2f}"
+    assert rows["ce"]["hours"] == f"{sum(one.stages[0].course.seconds) / 3600:.2f}"
+    assert rows["ce"]["precision"] == "float64"
+
+
+def test_settings_that_two_recipes_share_are_left_out() -> None:
+    table = tables.settings_table("gcl-official", "gcl-official-cben")
+    assert [[cell[0] for cell in row] for row in table.rows] == [
+        ["stage-two", "sampler.strategy", "class", "cben"]
+    ]
+    assert tables.training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
+    with pytest.raises(UserError, match="no class counts for digits"):
+        tables.settings_table("ce", "ldam", "digits")
 
 
 class Page(HTMLParser):

@@ -73,9 +73,12 @@ def show(path: RecordPath) -> None:
 
 @app.command()
 def verify(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[RECORD]...", help="Records [default: all in results/ of the checkout]"),
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECORD]...",
+            help="Paths or identities of records [default: all in results/ of the checkout]",
+        ),
     ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Also compare the behaviour fingerprint with the code of today.")
@@ -83,24 +86,40 @@ def verify(
 ) -> None:
     """Check that records are whole and unaltered, and with --replay that the code still behaves as it did.
 
+    With --replay the losses of both fingerprints stand side by side: of each stale record, and of a record that is
+    named alone.
+
     Example:
 
-        gcl records verify --replay
+        gcl records verify --replay 0123456789abcdef
 
-    Exit codes: 0 all hold; 1 one is altered or stale.
+    Exit codes: 0 all hold; 1 one is altered or stale; 2 no record has such an identity.
     """
     from gclib import records
 
+    results, runs = notebook.ROOT / "results", notebook.ROOT / "runs"
+    paths = [records.locate(name, results, runs) for name in named or []]
     failed = 0
-    for path in paths or sorted((notebook.ROOT / "results").glob("**/seed*.json")):
+    for path in paths or sorted(results.glob("**/seed*.json")):
         try:
             record = records.load(path)
-            stale = records.verify(record, _fingerprint) if replay else None
-            verdict, failed = f"{path}: {stale or 'holds'}", failed + bool(stale)
         except records.RecordError as error:
-            verdict, failed = str(error), failed + 1
-        print(verdict, flush=True)
+            failed += 1
+            print(error, flush=True)
+            continue
+        now = _fingerprint(record.recipe) if replay else record.fingerprint
+        stale = records.verify(record, now)
+        failed += bool(stale)
+        print(f"{path}: {stale or 'holds'}", flush=True)
+        if replay and (stale or len(paths) == 1):
+            steps = records.replay(record.fingerprint, now)
+            print_table(("stage", "step", "record", "today", ""), map(_step_row, steps))
     raise typer.Exit(1 if failed else 0)
+
+
+def _step_row(step: Any) -> list[object]:
+    losses = ("-" if loss is None else f"{loss:.9f}" for loss in (step.recorded, step.now))
+    return [step.stage, step.step, *losses, "" if step.equal else "differs"]
 
 
 def _fingerprint(recipe: dict[str, Any]) -> list[list[float]]:

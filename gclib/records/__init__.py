@@ -1,7 +1,8 @@
 """The run record: one checked JSON file a run."""
 
-from gclib.records.files import RecordError, find, load, results_path, save
-from gclib.records.report import Difference, compare, show, verify
+from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
+from gclib.records.files import RecordError, find, load, locate, results_path, save
+from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import (
     Course,
     DataSummary,
@@ -14,6 +15,7 @@ from gclib.records.schema import (
 )
 
 __all__ = [
+    "FINGERPRINTS",
     "Course",
     "DataSummary",
     "Difference",
@@ -22,10 +24,15 @@ __all__ = [
     "RecordError",
     "RunRecord",
     "StageRun",
+    "Step",
     "compare",
     "content_hash",
     "find",
+    "fingerprints",
     "load",
+    "locate",
+    "marks",
+    "replay",
     "results_path",
     "run_identity",
     "save",

@@ -107,6 +107,33 @@ def find(
     ]
 
 
+def locate(reference: str, *roots: str | Path) -> Path:
+    """Return the path of a record that is named by its path or by its identity.
+
+    Parameters
+    ----------
+    reference
+        Path of a record, or the identity that `gcl records show` prints.
+    *roots
+        Folders to look in for an identity, in this order.
+
+    Raises
+    ------
+    UserError
+        If no record below the folders has this identity.
+    """
+    if Path(reference).exists() or not re.fullmatch("[0-9a-f]{16}", reference):
+        return Path(reference)
+    paths = (path for root in roots for name in NAMES for path in sorted(Path(root).glob(f"**/{name}")))
+    wanted = f'"identity":"{reference}"'  # as `save` writes it: a damaged record beside it does not matter
+    for path in paths:
+        if wanted in path.read_text(encoding="utf-8", errors="replace"):
+            return path
+    raise UserError(
+        f"no record has the identity {reference}; give the path of a record, `gcl records list` shows them"
+    )
+
+
 @dataclass(frozen=True)
 class _Repeated:
     """Stands for a JSON object that holds a key twice, so that it is refused where it lies."""

@@ -1,6 +1,7 @@
 """Run records for people: one as text, two side by side, one against the code as it is now."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -46,7 +47,8 @@ def compare(first: RunRecord, second: RunRecord) -> list[Difference]:
         if left.get(name) != right.get(name)
     ]
     gap = _first_gap(first.fingerprint, second.fingerprint)
-    rows += [Difference(f"fingerprint, {gap[0]}", *gap[1:])] if gap else []
+    if gap:
+        rows.append(Difference(f"fingerprint, stage {gap.stage}, step {gap.step}", gap.recorded, gap.now))
     for protocol in ("clean", "paper_style"):
         for name in OUTCOME_NUMBERS:
             a, b = (getattr(getattr(record, protocol), name) for record in (first, second))
@@ -68,38 +70,60 @@ def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
         yield from _leaves(f"{name}.{key}" if name else key, item)
 
 
-def verify(
-    record: RunRecord, fingerprint: Callable[[dict[str, JsonValue]], Sequence[Sequence[float]]]
-) -> str | None:
+class Step(NamedTuple):
+    """A step of two fingerprints: stage and step from 1, both losses (None where there is none), equal or not."""
+
+    stage: int
+    step: int
+    recorded: float | None
+    now: float | None
+    equal: bool
+
+
+def replay(recorded: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> list[Step]:
+    """Set two fingerprints side by side, step by step.
+
+    Parameters
+    ----------
+    recorded, now
+        A list of losses for each stage.
+
+    Returns
+    -------
+    list of Step
+        All steps that one of the two has; losses are equal within 1e-6.
+    """
+    steps = []
+    for stage, (old, new) in enumerate(zip_longest(recorded, now, fillvalue=()), 1):
+        for step, (a, b) in enumerate(zip_longest(old, new), 1):
+            equal = a is not None and b is not None and abs(a - b) <= FINGERPRINT_TOLERANCE
+            steps.append(Step(stage, step, a, b, equal))
+    return steps
+
+
+def verify(record: RunRecord, now: Sequence[Sequence[float]]) -> str | None:
     """Compare a record's fingerprint with how the code behaves now.
 
     Parameters
     ----------
     record
         Record to check.
-    fingerprint
-        Takes the record's recipe as JSON and returns a list of losses for each stage.
+    now
+        Fingerprint of the record's recipe by the code of today, a list of losses for each stage.
 
     Returns
     -------
     str or None
         None where all losses are equal within 1e-6; else the first that is not, in one line.
     """
-    gap = _first_gap(record.fingerprint, fingerprint(record.recipe))
-    return f"stale: {gap[0]}: loss {gap[1]} in the record, {gap[2]} now" if gap else None
+    gap = _first_gap(record.fingerprint, now)
+    if gap is None:
+        return None
+    return f"stale: stage {gap.stage}, step {gap.step}: loss {gap.recorded} in the record, {gap.now} now"
 
 
-def _first_gap(
-    recorded: Sequence[Sequence[float]], fresh: Sequence[Sequence[float]]
-) -> tuple[str, float | None, float | None] | None:
-    """Return place and losses where two fingerprints first part, or None. A missing loss is None."""
-    for stage in range(max(len(recorded), len(fresh))):
-        old, new = (list(losses[stage]) if stage < len(losses) else [] for losses in (recorded, fresh))
-        for step in range(max(len(old), len(new))):
-            a, b = (losses[step] if step < len(losses) else None for losses in (old, new))
-            if a is None or b is None or not abs(a - b) <= FINGERPRINT_TOLERANCE:
-                return f"stage {stage + 1}, step {step + 1}", a, b
-    return None
+def _first_gap(recorded: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> Step | None:
+    return next((step for step in replay(recorded, now) if not step.equal), None)
 
 
 def show(record: RunRecord) -> str:

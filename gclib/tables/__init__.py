@@ -1,33 +1,71 @@
 """Tables of the book and of the README, made from run records and the paper's own numbers."""
 
+from gclib.tables.claims import (
+    CLAIMS,
+    RULE,
+    Claim,
+    Comparison,
+    Finding,
+    claim_table,
+    claims_overview,
+    conclusion,
+    decide,
+    findings,
+)
+from gclib.tables.details import (
+    calibration_table,
+    class_means,
+    cost_table,
+    group_means,
+    per_class_table,
+    pooled_reliability,
+)
 from gclib.tables.results import (
     BEGIN,
     END,
-    ROWS,
     TOLERANCE,
     VERDICT_RULE,
-    Row,
-    per_class_table,
     readme_table,
     refresh_readme,
     results_table,
     verdict,
 )
+from gclib.tables.rows import ROWS, Row, by_recipe, usable
+from gclib.tables.settings import settings_table, training_counts
 from gclib.tables.table import Code, Link, Table
 
 __all__ = [
     "BEGIN",
+    "CLAIMS",
     "END",
     "ROWS",
+    "RULE",
     "TOLERANCE",
     "VERDICT_RULE",
+    "Claim",
     "Code",
+    "Comparison",
+    "Finding",
     "Link",
     "Row",
     "Table",
+    "by_recipe",
+    "calibration_table",
+    "claim_table",
+    "claims_overview",
+    "class_means",
+    "conclusion",
+    "cost_table",
+    "decide",
+    "findings",
+    "group_means",
     "per_class_table",
+    "pooled_reliability",
     "readme_table",
     "refresh_readme",
     "results_table",
+    "settings_table",
+    "training_counts",
+    "usable",
     "verdict",
 ]

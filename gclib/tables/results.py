@@ -1,21 +1,19 @@
-"""The rows of the paper's tables, and what our records say to them."""
+"""The paper's tables with our numbers beside the paper's."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from gclib import paper, recipes, records
+from gclib import paper, records
 from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.table import Code, Item, Link, Table
+from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, usable
+from gclib.tables.table import Code, Item, Table
 
 __all__ = [
-    "ROWS",
+    "TOLERANCE",
     "VERDICT_RULE",
-    "Row",
-    "per_class_table",
     "readme_table",
     "refresh_readme",
     "results_table",
@@ -28,72 +26,12 @@ VERDICT_RULE = (
     f"authors' code) with the paper's number: up to {TOLERANCE:.1f} points apart is reproduced, else higher "
     "or lower. Clean is the last epoch. ± is the sample standard deviation over seeds."
 )
-HEADER = "recipe, the paper's row, prints, clean, paper-style, difference, verdict, records, command".split(
-    ", "
-)
+HEADER = (
+    "recipe, protocol, the paper's row, prints, provenance, clean, paper-style, difference, verdict, records, "
+    "command"
+).split(", ")
+README_LEAVES_OUT = ("protocol", "provenance")
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Which cell of the paper a recipe answers to.
-
-    Attributes
-    ----------
-    recipe
-        Name of the recipe.
-    method, variant
-        Cell of the paper's table, as `gclib.paper.cells` takes them; a method of None is not in the table.
-    stage_one
-        True where the paper's number is that of the first stage alone.
-    """
-
-    recipe: str
-    method: str | None = None
-    variant: dict[str, str] = field(default_factory=dict)
-    stage_one: bool = False
-
-
-ROWS: dict[int, tuple[Row, ...]] = {
-    1: (
-        Row("ce", "CE loss"),
-        Row("ce-mixup", "CE loss + mixup"),
-        Row("ldam-drw", "LDAM-DRW"),
-        Row("tde", "De-confound-TDE"),
-        Row("ce-mixup-crt", "CE loss + mixup + cRT"),
-        Row("bbn", "BBN"),
-        Row("hybrid-sc", "Contrastive learning"),
-        Row("mislas", "MisLAS"),
-        Row("gcl-official-cben", "GCL"),
-        Row("gcl-paper", "GCL"),
-        *map(
-            Row,
-            "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin focal "
-            "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
-            "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
-        ),
-        *(Row(name) for name in recipes.names() if name.endswith("-unified")),
-    ),
-    3: (
-        Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),
-        Row("gcl-official-power-third", "GCL", {"strategy": "power-1/3"}),
-        Row("gcl-official-power-quarter", "GCL", {"strategy": "power-1/4"}),
-        Row("gcl-official-cben", "GCL", {"strategy": "log"}),
-    ),
-    4: (
-        Row("gcl-official-instance", "GCL", {"sampler": "instance"}),
-        Row("gcl-official", "GCL", {"sampler": "class"}),
-        Row("gcl-official-effective", "GCL", {"sampler": "effective"}),
-        Row("gcl-official-cben", "GCL", {"sampler": "cben"}),
-    ),
-    5: (
-        Row("gcl-official-cben", "GCL", {"retraining": "none"}, stage_one=True),
-        Row("gcl-official-lws", "GCL", {"retraining": "lws"}),
-        Row("gcl-official-tau", "GCL", {"retraining": "tau-normalisation"}),
-        Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
-    ),
-}
-"""The paper's tables by number; in Table 1 also the methods that the paper leaves out."""
 
 
 def verdict(difference: float) -> str:
@@ -115,6 +53,7 @@ def results_table(
     dataset: str = "cifar10",
     ratio: float = 100,
     link_root: str = "../results",
+    marks: Mapping[str, str] | None = None,
 ) -> Table:
     """Set our accuracies beside those of a table of the paper.
 
@@ -128,12 +67,15 @@ def results_table(
         Which of the paper's settings.
     link_root
         Where the folder of records lies, seen from the page that shows the table.
+    marks
+        What `gclib.records.marks` says of the records; it stands behind their links.
 
     Returns
     -------
     Table
         One row for each recipe of the table. Where no record exists, the command that makes it stands in place of
-        numbers; where the paper prints none, a dash.
+        numbers; where the paper prints none, a dash. A row of the unified protocol has no verdict: the paper's
+        numbers were made under the published ones.
 
     Raises
     ------
@@ -146,24 +88,21 @@ def results_table(
         raise UserError(
             f"Table {number} has no number for {dataset} at ratio {ratio:g}; gclib.paper.cells lists all"
         )
-    wanted = ("paper", dataset, ratio)
-    usable = [
-        r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
-    ]
+    groups = by_recipe(usable(runs, [number], dataset, ratio))
     rows: list[list[Sequence[Item]]] = []
     for row in ROWS[number]:
-        cells = paper.cells(number, dataset, ratio, row.method, **row.variant) if row.method else []
-        printed = cells[0].accuracy if cells else None
-        ours = sorted((run for run in usable if run.name == row.recipe), key=lambda run: run.seed)
-        again = f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {row.recipe} -p seed 0"
+        cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
+        printed = cell.accuracy if cell else None
         rows.append(
             [
-                [row.recipe + (", stage one" if row.stage_one else "")],
+                [row.label],
+                [row.protocol],
                 [", ".join(row.variant.values()) or row.method or "not in the table"],
                 ["–" if printed is None else f"{printed:.2f}"],
+                [cell.provenance if cell and printed is not None else ""],
                 *([value] for value in _numbers(row, printed, ours)),
-                [Link(f"seed {run.seed}", records.results_path(run, link_root).as_posix()) for run in ours],
-                [Code(ours[0].command if ours else f"{again} --scale paper")],
+                record_links(ours, link_root, marks),
+                [Code(ours[0].command if ours else command(row.recipe, dataset, ratio))],
             ]
         )
     caption = (
@@ -179,55 +118,16 @@ def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list
         return ["not run yet", "", "", ""]
     clean = [(run.stages[0].last if row.stage_one else run.clean).top1 for run in runs]
     paper_style = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in runs]
-    ours = [_mean_and_spread(clean), _mean_and_spread(paper_style)]
+    ours = [mean_and_spread(clean), mean_and_spread(paper_style)]
     if printed is None:
         return [*ours, "", ""]
     difference = mean(paper_style) - printed
-    return [*ours, f"{difference:+.2f}", verdict(difference)]
+    return [*ours, f"{difference:+.2f}", verdict(difference) if row.protocol == "published" else ""]
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Return the mean and, of several values, the sample standard deviation, as text."""
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
-
-
-def per_class_table(runs: Iterable[RunRecord], class_names: Sequence[str] | None = None) -> Table:
-    """Set the clean accuracy of each class side by side, one column for each recipe.
-
-    Parameters
-    ----------
-    runs
-        At least one record, all with the same training images; runs of one recipe are averaged.
-    class_names
-        C names; None for indices.
-
-    Returns
-    -------
-    Table
-        Classes in the order of their index, and the mean over classes.
-
-    Raises
-    ------
-    UserError
-        If there is no record, or the records are of different data.
-    """
-    by_recipe: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        by_recipe.setdefault(run.name, []).append(run)
-    data = {run.data for group in by_recipe.values() for run in group}
-    if len(data) != 1:
-        raise UserError(f"records of {len(data)} data sets in one table of classes; expected records of one")
-    counts = data.pop().class_counts
-    columns = [
-        [mean(seeds) for seeds in zip(*(run.clean.per_class for run in group), strict=True)]
-        for group in by_recipe.values()
-    ]
-    names = class_names or [str(index) for index in range(len(counts))]
-    lines = [*zip(names, map(str, counts), *columns, strict=True), ("mean", "", *map(mean, columns))]
-    rows: list[Sequence[Sequence[Item]]] = [
-        [[name], [count], *([f"{value:.1f}"] for value in values)] for name, count, *values in lines
-    ]
-    caption = "Accuracy (%) of each class on the test set, last epoch (clean), mean over seeds."
-    return Table(["class", "training images", *by_recipe], rows, caption)
 
 
 def readme_table(root: str | Path = "results") -> str:
@@ -238,9 +138,13 @@ def readme_table(root: str | Path = "results") -> str:
     root
         Folder of the records.
     """
-    table = results_table(records.find(root, scale="paper"), link_root="results")
-    rows = [cells for cells, row in zip(table.rows, ROWS[1], strict=True) if row.method]
-    return Table(table.header, rows, table.caption).to_markdown()
+    runs = records.find(root, scale="paper")
+    table = results_table(runs, link_root="results", marks=records.marks(runs, root))
+    kept = [place for place, name in enumerate(table.header) if name not in README_LEAVES_OUT]
+    rows = [
+        [cells[place] for place in kept] for cells, row in zip(table.rows, ROWS[1], strict=True) if row.method
+    ]
+    return Table([table.header[place] for place in kept], rows, table.caption).to_markdown()
 
 
 def refresh_readme(path: str | Path = "README.md", root: str | Path = "results") -> None:

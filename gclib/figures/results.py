@@ -1,0 +1,164 @@
+"""Figures of the results pages, for any number of recipes: a small panel or a group of bars for each.
+
+`gclib.figures.style.use` comes first. Accuracies are in percent, classes in the order of their index, which in a
+long-tailed subset is head to tail.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from gclib.figures.style import GREY, HEAD_TO_TAIL, METHODS, class_colours, method_colours
+from gclib.metrics import Reliability
+
+__all__ = ["class_panels", "group_bars", "probability_panels", "reliability_panels"]
+
+COLUMNS = 3
+BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
+GROUP_COLOURS = {
+    name: to_hex(HEAD_TO_TAIL(place)) for name, place in (("many", 0.0), ("medium", 0.5), ("few", 1.0))
+}
+
+
+def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Figure, dict[str, Axes]]:
+    """Make a panel for each name, with common axes; titles are set, unused places stay empty."""
+    columns = min(COLUMNS, len(names))
+    rows = ceil(len(names) / columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(6.4, 0.6 + height * rows), sharex=True, sharey=True, squeeze=False
+    )
+    places = list(grid.flat)
+    for spare in places[len(names) :]:
+        spare.set_visible(False)
+        # The panel above is now the last of its column.
+        places[places.index(spare) - columns].xaxis.set_tick_params(labelbottom=True)
+    panels = dict(zip(names, places, strict=False))
+    for name, axes in panels.items():
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer_x))
+    return figure, panels
+
+
+def class_panels(
+    accuracies: Mapping[str, ArrayLike], class_counts: ArrayLike, reference: str | None = None
+) -> Figure:
+    """Draw the accuracy of each class, a panel for each recipe, in the colours from head to tail.
+
+    Parameters
+    ----------
+    accuracies
+        Name of a recipe to its accuracies in percent, shape ``(C,)``; at least one.
+    class_counts
+        Training images per class, shape ``(C,)``.
+    reference
+        Recipe whose accuracies stand in each panel as a grey line of steps; None or an unknown name for none.
+    """
+    figure, panels = _panels(list(accuracies), 1.35)
+    counts = np.asarray(class_counts)
+    classes = np.arange(len(counts))
+    for name, axes in panels.items():
+        axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
+        if reference in accuracies and name != reference:
+            axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2, label=reference)
+        axes.grid(axis="x", visible=False)
+    axes.set_ylim(0, 100)
+    axes.set_xlim(-0.6, len(counts) - 0.4)
+    figure.supxlabel("class index, head to tail", fontsize=9, color=GREY)
+    figure.supylabel("test accuracy (%)", fontsize=9, color=GREY)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper right", fontsize=8)
+    return figure
+
+
+def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
+    """Draw the accuracy of many-, medium- and few-shot classes for each recipe, and a mark at that of all classes.
+
+    Parameters
+    ----------
+    groups
+        Name of a recipe to its accuracies in percent under "many", "medium", "few" and "all"; None for a group without
+        classes, which stays empty.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
+    places = np.arange(len(groups))
+    for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
+        values = [np.nan if of[group] is None else of[group] for of in groups.values()]
+        axes.barh(places + (number - 1) * 0.26, values, 0.24, color=colour, label=group)
+    everything = [of["all"] for of in groups.values()]
+    axes.plot(everything, places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
+    axes.set_yticks(places, list(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("test accuracy (%)")
+    axes.set_ylabel("recipe")
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+def reliability_panels(bins: Mapping[str, Reliability]) -> Figure:
+    """Draw accuracy over confidence, a panel for each recipe; a well calibrated one follows the diagonal.
+
+    Parameters
+    ----------
+    bins
+        Name of a recipe to its reliability bins; at least one. A bar's width is that of its bin; the more of the test
+        images fall into it, the more opaque it is. The title has the ECE in percent.
+    """
+    figure, panels = _panels(list(bins), 1.6, integer_x=False)
+    for name, axes in panels.items():
+        of = bins[name]
+        width = 1 / len(of.images)
+        share = of.images / of.images.sum()
+        for number in np.flatnonzero(of.images):
+            axes.bar(
+                (number + 0.5) * width,
+                of.accuracy[number],
+                0.9 * width,
+                color=BLUE,
+                alpha=0.35 + 0.65 * min(1.0, 4 * share[number]),
+            )
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+        axes.set_title(f"{name}, ECE {100 * of.ece:.1f}", fontsize=8)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    figure.supxlabel("confidence", fontsize=9, color=GREY)
+    figure.supylabel("accuracy", fontsize=9, color=GREY)
+    return figure
+
+
+def probability_panels(panels: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
+    """Draw class probabilities of samplers, a panel for each choice of constants.
+
+    Parameters
+    ----------
+    panels
+        Title of a panel to the samplers in it: name to class probabilities, shape ``(C,)``. All panels have the same
+        samplers, at most four.
+    """
+    figure, places = _panels(list(panels), 1.6)
+    colours = method_colours(next(iter(panels.values())))
+    styles = dict(zip(colours, ("-", "--", ":", "-."), strict=False))
+    for title, axes in places.items():
+        for name, probabilities in panels[title].items():
+            axes.plot(
+                np.asarray(probabilities),
+                color=colours[name],
+                linestyle=styles[name],
+                label=name,
+                linewidth=1.5,
+            )
+    axes.set_ylim(bottom=0)
+    figure.supxlabel("class index, head to tail", fontsize=9, color=GREY)
+    figure.supylabel("probability", fontsize=9, color=GREY)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=8)
+    return figure

@@ -1,0 +1,338 @@
+"""What the paper claims, the comparisons of ours that bear on it, and the verdict by one written rule."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import ttest_ind
+
+from gclib.metrics import groups
+from gclib.records import Outcome, RunRecord
+from gclib.tables.results import TOLERANCE, mean_and_spread
+from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
+from gclib.tables.table import Code, Item, Table
+
+__all__ = [
+    "CLAIMS",
+    "RULE",
+    "Claim",
+    "Comparison",
+    "Finding",
+    "claim_table",
+    "claims_overview",
+    "conclusion",
+    "decide",
+    "findings",
+]
+
+SEEDS, LEVEL = 3, 0.05
+NOT_MEASURED, UNDECIDED = "not measured yet", "undecided"
+RULE = (
+    "The difference is that of the last epochs (clean): nothing was chosen on the test set there. With "
+    f"{SEEDS} or more runs of both recipes it counts where Welch's t-test finds it at the level of {LEVEL:.0%}. "
+    f"With fewer it counts from {TOLERANCE:.1f} percentage points on, and for a mean over k of C classes from "
+    "√(C/k) times that. A smaller difference between single runs decides nothing. A larger one is called supported "
+    "or contradicted by single runs, because other seeds may still turn it."
+)
+
+
+class Measure(NamedTuple):
+    """What is compared: how it is said, and whether more of it is better."""
+
+    words: str
+    more_is_better: bool = True
+    group: str | None = None
+
+
+MEASURES = {
+    "top1": Measure("accuracy (%)"),
+    "tail": Measure("accuracy of the rarest third (%)", group="few"),
+    "squeezed": Measure(
+        "images of the rarest third taken for the most frequent third (%)", more_is_better=False, group="few"
+    ),
+}
+
+
+def measure(name: str, outcome: Outcome, class_counts: Sequence[int]) -> float | None:
+    """Return one of the quantities in percent, or None where a record does not hold it.
+
+    Parameters
+    ----------
+    name
+        ``"top1"``; ``"tail"``, the mean accuracy of the rarest third of the classes; ``"squeezed"``, the share of
+        their test images that are taken for one of the most frequent third (from the confusion matrix).
+    outcome
+        Of a record.
+    class_counts
+        Training images of each class, shape (C,).
+    """
+    thirds = groups(class_counts, "thirds")
+    if name == "top1":
+        return outcome.top1
+    if name == "tail":
+        return float(np.mean([outcome.per_class[place] for place in thirds["few"]]))
+    if outcome.confusion is None:
+        return None
+    tail = np.array(outcome.confusion)[thirds["few"]]
+    return float(100 * tail[:, thirds["many"]].sum() / tail.sum())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two recipes, of which the claim puts the first ahead.
+
+    Attributes
+    ----------
+    ahead, behind
+        Names of recipes.
+    table
+        The paper's table that prints both, or None.
+    quantity
+        ``"top1"``, ``"tail"`` or ``"squeezed"``; see `measure`.
+    stage_one
+        Whether both are compared after their first stage alone.
+    """
+
+    ahead: str
+    behind: str
+    table: int | None = None
+    quantity: str = "top1"
+    stage_one: bool = False
+
+    def printed(self, dataset: str, ratio: float) -> float | None:
+        """Return the difference of the numbers that the paper prints, or None where it does not print both."""
+        numbers = []
+        for recipe in (self.ahead, self.behind):
+            for row in ROWS[self.table] if self.table else ():
+                cell = row.cell(self.table or 0, dataset, ratio)
+                if row.recipe == recipe and not row.stage_one and cell and cell.accuracy is not None:
+                    numbers.append(cell.accuracy)
+        return numbers[0] - numbers[1] if len(numbers) == 2 else None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper.
+
+    Attributes
+    ----------
+    sentence
+        The claim in plain words.
+    where
+        Where the paper makes it.
+    comparisons
+        What bears on it here.
+    """
+
+    sentence: str
+    where: str
+    comparisons: tuple[Comparison, ...]
+
+
+def _against_all() -> tuple[Comparison, ...]:
+    """GCL against every other row of Table 1 under the same protocol, as far as the paper has the row."""
+    found = []
+    for protocol in ("published", "unified"):
+        rows = [row for row in ROWS[1] if row.protocol == protocol]
+        own = next((row.recipe for row in rows if row.method == "GCL"), None)
+        for row in rows:
+            if own and row.method != "GCL" and (row.method or protocol == "unified"):
+                found.append(Comparison(own, row.recipe, 1 if protocol == "published" else None))
+    return tuple(found)
+
+
+GCL = "gcl-official-cben"
+CLAIMS = {
+    "saturation": Claim(
+        "softmax saturation can be used: clouds that grow towards the tail make its images count",
+        "Abstract, Sections 1 and 3.1",
+        (Comparison(GCL, "ce-mixup", quantity="tail", stage_one=True),),
+    ),
+    "cloud": Claim(
+        "the cloud does the work, not the mean shift of the logits",
+        "Sections 3.1 and 3.2 argue for random amplitudes against a hard margin; no experiment separates the two",
+        (
+            Comparison(GCL, "gcl-official-mean"),
+            Comparison(GCL, "gcl-official-mean", stage_one=True),
+            Comparison(GCL, "gcl-official-mean", quantity="tail"),
+        ),
+    ),
+    "spans": Claim(
+        "tail classes are squeezed less",
+        "Sections 1, 3.2 and 4.5.1, Figures 1 to 3",
+        (Comparison(GCL, "ce", quantity="squeezed", stage_one=True),),
+    ),
+    "cben": Claim(
+        "CBEN sampling beats effective-number sampling",
+        "Sections 3.3 and 4.5.3, Table 4",
+        (Comparison(GCL, "gcl-official-effective", 4),),
+    ),
+    "crt": Claim(
+        "cRT beats LWS and tau-normalisation",
+        "Section 4.5.3, Table 5",
+        (Comparison(GCL, "gcl-official-lws", 5), Comparison(GCL, "gcl-official-tau", 5)),
+    ),
+    "competitors": Claim(
+        "GCL beats every method that it is compared with",
+        "Abstract, Section 4.4.1, Table 1",
+        _against_all(),
+    ),
+    "log": Claim(
+        "cloud sizes by the logarithm beat the other strategies",
+        "Section 4.5.2, Table 3",
+        tuple(Comparison(GCL, row.recipe, 3) for row in ROWS[3] if row.recipe != GCL),
+    ),
+}
+
+
+def decide(ahead: Sequence[float], behind: Sequence[float], threshold: float = TOLERANCE) -> str:
+    """Return what two samples of runs say to "ahead is larger", by `RULE`.
+
+    Parameters
+    ----------
+    ahead, behind
+        A number for each run, at least one.
+    threshold
+        From which difference on it counts between fewer than three runs.
+
+    Examples
+    --------
+    >>> decide([80.0], [79.5]), decide([80.0], [79.0]), decide([79.0, 79.1, 79.2], [80.0, 80.1, 80.1])
+    ('undecided', 'supported by single runs', 'contradicted')
+    """
+    difference = round(mean(ahead) - mean(behind), 6)
+    several = min(len(ahead), len(behind)) >= SEEDS
+    if several and np.ptp(ahead) + np.ptp(behind) > 0:
+        counts = bool(ttest_ind(ahead, behind, equal_var=False).pvalue < LEVEL)
+    else:
+        counts = abs(difference) >= (0 if several else threshold)
+    if not counts or difference == 0:
+        return UNDECIDED
+    return ("supported" if difference > 0 else "contradicted") + ("" if several else " by single runs")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the records say to a comparison.
+
+    Attributes
+    ----------
+    comparison
+        The two recipes.
+    ahead, behind
+        The quantity in the last epoch, a number for each run.
+    paper_style
+        The same difference at the best epochs on test, or None.
+    verdict
+        ``"supported"`` or ``"contradicted"``, perhaps ``"by single runs"``, ``"undecided"``, ``"not measured yet"``.
+    runs
+        The records behind it.
+    missing
+        Recipes without a record.
+    """
+
+    comparison: Comparison
+    ahead: tuple[float, ...]
+    behind: tuple[float, ...]
+    paper_style: float | None
+    verdict: str
+    runs: tuple[RunRecord, ...]
+    missing: tuple[str, ...]
+
+
+def findings(
+    claim: Claim, runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100
+) -> list[Finding]:
+    """Compare what there is; records of other data, of another scale or of changed recipes are left out."""
+    recipes = by_recipe(usable(runs, ROWS, dataset, ratio))
+    return [_finding(comparison, recipes) for comparison in claim.comparisons]
+
+
+def _finding(comparison: Comparison, recipes: Mapping[str, list[RunRecord]]) -> Finding:
+    sides = [recipes.get(name, []) for name in (comparison.ahead, comparison.behind)]
+    kind = MEASURES[comparison.quantity]
+
+    def values(group: list[RunRecord], best: bool) -> tuple[float, ...]:
+        outcomes = [(run.paper_style if best else run.clean, run) for run in group]
+        if comparison.stage_one:
+            outcomes = [(run.stages[0].best if best else run.stages[0].last, run) for run in group]
+        found = [measure(comparison.quantity, outcome, run.data.class_counts) for outcome, run in outcomes]
+        return tuple(value for value in found if value is not None)
+
+    ahead, behind = (values(group, best=False) for group in sides)
+    best = [values(group, best=True) for group in sides]
+    missing = tuple(
+        name for name, group in zip((comparison.ahead, comparison.behind), sides, strict=True) if not group
+    )
+    verdict = NOT_MEASURED
+    if ahead and behind:
+        counts = sides[0][0].data.class_counts
+        share = len(groups(counts, "thirds")[kind.group]) / len(counts) if kind.group else 1.0
+        pair = (ahead, behind) if kind.more_is_better else (behind, ahead)
+        verdict = decide(*pair, threshold=TOLERANCE / share**0.5)
+    style = mean(best[0]) - mean(best[1]) if all(best) else None
+    return Finding(comparison, ahead, behind, style, verdict, tuple(sides[0] + sides[1]), missing)
+
+
+def conclusion(found: Sequence[Finding]) -> str:
+    """Return the verdicts of a claim's comparisons as a few plain words."""
+    counted = Counter(finding.verdict for finding in found)
+    if len(counted) == 1:
+        return next(iter(counted))
+    return ", ".join(f"{number} of {len(found)} {verdict}" for verdict, number in counted.items())
+
+
+def claim_table(
+    name: str,
+    runs: Iterable[RunRecord],
+    dataset: str = "cifar10",
+    ratio: float = 100,
+    link_root: str = "../results",
+    marks: Mapping[str, str] | None = None,
+) -> Table:
+    """Show the comparisons that bear on a claim, with records, or the commands that make what is missing.
+
+    Parameters
+    ----------
+    name
+        A key of `CLAIMS`.
+    runs, dataset, ratio
+        See `findings`.
+    link_root, marks
+        See `gclib.tables.results_table`.
+    """
+    claim, rows = CLAIMS[name], []
+    found = findings(claim, runs, dataset, ratio)
+    for finding in found:
+        c = finding.comparison
+        printed = None if c.stage_one or c.quantity != "top1" else c.printed(dataset, ratio)
+        clean = mean(finding.ahead) - mean(finding.behind) if finding.ahead and finding.behind else None
+        differences = ["" if value is None else f"{value:+.2f}" for value in (clean, finding.paper_style)]
+        cells: list[Sequence[Item]] = [
+            [f"{c.ahead} against {c.behind}" + (", stage one" if c.stage_one else "")],
+            [MEASURES[c.quantity].words],
+            ["–" if printed is None else f"{printed:+.2f}"],
+            *([mean_and_spread(side) if side else ""] for side in (finding.ahead, finding.behind)),
+            *([text] for text in differences),
+            [finding.verdict],
+            record_links(finding.runs, link_root, marks, names=True),
+            [Code(command(recipe, dataset, ratio)) for recipe in finding.missing],
+        ]
+        rows.append(cells)
+    header = ["comparison", "quantity", "paper's difference", "first", "second", "difference", "paper-style"]
+    header += ["verdict", "records", "missing"]
+    caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
+    return Table(header, rows, caption)
+
+
+def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100) -> Table:
+    """Show each claim with its place in the paper and the conclusion from the records."""
+    runs = list(runs)
+    rows = [
+        [claim.sentence, claim.where, conclusion(findings(claim, runs, dataset, ratio))]
+        for claim in CLAIMS.values()
+    ]
+    return Table.of(["claim", "in the paper", "in our records"], rows, RULE)

@@ -1,0 +1,135 @@
+"""Which recipe answers to which cell of the paper's tables, and the records that a table takes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gclib import paper, recipes, records
+from gclib.records import RunRecord
+from gclib.tables.table import Link
+
+__all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "usable"]
+
+UNIFIED = "-unified"  # ends the name of a recipe under the one protocol that all of them share
+
+
+@dataclass(frozen=True)
+class Row:
+    """Which cell of the paper a recipe answers to.
+
+    Attributes
+    ----------
+    recipe
+        Name of the recipe.
+    method, variant
+        Cell of the paper's table, as `gclib.paper.cells` takes them; a method of None is not in the table.
+    stage_one
+        True where the paper's number is that of the first stage alone.
+    """
+
+    recipe: str
+    method: str | None = None
+    variant: dict[str, str] = field(default_factory=dict)
+    stage_one: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """``"published"``: the settings of the method's own release; ``"unified"``: the same for all methods."""
+        return "unified" if self.recipe.endswith(UNIFIED) else "published"
+
+    @property
+    def label(self) -> str:
+        """Recipe, and whether it is the first stage alone."""
+        return self.recipe + (", stage one" if self.stage_one else "")
+
+    def cell(self, table: int, dataset: str, ratio: float) -> paper.Cell | None:
+        """Return the cell of the paper, or None where the paper has none."""
+        settings = [(c.dataset, c.ratio) for c in paper.cells(table)]
+        if self.method is None or (dataset, ratio) not in settings:
+            return None
+        found = paper.cells(table, dataset, ratio, self.method, **self.variant)
+        return found[0] if found else None
+
+
+ROWS: dict[int, tuple[Row, ...]] = {
+    1: (
+        Row("ce", "CE loss"),
+        Row("ce-mixup", "CE loss + mixup"),
+        Row("ldam-drw", "LDAM-DRW"),
+        Row("tde", "De-confound-TDE"),
+        Row("ce-mixup-crt", "CE loss + mixup + cRT"),
+        Row("bbn", "BBN"),
+        Row("hybrid-sc", "Contrastive learning"),
+        Row("mislas", "MisLAS"),
+        Row("gcl-official-cben", "GCL"),
+        Row("gcl-paper", "GCL"),
+        *map(
+            Row,
+            "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin focal "
+            "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
+            "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
+        ),
+        *map(Row, sorted(name for name in recipes.names() if name.endswith(UNIFIED))),
+    ),
+    3: (
+        Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),
+        Row("gcl-official-power-third", "GCL", {"strategy": "power-1/3"}),
+        Row("gcl-official-power-quarter", "GCL", {"strategy": "power-1/4"}),
+        Row("gcl-official-cben", "GCL", {"strategy": "log"}),
+    ),
+    4: (
+        Row("gcl-official-instance", "GCL", {"sampler": "instance"}),
+        Row("gcl-official", "GCL", {"sampler": "class"}),
+        Row("gcl-official-effective", "GCL", {"sampler": "effective"}),
+        Row("gcl-official-cben", "GCL", {"sampler": "cben"}),
+    ),
+    5: (
+        Row("gcl-official-cben", "GCL", {"retraining": "none"}, stage_one=True),
+        Row("gcl-official-lws", "GCL", {"retraining": "lws"}),
+        Row("gcl-official-tau", "GCL", {"retraining": "tau-normalisation"}),
+        Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
+    ),
+}
+"""The paper's tables by number; in Table 1 also the methods that the paper leaves out."""
+
+
+def usable(
+    runs: Iterable[RunRecord], tables: Iterable[int], dataset: str, ratio: float, scale: str = "paper"
+) -> list[RunRecord]:
+    """Return the records that stand in one of the tables: of this data and scale, of unchanged recipes.
+
+    They come in the order of the rows, each recipe once, its seeds in their order.
+    """
+    wanted = (scale, dataset, ratio)
+    fit = [
+        r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
+    ]
+    names = dict.fromkeys(row.recipe for table in tables for row in ROWS[table])
+    return [run for name in names for run in sorted(fit, key=lambda run: run.seed) if run.name == name]
+
+
+def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return the records of each recipe, in the order in which the recipes first come."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    return groups
+
+
+def command(recipe: str, dataset: str, ratio: float) -> str:
+    """Return the command that makes the record of a recipe's first seed."""
+    return f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {recipe} -p seed 0 --scale paper"
+
+
+def record_links(
+    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None, names: bool = False
+) -> list[Link]:
+    """Return a link to each record, with its mark if it has one (see `gclib.records.marks`).
+
+    `names` puts the recipe before the seed.
+    """
+
+    def text(run: RunRecord) -> str:
+        mark = (marks or {}).get(run.identity)
+        return f"{run.name} " * names + f"seed {run.seed}" + (f" ({mark})" if mark else "")
+
+    return [Link(text(run), records.results_path(run, link_root).as_posix()) for run in runs]

@@ -1,0 +1,130 @@
+"""The results pages: no number typed by hand, and right with no record, with some and with all."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from factories import make_record
+
+from gclib import records, tables
+from gclib.records import RunRecord
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("results", "ablations", "claims")
+# A decimal, a power of ten, a percentage, or some points: what a record or the paper has to supply.
+TYPED = re.compile(r"(?<![\w.])(?:\d+\.\d+|\d+e-?\d+|\d+(?:\s*%|\s+percent|\s+points?\b))")
+
+
+def cells(page: str) -> list[nbformat.NotebookNode]:
+    return nbformat.read(ROOT / "notebooks" / f"{page}.ipynb", as_version=4).cells
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_number_is_typed(page: str) -> None:
+    for cell in cells(page):
+        found = TYPED.findall(cell.source)
+        assert not found, f"{page}, {cell.id}: {found}; print it from a record or from gclib.paper"
+
+
+@pytest.mark.parametrize("text", ["82.68", "x = 0.5", "1e-5", "2 points", "83 %", "5%", "about 3 percent"])
+def test_typed_numbers_are_found(text: str) -> None:
+    assert TYPED.search(text)
+
+
+@pytest.mark.parametrize("text", ["Table 3", 'f"{x:.2f}"', "10_000 images", "Eq. 9", "points", "run.py2.7"])
+def test_other_numbers_may_stand(text: str) -> None:
+    assert not TYPED.search(text)
+
+
+def run(recipe: str, seed: int) -> RunRecord:
+    epochs = (8, 4) if recipe.startswith("gcl") else (8,)
+    return make_record(recipe=recipe, seed=seed, dataset="cifar10", scale="paper", ratio=100.0, epochs=epochs)
+
+
+NAMES = sorted({row.recipe for rows in tables.ROWS.values() for row in rows})
+ALL = [run(name, seed) for name in NAMES for seed in (0, 1)]
+SOME = [run(name, 0) for name in ("ce", "gcl-official", "gcl-official-cben", "gcl-official-tau")]
+
+
+class Page:
+    """A page executed in this process: what it printed, the tables it showed, and how many figures it drew."""
+
+    def __init__(self, name: str) -> None:
+        self.printed, self.tables, self.figures = "", [], 0
+        space = {"display": self.show, "print": self.print}
+        for cell in cells(name):
+            if cell.cell_type == "code":
+                self.execute(cell.source, space)
+
+    def execute(self, source: str, space: dict) -> None:
+        tree = ast.parse(source)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "cell", "exec"), space)
+        if last:
+            self.show(eval(compile(ast.Expression(last.value), "cell", "eval"), space))
+        self.figures += len(plt.get_fignums())
+        for number in plt.get_fignums():
+            plt.figure(number).draw_without_rendering()  # a label that does not fit would warn
+        plt.close("all")
+
+    def show(self, value: object) -> None:
+        if isinstance(value, tables.Table):
+            self.tables.append(value)
+            self.printed += f"{value}\n"
+
+    def print(self, *words: object) -> None:
+        self.printed += " ".join(map(str, words)) + "\n"
+
+
+@pytest.fixture
+def records_are(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    def use(runs: list[RunRecord], stale: RunRecord | None = None) -> None:
+        monkeypatch.setattr(records, "find", lambda *args, **wanted: runs)
+        monkeypatch.setattr(records, "marks", lambda *args: {stale.identity: "stale"} if stale else {})
+
+    with matplotlib.rc_context():
+        yield use
+    plt.close("all")
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("runs", [[], SOME, ALL], ids=["none", "some", "all"])
+def test_a_page_is_right_with_any_records(page: str, runs: list[RunRecord], records_are: Callable) -> None:
+    records_are(runs, stale=next((record for record in runs if record.name == "gcl-official-cben"), None))
+    seen = Page(page)
+    missing = {name for name in NAMES if name not in {r.name for r in runs}}
+    rows = {"results": [1], "ablations": [3, 4, 5], "claims": []}[page]
+    for number in rows:
+        for row in tables.ROWS[number]:
+            asked = f"-p recipe {row.recipe} -p seed 0 --scale paper" in seen.printed
+            assert asked or row.recipe not in missing
+    if page == "claims":
+        assert seen.printed.count("not measured yet") > 0 or not missing
+        assert ("undecided" in seen.printed.split(tables.RULE)[-1]) or runs != ALL
+    shown = [run for run in runs if any(run.name == row.recipe for n in rows for row in tables.ROWS[n])]
+    for record in shown:
+        assert f"{record.name}/seed{record.seed}.json" in seen.printed
+        if len(runs) == len(SOME):  # a single seed: its own numbers stand there
+            assert f" {record.clean.top1:.2f} " in seen.printed
+    assert ("seed 0 (stale)" in seen.printed) == bool(runs)
+    assert ("no record yet" in seen.printed) == (not runs and page != "claims")
+    if runs == ALL and page != "claims":
+        wanted = {"results": 4, "ablations": 3}[page]
+        assert seen.figures == wanted
+
+
+def test_every_figure_of_the_pages_has_a_caption_and_a_description() -> None:
+    for page in PAGES:
+        for cell in cells(page):
+            if "plt.show()" in cell.source:
+                said = cell.metadata["mystnb"]
+                assert said["figure"]["caption"]
+                assert len(said["image"]["alt"]) > 40
