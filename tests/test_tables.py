@@ -86,7 +86,9 @@ def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
 
 def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
     listed = {row.recipe for rows in tables.ROWS.values() for row in rows}
-    assert listed == set(recipes.names()), "every recipe has its row"
+    assert listed <= set(recipes.names())
+    shown = {row[0][0] for number in tables.ROWS for row in tables.results_table([], number).rows}
+    assert shown >= set(recipes.names()), "every recipe has its row"
     for number, rows in tables.ROWS.items():
         for row in rows:
             if row.method:

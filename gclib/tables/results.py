@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
-from gclib import paper, records
+from gclib import paper, recipes, records
 from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
@@ -91,7 +91,7 @@ ROWS: dict[int, tuple[Row, ...]] = {
         Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
     ),
 }
-"""The paper's tables by number; in Table 1 also the methods that the paper leaves out."""
+"""The paper's tables by number; in Table 1 also methods that the paper leaves out. `results_table` adds the others."""
 
 
 def verdict(difference: float) -> str:
@@ -130,8 +130,8 @@ def results_table(
     Returns
     -------
     Table
-        One row for each recipe of the table. Where no record exists, the command that makes it stands in place of
-        numbers; where the paper prints none, a dash.
+        One row for each recipe of the table; in Table 1 also one for each recipe that stands in none. Where no record
+        exists, the command that makes it stands in place of numbers; where the paper prints none, a dash.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def results_table(
         r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
     ]
     rows: list[list[Sequence[Item]]] = []
-    for row in ROWS[number]:
+    for row in _rows(number):
         cells = paper.cells(number, dataset, ratio, row.method, **row.variant) if row.method else []
         printed = cells[0].accuracy if cells else None
         ours = sorted((run for run in usable if run.name == row.recipe), key=lambda run: run.seed)
@@ -169,6 +169,13 @@ def results_table(
         f"{VERDICT_RULE}"
     )
     return Table(HEADER, rows, caption)
+
+
+def _rows(number: int) -> tuple[Row, ...]:
+    """Rows of a table; a recipe that stands in none, such as a new one, comes last in Table 1."""
+    placed = {row.recipe for rows in ROWS.values() for row in rows}
+    others = [name for name in recipes.names() if name not in placed] if number == 1 else []
+    return (*ROWS[number], *map(Row, others))
 
 
 def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list[str]:
@@ -237,7 +244,7 @@ def readme_table(root: str | Path = "results") -> str:
         Folder of the records.
     """
     table = results_table(records.find(root, scale="paper"), link_root="results")
-    rows = [cells for cells, row in zip(table.rows, ROWS[1], strict=True) if row.method]
+    rows = [cells for cells, row in zip(table.rows, _rows(1), strict=True) if row.method]
     return Table(table.header, rows, table.caption).to_markdown()
 
 
