@@ -133,21 +133,27 @@ def unify(name: str, definition: Definition) -> Definition:
     )
 
 
-def _find_definitions() -> dict[str, Definition]:
-    modules = (
-        importlib.import_module(f"gclib.methods.{m.name}") for m in pkgutil.iter_modules(methods.__path__)
-    )
-    published = {name: d for module in modules for name, d in getattr(module, "RECIPES", {}).items()}
-    return published | {d.unified: unify(name, d) for name, d in published.items() if d.unified}
+def _definitions() -> dict[str, Definition]:
+    """Recipes of every file of `gclib.methods` and their twins, looked up anew: a file may have been added since."""
+    found: dict[str, Definition] = {}
+    for file in pkgutil.iter_modules(methods.__path__):
+        recipes = getattr(importlib.import_module(f"gclib.methods.{file.name}"), "RECIPES", {})
+        if twice := sorted(recipes.keys() & found.keys()):
+            raise UserError(
+                f"recipe {twice[0]!r} in {file.name}.py stands in another file of gclib/methods too; "
+                "give it a name of its own"
+            )
+        found |= recipes
+    return found | {d.unified: unify(name, d) for name, d in found.items() if d.unified}
 
 
-# Now and not when first asked for: a recipe read from a record needs the methods as well.
-DEFINITIONS = _find_definitions()
+# Now and not only when asked for: a recipe read from a record needs the methods as well.
+_definitions()
 
 
 def names() -> list[str]:
     """Names of all recipes, found in the files of `gclib.methods`."""
-    return sorted(DEFINITIONS)
+    return sorted(_definitions())
 
 
 def get(name: str) -> NamedRecipe:
@@ -158,11 +164,12 @@ def get(name: str) -> NamedRecipe:
     UserError
         If there is none.
     """
-    if name not in DEFINITIONS:
+    definitions = _definitions()
+    if name not in definitions:
         raise UserError(
-            f"unknown recipe {name!r}; expected one of {', '.join(names())}{nearest(name, names())}"
+            f"unknown recipe {name!r}; expected one of {', '.join(sorted(definitions))}{nearest(name, definitions)}"
         )
-    return NamedRecipe(name, DEFINITIONS[name])
+    return NamedRecipe(name, definitions[name])
 
 
 def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
@@ -181,7 +188,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         Columns by name: ``"setting"``, the stages, ``"source"``. A cell is empty where the stage has no such setting.
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
-    definition = DEFINITIONS[recipe.name]
+    definition = get(recipe.name).definition
     published = {stage.name: dict(_leaves(stage.model_dump())) for stage in definition.stages(data)}
     stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in recipe.stages}
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gclib import data
+from gclib.augment import Augmentation
+from gclib.data.longtail import _digest, positions_in_class
 from gclib.errors import UserError
 
 # SHA-256 of the within-class positions that the field's subset keeps (NumPy legacy generator, seed 0).
@@ -41,8 +43,8 @@ def test_subset_is_the_field_s(name: str, ratio: int) -> None:
     classes = {"cifar10": 10, "cifar100": 100}[name]
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(classes), 50_000 // classes))
     indices = data.long_tailed_indices(labels, ratio)
-    positions = data._positions_in_class(labels, np.bincount(labels))[indices]
-    assert data._digest(positions) == DIGESTS[name, ratio]
+    positions = positions_in_class(labels, np.bincount(labels))[indices]
+    assert _digest(positions) == DIGESTS[name, ratio]
     assert len(indices) == TOTALS[name, ratio]
 
 
@@ -135,15 +137,43 @@ def _image_folder(root: Path, counts: dict[str, int]) -> Path:
 
 def test_folder_has_one_size_and_its_own_split(tmp_path: Path) -> None:
     root = _image_folder(tmp_path / "shapes", {"circle": 12, "square": 10})
-    loaded = data.load(f"folder:{root}", image_size=16)
+    loaded = data.load(f"folder:{root}@16")
     assert loaded.class_names == ("circle", "square")
     assert loaded.train.images.shape == (18, 16, 16, 3)
     assert np.bincount(loaded.test.labels).tolist() == [2, 2]
     assert data.load(f"folder:{root}", ratio=2).class_counts.tolist() == [8, 4]
-    again = data.load(f"folder:{root}", image_size=16)
-    other = data.load(f"folder:{root}", image_size=16, split_seed=1)
+    assert data.load(f"folder:{root}").train.images.shape == (18, 32, 32, 3)
+    again = data.load(f"folder:{root}@16")
+    other = data.load(f"folder:{root}@16", split_seed=1)
     assert (again.train.images == loaded.train.images).all()
     assert (other.test.images != loaded.test.images).any()
+    assert (loaded.augmentation.shift, data.load(f"folder:{root}").augmentation.shift) == (2, 4)
+
+
+def test_a_folder_with_other_images_is_another_data_set(tmp_path: Path) -> None:
+    root = _image_folder(tmp_path, {"a": 5, "b": 5})
+    digests = [data.load(f"folder:{root}@{size}", 2).digest for size in (8, 8, 16)]
+    for size in (30, 31):  # two images, so that one of them is a training image
+        Image.new("RGB", (size, size), "red").save(root / "a" / f"{size - 30}.png")
+    digests.append(data.load(f"folder:{root}@8", 2).digest)
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_a_data_set_by_name_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(root: Path, download: bool) -> tuple[data.Split, data.Split, tuple[str, ...]]:
+        labels = np.repeat([0, 1], 6)
+        images = np.zeros((12, 4, 4, 3), np.uint8)
+        return data.Split(images, labels), data.Split(images[::3], labels[::3]), ("a", "b")
+
+    augmentation = Augmentation(1, True, (0.5, 0.5, 0.5), (0.1, 0.1, 0.1))
+    monkeypatch.setitem(data.SOURCES, "blank", data.Source(read, augmentation))
+    loaded = data.load("blank", ratio=3)
+    assert (loaded.name, loaded.class_counts.tolist(), loaded.class_names) == ("blank", [6, 2], ("a", "b"))
+    assert loaded.augmentation is augmentation
+    assert "blank" in data.names()
+    with pytest.raises(UserError, match=r"expected one of .*blank.*did you mean 'blank'\?"):
+        data.load("blanc")
 
 
 def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
@@ -161,6 +191,8 @@ def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         (("digits", float("nan")), "expected a number >= 1"),
         (("digits", 1000), "give a ratio of at most 100"),
         (("folder:",), "unknown data set"),
+        (("digits:8",), "unknown data set"),
+        (("folder:/no/such/folder@16",), "^/no/such/folder: expected one folder"),
         (("folder:/no/such/folder",), "one folder of images per class"),
     ],
 )

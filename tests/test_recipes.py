@@ -2,11 +2,12 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gclib import data, recipes
+from gclib import data, methods, recipes, tables
 from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.errors import UserError
 from gclib.losses import GCLLoss
@@ -43,6 +44,30 @@ def test_names() -> None:
     assert {"ce", "ce-mixup", "gcl-official-tau", "gcl-paper", *OFFICIAL} <= set(recipes.names())
     for name in recipes.names():
         assert recipes.get(name).definition.summary.endswith(".")
+
+
+METHOD = """
+from gclib.methods.stage import Definition, StageSettings
+
+STAGE = StageSettings(name="one", method="train", epochs=2)
+RECIPES = {{{name!r}: Definition("Added.", "linear", lambda data: (STAGE,))}}
+"""
+
+
+def test_a_recipe_is_found_in_a_file_that_was_added_later(
+    digits: LongTailed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "added" not in recipes.names()
+    (tmp_path / "added_later.py").write_text(METHOD.format(name="added"))
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    assert "added" in recipes.names()
+    assert recipes.get("added").resolve(digits).stages[0].epochs == 2
+    assert tables.results_table([]).rows[-1][0] == ["added"]
+    assert not any("added" in row[0] for number in (3, 4, 5) for row in tables.results_table([], number).rows)
+    assert "added" not in tables.readme_table(tmp_path)
+    (tmp_path / "added_twice.py").write_text(METHOD.format(name="ce"))
+    with pytest.raises(UserError, match=r"recipe 'ce' in .* stands in another file.*a name of its own"):
+        recipes.names()
 
 
 @pytest.mark.parametrize(

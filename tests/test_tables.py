@@ -74,9 +74,7 @@ def test_a_missing_record_shows_the_command_that_makes_it() -> None:
             assert shlex.split(shown["command"].strip("`")) == shlex.split(wanted)
 
 
-def test_the_protocol_is_part_of_a_recipes_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    added = (*tables.ROWS[1], tables.Row("ce-unified", "CE loss"))
-    monkeypatch.setitem(tables.ROWS, 1, added)
+def test_the_protocol_is_part_of_a_recipes_name() -> None:
     rows = cells(tables.results_table([run("ce-unified"), run("ce")]))
     assert {row["protocol"] for row in rows.values()} == {"published", "unified"}
     unified, published = rows["ce-unified"], rows["ce"]
@@ -128,7 +126,9 @@ def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
 
 def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
     listed = {row.recipe for rows in tables.ROWS.values() for row in rows}
-    assert listed == set(recipes.names()), "every recipe has its row"
+    assert listed <= set(recipes.names())
+    shown = {row[0][0] for number in tables.ROWS for row in tables.results_table([], number).rows}
+    assert shown >= set(recipes.names()), "every recipe has its row"
     for number, rows in tables.ROWS.items():
         for row in rows:
             if row.method:

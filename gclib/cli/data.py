@@ -16,7 +16,7 @@ Root = Annotated[
     ),
 ]
 DataName = Annotated[
-    str, typer.Argument(metavar="NAME", help="`digits`, `cifar10`, `cifar100` or `folder:PATH`.")
+    str, typer.Argument(metavar="NAME", help="A data set, such as `digits`, `cifar10` or `folder:PATH`.")
 ]
 
 

@@ -8,7 +8,7 @@ from gclib import paper, records
 from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, usable
+from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Code, Item, Table
 
 __all__ = [
@@ -89,11 +89,11 @@ def results_table(
             f"Table {number} has no number for {dataset} at ratio {ratio:g}; gclib.paper.cells lists all"
         )
     groups = by_recipe(usable(runs, [number], dataset, ratio))
-    rows: list[list[Sequence[Item]]] = []
-    for row in ROWS[number]:
+    lines: list[list[Sequence[Item]]] = []
+    for row in rows(number):
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         printed = cell.accuracy if cell else None
-        rows.append(
+        lines.append(
             [
                 [row.label],
                 [row.protocol],
@@ -109,7 +109,7 @@ def results_table(
         f"Table {number} of the paper: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. "
         f"{VERDICT_RULE}"
     )
-    return Table(HEADER, rows, caption)
+    return Table(HEADER, lines, caption)
 
 
 def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list[str]:
@@ -141,10 +141,12 @@ def readme_table(root: str | Path = "results") -> str:
     runs = records.find(root, scale="paper")
     table = results_table(runs, link_root="results", marks=records.marks(runs, root))
     kept = [place for place, name in enumerate(table.header) if name not in README_LEAVES_OUT]
-    rows = [
-        [cells[place] for place in kept] for cells, row in zip(table.rows, ROWS[1], strict=True) if row.method
+    lines = [
+        [cells[place] for place in kept]
+        for cells, row in zip(table.rows, rows(1), strict=True)
+        if row.method and row.protocol == "published"
     ]
-    return Table([table.header[place] for place in kept], rows, table.caption).to_markdown()
+    return Table([table.header[place] for place in kept], lines, table.caption).to_markdown()
 
 
 def refresh_readme(path: str | Path = "README.md", root: str | Path = "results") -> None:

@@ -7,7 +7,7 @@ from gclib import paper, recipes, records
 from gclib.records import RunRecord
 from gclib.tables.table import Link
 
-__all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "usable"]
+__all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "rows", "usable"]
 
 UNIFIED = "-unified"  # ends the name of a recipe under the one protocol that all of them share
 
@@ -68,7 +68,6 @@ ROWS: dict[int, tuple[Row, ...]] = {
             "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
             "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),
-        *map(Row, sorted(name for name in recipes.names() if name.endswith(UNIFIED))),
     ),
     3: (
         Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),
@@ -89,7 +88,18 @@ ROWS: dict[int, tuple[Row, ...]] = {
         Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
     ),
 }
-"""The paper's tables by number; in Table 1 also the methods that the paper leaves out."""
+ROWS[1] += tuple(
+    Row(twin, row.method) for row in ROWS[1] if (twin := recipes.get(row.recipe).definition.unified)
+)
+"""The paper's tables by number; in Table 1 also methods that the paper leaves out, and the twins of all in the unified
+protocol. `rows` adds recipes that have come since."""
+
+
+def rows(number: int) -> tuple[Row, ...]:
+    """Rows of a table; a recipe that stands in none, such as a new one, comes last in Table 1."""
+    placed = {row.recipe for table in ROWS.values() for row in table}
+    others = [name for name in recipes.names() if name not in placed] if number == 1 else []
+    return (*ROWS[number], *map(Row, others))
 
 
 def usable(
@@ -103,7 +113,7 @@ def usable(
     fit = [
         r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
     ]
-    names = dict.fromkeys(row.recipe for table in tables for row in ROWS[table])
+    names = dict.fromkeys(row.recipe for table in tables for row in rows(table))
     return [run for name in names for run in sorted(fit, key=lambda run: run.seed) if run.name == name]
 
 

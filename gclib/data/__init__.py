@@ -1,0 +1,19 @@
+"""Data sets by name, their long-tailed subsets, and where they lie."""
+
+from gclib.data.longtail import LongTailed, class_counts, load, long_tailed_indices
+from gclib.data.sources import CIFAR, DIGITS, FOLDER, SOURCES, Source, Split, names, root_folder
+
+__all__ = [
+    "CIFAR",
+    "DIGITS",
+    "FOLDER",
+    "SOURCES",
+    "LongTailed",
+    "Source",
+    "Split",
+    "class_counts",
+    "load",
+    "long_tailed_indices",
+    "names",
+    "root_folder",
+]

@@ -1,0 +1,166 @@
+"""Data sets by name: where each lies, how it is read, and what keeps the class of its images."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gclib import ROOT
+from gclib.augment import Augmentation
+from gclib.errors import UserError
+
+# The constants of CIFAR-10 also normalise CIFAR-100, as in every official code of the field.
+CIFAR = Augmentation(4, True, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+DIGITS = Augmentation(1, False, (0.305, 0.305, 0.305), (0.376, 0.376, 0.376), mixup=False)
+FOLDER = Augmentation(4, True, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+DIGITS_TRAIN, DIGITS_TEST = 100, 74  # images per class; 74 is all that the rarest digit leaves
+FOLDER_TEST_SHARE = 0.2  # of the smallest class, for every class: the test set stays balanced
+FOLDER_SIZE = 32  # pixels, where the name gives none
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 ``(N, H, W, C)`` in 0..255 and labels int64 ``(N,)`` in 0..C-1."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set by name: all that `load` has to know of it.
+
+    Attributes
+    ----------
+    read
+        Takes the folder of downloaded data and whether something may be downloaded; returns the training split before
+        it is cut, a balanced test split, and the names of the classes. Always in the same order.
+    augmentation
+        What keeps the class of these images.
+    """
+
+    read: Callable[[Path, bool], tuple[Split, Split, tuple[str, ...]]]
+    augmentation: Augmentation
+
+
+def names() -> list[str]:
+    """Names that `load` takes."""
+    return [*SOURCES, "folder:PATH"]
+
+
+def root_folder(root: str | Path | None = None) -> Path:
+    """Where downloaded data lies: `root`, else ``$GCLIB_DATA``, else ``data/`` in the checkout."""
+    return Path(root or os.environ.get("GCLIB_DATA") or ROOT / "data")
+
+
+def positions_in_class(labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """For each image, which image of its class it is: the subset's identity without the pixels."""
+    order = np.argsort(labels, kind="stable")
+    positions = np.empty(len(labels), dtype=np.int64)
+    positions[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return positions
+
+
+def _read_digits(root: Path, download: bool) -> tuple[Split, Split, tuple[str, ...]]:
+    """The 8x8 digits inside scikit-learn, in file order: mostly other writers in the test split than in training."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.repeat((digits.images * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=3)
+    labels = digits.target.astype(np.int64)
+    positions = positions_in_class(labels, np.bincount(labels))
+    train = positions < DIGITS_TRAIN
+    test = ~train & (positions < DIGITS_TRAIN + DIGITS_TEST)
+    return Split(images[train], labels[train]), Split(images[test], labels[test]), tuple("0123456789")
+
+
+def _read_cifar(class_name: str) -> Callable[[Path, bool], tuple[Split, Split, tuple[str, ...]]]:
+    def read(root: Path, download: bool) -> tuple[Split, Split, tuple[str, ...]]:
+        import torchvision.datasets
+
+        kind = getattr(torchvision.datasets, class_name)
+        parts = []
+        for train in (True, False):
+            try:
+                # torchvision checks the MD5 of every file before it unpickles it.
+                part = kind(root, train=train, download=download)
+            except Exception as error:
+                raise UserError(_missing_cifar(class_name, root, error)) from error
+            parts.append(Split(part.data, np.asarray(part.targets, dtype=np.int64)))
+        return parts[0], parts[1], tuple(part.classes)
+
+    return read
+
+
+def _missing_cifar(class_name: str, root: Path, error: Exception) -> str:
+    archive, folder = {
+        "CIFAR10": ("cifar-10-python.tar.gz", "cifar-10-batches-py"),
+        "CIFAR100": ("cifar-100-python.tar.gz", "cifar-100-python"),
+    }[class_name]
+    state = "altered or incomplete" if (root / folder).exists() else "missing"
+    return (
+        f"{class_name} is {state} in {root} ({type(error).__name__}); either run "
+        f"`gcl data fetch {class_name.lower()}` with a network, or unpack the official {archive} there, "
+        f"or set GCLIB_DATA to a folder that holds {folder}/"
+    )
+
+
+def folder_source(root: Path, size: int, seed: int) -> Source:
+    """Source of a person's own class folders: images of `size` pixels a side, split by `seed`."""
+    # A shift by an eighth of the side, as the 4 of 32 pixels that CIFAR has.
+    return Source(lambda *_: _read_folder(root, size, seed), replace(FOLDER, shift=size // 8))
+
+
+def _read_folder(root: Path, size: int, seed: int) -> tuple[Split, Split, tuple[str, ...]]:
+    folders = sorted(p for p in root.glob("*") if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise UserError(f"{root}: expected one folder of images per class; found no folder there")
+    files = [
+        sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+        for folder in folders
+    ]
+    smallest = min(range(len(files)), key=lambda c: len(files[c]))
+    if len(files[smallest]) < 2:
+        raise UserError(
+            f"{folders[smallest]} holds {len(files[smallest])} images; expected at least 2 per class, "
+            "one to train on and one to test on"
+        )
+    held_out = max(1, int(len(files[smallest]) * FOLDER_TEST_SHARE))
+    generator = np.random.default_rng(seed)
+    parts: dict[bool, list[tuple[np.ndarray, int]]] = {True: [], False: []}
+    for label, paths in enumerate(files):
+        for position, k in enumerate(generator.permutation(len(paths))):
+            parts[position < held_out].append((_read_image(paths[k], size), label))
+    splits = {
+        test: Split(
+            np.stack([image for image, _ in part]), np.array([label for _, label in part], dtype=np.int64)
+        )
+        for test, part in parts.items()
+    }
+    return splits[False], splits[True], tuple(folder.name for folder in folders)
+
+
+def _read_image(path: Path, size: int) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size)))
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a readable image ({type(error).__name__}); mend or remove it"
+        ) from error
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(_read_digits, DIGITS),
+    "cifar10": Source(_read_cifar("CIFAR10"), CIFAR),
+    "cifar100": Source(_read_cifar("CIFAR100"), CIFAR),
+}
+"""Data sets by name; a further one is one further entry."""
