@@ -16,7 +16,9 @@ SECTIONS = re.split(r"^## \[.*\]\(\.\./(notebooks/.*)\.ipynb\)$", INDEX, flags=r
 ENTRIES = [  # chapter, number, text of the entry
     (chapter, number, text)
     for chapter, section in zip(SECTIONS[::2], SECTIONS[1::2], strict=True)
-    for number, text in re.findall(r"^Eq\. \{eq\}`eq-(\w+)`(.*?)(?=^Eq\.|\Z)", section, re.MULTILINE | re.DOTALL)
+    for number, text in re.findall(
+        r"^Eq\. \{eq\}`eq-(\w+)`(.*?)(?=^Eq\.|\Z)", section, re.MULTILINE | re.DOTALL
+    )
 ]
 DISPLAY = re.compile(r"^```\{math\}\n(?::.*\n)*(.*?)^```|\$\$(.*?)\$\$", re.MULTILINE | re.DOTALL)
 
@@ -93,7 +95,9 @@ ROWS = re.findall(r"^\| (\$.*?) \|(.*)$", SYMBOLS, re.MULTILINE)
 
 
 def test_letters_of_a_formula() -> None:
-    found = letters(r"\tilde z_j = \frac{w_j^\top f}{\lVert w_j\rVert} + \delta_{\max}\,\text{if}\,\log n\\[4pt] \mathbb E")
+    found = letters(
+        r"\tilde z_j = \frac{w_j^\top f}{\lVert w_j\rVert} + \delta_{\max}\,\text{if}\,\log n\\[4pt] \mathbb E"
+    )
     assert list(found) == [r"\tilde z", r"\mathbb E", r"\delta", "j", "w", "j", "f", "w", "j", "n"]
 
 

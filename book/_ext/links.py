@@ -25,7 +25,9 @@ class Source(SphinxRole):
         module, _, name = self.text.rpartition(".")
         with mock(self.config.autodoc_mock_imports):
             defined_in = getattr(import_module(module), name).__module__
-        page = self.env.app.builder.get_relative_uri(self.env.docname, f"_modules/{defined_in.replace('.', '/')}")
+        page = self.env.app.builder.get_relative_uri(
+            self.env.docname, f"_modules/{defined_in.replace('.', '/')}"
+        )
         return [nodes.reference("", "source", refuri=f"{page}#{name}")], []
 
 
@@ -39,7 +41,9 @@ class Test(SphinxRole):
         theme = self.config.html_theme_options
         if not theme.get("repository_url"):
             return [text], []
-        target = f"{theme['repository_url']}/blob/{theme.get('repository_branch', 'main')}/tests/{name}#L{line}"
+        target = (
+            f"{theme['repository_url']}/blob/{theme.get('repository_branch', 'main')}/tests/{name}#L{line}"
+        )
         return [nodes.reference("", "", text, refuri=target)], []
 
 
