@@ -20,7 +20,7 @@ ENTRIES = [  # chapter, number, text of the entry
         r"^Eq\. \{eq\}`eq-(\w+)`(.*?)(?=^Eq\.|\Z)", section, re.MULTILINE | re.DOTALL
     )
 ]
-DISPLAY = re.compile(r"^```\{math\}\n(?::.*\n)*(.*?)^```|\$\$(.*?)\$\$", re.MULTILINE | re.DOTALL)
+DISPLAY = re.compile(r"^```\{math\}\n(?::[^\n]*\n)*(.*?)^```|\$\$(.*?)\$\$", re.MULTILINE | re.DOTALL)
 
 
 def named(name: str) -> object:
