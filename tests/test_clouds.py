@@ -175,13 +175,14 @@ def figures() -> dict[str, Figure]:
     return {
         "difference": clouds.difference_cloud(COUNTS, 0.5),
         "gradients": clouds.gradient_panels([0, 0.1, 0.2], {"head": curves, "tail": curves}, "gradient"),
+        "picture": clouds.projection_picture([1, 0.5], np.ones((9, 2)) / 3, [[1, 0], [2, 2]], 1 / 3),
         "projection": clouds.projection_panels(
-            {"d = 2": np.linspace(-1, 1, 50)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
+            {2: (0.33, 0.01), 8: (0.34, 0.01)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
         ),
     }
 
 
-@pytest.mark.parametrize("name", ["difference", "gradients", "projection"])
+@pytest.mark.parametrize("name", ["difference", "gradients", "picture", "projection"])
 def test_axes_say_what_they_show(name: str) -> None:
     figure = figures()[name]
     assert figure.axes[0].get_ylabel()
