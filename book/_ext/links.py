@@ -28,7 +28,7 @@ class Source(SphinxRole):
         page = self.env.app.builder.get_relative_uri(
             self.env.docname, f"_modules/{defined_in.replace('.', '/')}"
         )
-        return [nodes.reference("", "source", refuri=f"{page}#{name}")], []
+        return [nodes.reference("", "source", refuri=f"{page}#{name}", internal=True)], []
 
 
 class Test(SphinxRole):
