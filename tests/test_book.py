@@ -101,6 +101,27 @@ def test_equations_have_the_numbers_of_the_paper(published: dict[str, str]) -> N
     assert re.search(r'href="#equation-eq-99b">\(99b\)</a>', published["book/rerun"])
 
 
+def test_links_to_source_lead_to_code_that_is_in_the_book(book: Path) -> None:
+    pages = html_files(book)
+    links = re.findall(r'href="\.\./(_modules/[\w/]+)\.html#(\w+)">source</a>', pages["book/equations"])
+    assert len(links) >= 14
+    assert all(f'id="{name}"' in pages[module] for module, name in links)
+
+
+def test_names_of_tests_are_links_to_their_lines_once_there_is_an_address(
+    book: Path, published: dict[str, str]
+) -> None:
+    named = (ROOT / "book" / "equations.md").read_text().count("{test}`")
+    link = rf'href="{ADDRESS}/blob/main/(tests/\w+\.py)#L(\d+)"'
+    links = re.findall(link, published["book/equations"])
+    assert len(links) == named > 14
+    for path, line in links:
+        assert (ROOT / path).read_text().splitlines()[int(line) - 1].startswith("def test_")
+    assert html_files(book)["book/equations"].count(">tests/test_") == named
+    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    assert address or "/blob/" not in html_files(book)["book/equations"]
+
+
 def test_with_an_address_repository_and_edit_links_lead_to_files_that_exist(
     published: dict[str, str],
 ) -> None:

@@ -17,7 +17,16 @@ from scipy.integrate import quad
 
 from gclib.data import class_counts
 from gclib.figures import clouds, style
-from gclib.losses import CrossEntropyLoss, FocalLoss, GCLLoss, LDAMLoss, LogitAdjustedLoss, cloud_sizes
+from gclib.losses import (
+    CrossEntropyLoss,
+    FocalLoss,
+    GCLLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    cloud_sizes,
+    clouded_logits,
+    noise_on_anchors,
+)
 
 COUNTS = class_counts(5000, 10, 100)
 
@@ -35,14 +44,38 @@ def test_noise_on_a_feature_is_normal_on_each_anchor() -> None:
     feature = torch.randn(16, generator=generator, dtype=torch.float64)
     anchors = torch.randn(5, 16, generator=generator, dtype=torch.float64)
     noise = torch.randn(40_000, 16, generator=generator, dtype=torch.float64) / 3
-    moved = F.linear(feature + 0.2 * noise, anchors) - F.linear(feature, anchors)
+    moved = clouded_logits(feature, anchors, noise, 0.2) - F.linear(feature, anchors)
     expected = [
         0.2 * sum(map(math.prod, zip(noise[0].tolist(), row, strict=True))) for row in anchors.tolist()
     ]
-    np.testing.assert_allclose(moved[0], expected, atol=1e-12)  # Eq. 5
-    covariance = (noise @ F.normalize(anchors).T).T.cov()  # Eq. 7b
+    np.testing.assert_allclose(moved[0], expected, atol=1e-12)  # Eqs. 4 and 5
+    covariance = noise_on_anchors(noise, anchors).T.cov()  # Eq. 7b
     cosines = F.cosine_similarity(anchors[:, None], anchors[None], dim=2)
     np.testing.assert_allclose(covariance, cosines / 9, atol=4 / 9 / math.sqrt(len(noise)))
+
+
+def test_clouded_cosines_have_the_two_terms_of_equation_6() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, noise = torch.randn(2, 6, 8, generator=generator, dtype=torch.float64)
+    anchors = 3 * torch.randn(4, 8, generator=generator, dtype=torch.float64)
+    found = clouded_logits(features, anchors, noise, 0.3, scale=20)
+    for f, epsilon, row in zip(features.numpy(), noise.numpy(), found, strict=True):
+        for w, value in zip(anchors.numpy(), row, strict=True):
+            lengths = math.sqrt(w @ w) * math.sqrt((f + 0.3 * epsilon) @ (f + 0.3 * epsilon))
+            assert value == pytest.approx(20 * (w @ f / lengths + 0.3 * (w @ epsilon) / lengths))
+
+
+def test_a_small_cloud_adds_the_noise_along_the_anchor_as_equation_7_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, noise = torch.randn(2, 50, 8, generator=generator, dtype=torch.float64)
+    features = F.normalize(features)
+    noise -= (noise * features).sum(1, keepdim=True) * features  # along f it only changes the length
+    anchors = torch.randn(4, 8, generator=generator, dtype=torch.float64)
+    plain = clouded_logits(features, anchors, noise, 0.0, scale=1)
+    for amplitude in (1e-2, 1e-3):
+        approximate = plain + amplitude * noise_on_anchors(noise, anchors)
+        error = (clouded_logits(features, anchors, noise, amplitude, scale=1) - approximate).abs().max()
+        assert error < 20 * amplitude**2
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -142,13 +175,14 @@ def figures() -> dict[str, Figure]:
     return {
         "difference": clouds.difference_cloud(COUNTS, 0.5),
         "gradients": clouds.gradient_panels([0, 0.1, 0.2], {"head": curves, "tail": curves}, "gradient"),
+        "picture": clouds.projection_picture([1, 0.5], np.ones((9, 2)) / 3, [[1, 0], [2, 2]], 1 / 3),
         "projection": clouds.projection_panels(
-            {"d = 2": np.linspace(-1, 1, 50)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
+            {2: (0.33, 0.01), 8: (0.34, 0.01)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
         ),
     }
 
 
-@pytest.mark.parametrize("name", ["difference", "gradients", "projection"])
+@pytest.mark.parametrize("name", ["difference", "gradients", "picture", "projection"])
 def test_axes_say_what_they_show(name: str) -> None:
     figure = figures()[name]
     assert figure.axes[0].get_ylabel()

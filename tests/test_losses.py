@@ -279,6 +279,12 @@ def test_target_gradient_of_two_classes_falls_with_the_logit_difference_only(dty
     np.testing.assert_allclose(pull, expit(-difference), rtol=1e-5)
 
 
+def test_cross_entropy_is_minus_the_logarithm_of_the_softmax():
+    logits, target, _ = batch(7)
+    expected = cross_entropies(9 * logits.numpy(), target.tolist()).mean()  # Eq. 1
+    assert CrossEntropyLoss()(9 * logits, target).item() == pytest.approx(expected)
+
+
 # ---------------------------------------------------------------------------------------------------- peers
 
 

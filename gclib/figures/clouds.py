@@ -25,6 +25,7 @@ __all__ = [
     "half_normal",
     "logit_gradient",
     "projection_panels",
+    "projection_picture",
 ]
 
 
@@ -90,34 +91,82 @@ def logit_gradient(
     return np.array(sizes)
 
 
-def projection_panels(
-    projections: Mapping[str, ArrayLike], std: float, sizes: ArrayLike, cosines: Mapping[str, ArrayLike]
-) -> Figure:
-    """Draw noise projected on an anchor, and what the noise does to the cosine of the feature (Eqs. 6 to 8).
+def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike, std: float) -> Figure:
+    """Draw a cloud of disturbed features in the plane, and its noise along each anchor (Eqs. 4, 5 and 7).
 
     Parameters
     ----------
-    projections
-        Label to simulated projections, shape ``(N,)``.
+    feature
+        Shape ``(2,)``.
+    noise
+        Shape ``(N, 2)``; the feet of the first eight points on the first anchor are shown.
+    anchors
+        Shape ``(A, 2)``, of any length.
     std
-        Of the normal density that is drawn over them.
+        Of the normal density that is drawn over the projections.
+    """
+    point, cloud = np.asarray(feature, dtype=float), np.asarray(noise, dtype=float)
+    units = np.asarray(anchors, dtype=float)
+    units = units / np.linalg.norm(units, axis=1, keepdims=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    colours = method_colours([f"anchor {number}" for number in range(1, len(units) + 1)])
+    left.scatter(*(point + cloud).T, s=4, color=GREY, alpha=0.5, linewidths=0)
+    for moved in point + cloud[:8]:
+        foot = (moved @ units[0]) * units[0]
+        left.plot(*np.array([moved, foot]).T, color=GREY, linewidth=0.8)
+        left.plot(*foot, ".", color=next(iter(colours.values())))
+    left.plot(*point, "o", color=GREY, markersize=7)
+    where = np.linspace(-4 * std, 4 * std, 201)
+    for unit, (label, colour) in zip(units, colours.items(), strict=True):
+        left.annotate(
+            "", 1.6 * unit, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 2}
+        )
+        height, edges = np.histogram(cloud @ unit, bins=where[::10], density=True)
+        right.stairs(height, edges, color=colour, linewidth=1.4, label=label)
+    right.plot(where, _normal(where, std), color=GREY, linewidth=1, label="closed form")
+    left.set_aspect("equal")
+    left.set_xlabel("first coordinate")
+    left.set_ylabel("second coordinate")
+    right.set_xlabel("noise along the anchor")
+    right.set_ylabel("density")
+    right.set_ylim(0, 1.6 * _normal(0, std))
+    right.legend(fontsize=8, loc="upper left", handlelength=1.4)
+    return figure
+
+
+def _normal(where: ArrayLike, std: float) -> np.ndarray:
+    return np.exp(-((np.asarray(where) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
+
+
+def projection_panels(
+    spreads: Mapping[int, tuple[float, float]],
+    std: float,
+    sizes: ArrayLike,
+    cosines: Mapping[str, ArrayLike],
+) -> Figure:
+    """Draw how wide noise is along an anchor, and what noise does to the cosine of the feature (Eqs. 6 to 8).
+
+    Parameters
+    ----------
+    spreads
+        Dimension to the standard deviation found there and its standard error; bars are two errors long.
+    std
+        What the closed form says in every dimension.
     sizes
         Cloud sizes, shape ``(M,)``.
     cosines
         Label to the mean clouded cosine at each size, shape ``(M,)``.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
-    where = np.linspace(-4 * std, 4 * std, 201)
-    colours = method_colours(projections)
-    for label, values in projections.items():
-        height, edges = np.histogram(values, bins=where[::5], density=True)
-        left.stairs(height, edges, color=colours[label], linewidth=1.4, label=label)
-    normal = np.exp(-((where / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
-    left.plot(where, normal, color=GREY, linewidth=1, label="closed form")
-    left.set_xlabel("noise on the anchor")
-    left.set_ylabel("density")
-    left.legend(fontsize=8, loc="upper left", handlelength=1.4)
-    left.set_ylim(0, 1.6 * normal.max())
+    found, errors = np.array(list(spreads.values())).T
+    left.axhline(std, color=GREY, linewidth=1, label="closed form")
+    colour = method_colours(["simulated"])["simulated"]
+    left.errorbar(list(spreads), found, 2 * errors, fmt="o", color=colour, capsize=3, label="simulated")
+    left.set_xscale("log", base=2)
+    left.set_xlabel("dimension d")
+    left.set_ylabel("standard deviation\non the anchor")
+    left.margins(y=0.4)
+    left.legend(fontsize=8, loc="upper left")
     colours = method_colours(cosines)
     for (label, values), style in zip(cosines.items(), cycle(LINES), strict=False):
         right.plot(sizes, values, color=colours[label], linestyle=style, label=label)

@@ -6,6 +6,7 @@ computes in float32 at least: float16 and bfloat16 inputs are safe, float64 stay
 """
 
 from gclib.losses.common import target_gradient, validated_counts
+from gclib.losses.features import clouded_logits, noise_on_anchors
 from gclib.losses.gcl import CLOUD_STRATEGIES, GCLLoss, cloud_sizes
 from gclib.losses.peers import (
     CrossEntropyLoss,
@@ -24,6 +25,8 @@ __all__ = [
     "LabelAwareSmoothingLoss",
     "LogitAdjustedLoss",
     "cloud_sizes",
+    "clouded_logits",
+    "noise_on_anchors",
     "target_gradient",
     "validated_counts",
 ]

@@ -41,11 +41,14 @@ class Table:
         Cells, each a sequence of items.
     caption
         What the table shows, and by which rule.
+    prose
+        Whether cells hold sentences, which run over several lines, and not numbers.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Sequence[Item]]]
     caption: str
+    prose: bool = False
 
     @classmethod
     def of(cls, header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
@@ -63,9 +66,10 @@ class Table:
             "<tr>" + "".join(f"<td>{', '.join(map(_item_html, cell))}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
+        kind = 'class="dataframe prose"' if self.prose else 'class="dataframe" style="white-space: nowrap"'
         return (
             '<div style="overflow-x: auto" tabindex="0">\n'
-            '<table class="dataframe" style="white-space: nowrap">\n'
+            f"<table {kind}>\n"
             f"<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
             + (f"<p>{html.escape(self.caption)}</p>" if self.caption else "")
         )

@@ -1,0 +1,263 @@
+"""Where the paper's text and its released code part, what this project does there, and what it costs in points.
+
+The content is ``deviations.toml`` beside this file. A cost is the difference of two records that differ in the one
+thing; where a record is missing, the command that makes it stands in its place.
+"""
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from statistics import mean
+from typing import Any
+
+from gclib.records import RunRecord, results_path
+from gclib.tables import Code, Link, Table
+from gclib.tables.table import Item
+
+__all__ = [
+    "GROUPS",
+    "HERE",
+    "Difference",
+    "Open",
+    "Run",
+    "cost_table",
+    "differences",
+    "differences_table",
+    "leaves",
+    "open_questions",
+    "open_table",
+]
+
+GROUPS = ("stage one", "the loss", "stage two", "measuring", "running the code", "large data sets")
+HERE = {
+    "each": "gcl-official as the code, gcl-paper as the text",
+    "code": "both presets as the code",
+    "text": "as the text",
+    "neither": "neither",
+}
+"""Whom this project follows."""
+
+DATA, RATIO = "cifar10", 100.0  # where costs are measured
+
+
+@dataclass(frozen=True)
+class Run:
+    """Two runs that differ in one thing: `recipe`, and what it is compared with.
+
+    Attributes
+    ----------
+    recipe
+        Name of the recipe that has it as the code does.
+    named
+        Name of a recipe that has it otherwise, or None.
+    changes
+        Else the settings that are changed, by dotted path.
+    """
+
+    recipe: str
+    named: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What makes the record of seed 0, as `gclib.train.command` writes it."""
+        words = ["gcl", "run", "training", "-p", "data", DATA, "-p", "ratio", f"{RATIO:g}"]
+        words += ["-p", "recipe", self.named or self.recipe, "-p", "seed", "0"]
+        if self.changes:
+            pairs = (f"{path}={json.dumps(v, separators=(',', ':'))}" for path, v in self.changes.items())
+            words += ["-p", "overrides", " ".join(pairs)]
+        return shlex.join([*words, "--scale", "paper"])
+
+    def pairs(self, runs: Iterable[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
+        """Records of equal seed, the recipe's and the other's."""
+        usable = [r for r in runs if (r.scale, r.data.name, r.data.ratio) == ("paper", DATA, RATIO)]
+        plain = [run for run in usable if not run.recipe.get("overrides")]
+        return [
+            (base, other)
+            for base in plain
+            if base.name == self.recipe
+            for other in (plain if self.named else usable)
+            if (other.seed, other.data) == (base.seed, base.data)
+            and (other.name == self.named if self.named else settings(other) == settings(base) | self.changes)
+        ]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference between text and code.
+
+    Attributes
+    ----------
+    number
+        1 to 32.
+    group
+        One of `GROUPS`.
+    topic
+        What it is about, in a few words.
+    paper, place
+        What the text says, and in which section or equation.
+    code, file
+        What the released code does, and in which of its files.
+    here
+        Whom this project follows, a key of `HERE`.
+    note
+        More about that.
+    settings
+        Name of a recipe to its settings, dotted path to value, for CIFAR-10-LT at paper scale; "default" where the
+        recipe leaves a parameter at the default of its loss or sampler.
+    run
+        The two runs that tell what it costs, or None.
+    selection
+        Name of a recipe whose records tell by themselves what the choice of the epoch does, or None.
+    cost
+        Where neither is given: why not.
+    """
+
+    number: int
+    group: str
+    topic: str
+    paper: str
+    place: str
+    code: str
+    file: str
+    here: str
+    note: str = ""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    run: Run | None = None
+    selection: str | None = None
+    cost: str = ""
+
+
+@dataclass(frozen=True)
+class Open:
+    """What the paper does not say: the question, why it is open, what was chosen here, and the settings (as above)."""
+
+    question: str
+    why: str
+    choice: str
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@cache
+def _stored() -> dict[str, list[dict[str, Any]]]:
+    return tomllib.loads(files("gclib").joinpath("deviations.toml").read_text(encoding="utf-8"))
+
+
+def differences() -> list[Difference]:
+    """Return the 32 differences, group by group."""
+    return [
+        Difference(**{**stored, "run": Run(**stored["run"]) if "run" in stored else None})
+        for stored in _stored()["difference"]
+    ]
+
+
+def open_questions() -> list[Open]:
+    """Return what the paper leaves open."""
+    return [Open(**stored) for stored in _stored()["open"]]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a recipe by dotted path; a stage goes by its name.
+
+    Examples
+    --------
+    >>> dict(leaves([{"name": "stage-one", "schedule": {"kind": "steps", "factors": [0.1]}}]))
+    {'stage-one.name': 'stage-one', 'stage-one.schedule.kind': 'steps', 'stage-one.schedule.factors': [0.1]}
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        for stage in value:
+            yield from leaves(stage, stage["name"])
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value
+
+
+def settings(run: RunRecord) -> dict[str, Any]:
+    """Return the settings of a record's stages by dotted path."""
+    return dict(leaves(run.recipe["stages"]))
+
+
+def differences_table(group: str) -> Table:
+    """Return the differences of a group: text, code, and what this project does."""
+    rows: list[Sequence[Sequence[Item]]] = [
+        [
+            [str(d.number)],
+            [d.topic],
+            [f"{d.paper} ({d.place})" if d.place != "–" else d.paper],
+            [d.code, *(Code(name) for name in d.file.split(", "))],
+            ["; ".join(filter(None, (HERE[d.here], d.note)))],
+        ]
+        for d in differences()
+        if d.group == group
+    ]
+    return Table(
+        ["no.", "topic", "the paper's text", "the released code", "this project"], rows, "", prose=True
+    )
+
+
+def open_table() -> Table:
+    """Return what the paper leaves open, and what was chosen here."""
+    rows: list[Sequence[Sequence[Item]]] = [[[o.question], [o.why], [o.choice]] for o in open_questions()]
+    return Table(["question", "why it is open", "chosen here"], rows, "", prose=True)
+
+
+def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:
+    """Return what each difference costs, in points of top-1 accuracy on CIFAR-10-LT at ratio 100.
+
+    Parameters
+    ----------
+    runs
+        Records; those of other data or of another scale are left out.
+    link_root
+        Where the folder of records lies, seen from the page that shows the table.
+
+    Returns
+    -------
+    Table
+        One row for each of the 32. A positive number: the recipe gains by the change.
+    """
+    runs = list(runs)
+    rows: list[Sequence[Sequence[Item]]] = [
+        [[str(d.number)], [d.topic], *_cost(d, runs, link_root)]
+        for d in sorted(differences(), key=lambda d: d.number)
+    ]
+    caption = (
+        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds. "
+        "Clean is the last epoch, paper-style the best epoch on the test set."
+    )
+    return Table(
+        ["no.", "topic", "recipe and change", "paper-style", "clean", "records or command"], rows, caption
+    )
+
+
+def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list[Item]]:
+    """Return the cells: what is compared, paper-style, clean, records or command."""
+    if d.selection:
+        own = Run(d.selection, named=d.selection)
+        same = [run for run, _ in own.pairs(runs)]
+        gain = f"{mean(r.paper_style.top1 - r.clean.top1 for r in same):+.2f} to clean" if same else ""
+        shown: list[Item] = [_link(run, link_root) for run in same] or [Code(own.command)]
+        return [[f"{d.selection}: best epoch on test"], [gain or "not measured"], [""], shown]
+    if d.run is None:
+        return [[d.cost], [""], [""], [""]]
+    change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
+    compared: list[Item] = [f"{d.run.recipe} → {change}"]
+    pairs = d.run.pairs(runs)
+    if not pairs:
+        return [compared, ["not measured"], ["not measured"], [Code(d.run.command)]]
+    paper_style, clean = (
+        mean(getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs)
+        for which in ("paper_style", "clean")
+    )
+    links: list[Item] = [_link(run, link_root) for pair in pairs for run in pair]
+    return [compared, [f"{paper_style:+.2f}"], [f"{clean:+.2f}"], links]
+
+
+def _link(run: RunRecord, root: str) -> Link:
+    return Link(f"{run.name}, seed {run.seed}", results_path(run, root).as_posix())

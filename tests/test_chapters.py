@@ -1,0 +1,62 @@
+"""The chapters with other parameters: each runs, its exercises' solutions run, and what it concludes still holds."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from toc import ROOT
+
+from gclib import notebook
+
+# CIFAR-100-like counts, ratio 50, another seed; fewer draws and runs where that saves time.
+COUNTS = {"num_classes": 100, "n_max": 500, "ratio": 50.0, "seed": 1}
+CHAPTERS = {
+    "long-tail": {**COUNTS, "digits_ratio": 50.0, "num_subsets": 5, "num_runs": 2},
+    "softmax-saturation": {"num_classes": 100, "ratio": 50.0, "seed": 1},
+    "clouded-logits": {"num_classes": 100, "dimension": 128, "draws": 2000, "seed": 1},
+    "gaussian-cloud": {**COUNTS, "draws": 1000},
+    "rebalancing": {**COUNTS, "digits_ratio": 50.0, "repeats": 2},
+}
+# Conclusions of a chapter that it calls a matter of its defaults.
+ONLY_AT_THE_DEFAULTS: dict[str, set[str]] = {}
+
+VERDICT = re.compile(r"^(.*\S) +(True|False)$", re.MULTILINE)
+
+
+def verdicts(document: nbformat.NotebookNode) -> dict[str, str]:
+    """What a notebook prints as true or false, by its words; numbers in them may differ."""
+    printed = "".join(output.get("text", "") for cell in document.cells for output in cell.get("outputs", []))
+    return {re.sub(r"\d[\d.,]*", "#", words): value for words, value in VERDICT.findall(printed)}
+
+
+def solutions(document: nbformat.NotebookNode) -> list[str]:
+    """Code of the folded solutions, in order."""
+    text = "\n\n".join(cell.source for cell in document.cells if cell.cell_type == "markdown")
+    exercises = text.split("\n## Exercises\n")[1].split("\n## Further reading\n")[0]
+    return re.findall(r"^```python\n(.*?)^```$", exercises, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_has_three_exercises_with_solutions_and_further_reading(name: str) -> None:
+    document = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    assert len(solutions(document)) == 3
+    assert len(verdicts(document)) >= 5, "a chapter states its conclusions as checks"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_holds_with_other_parameters(name: str, tmp_path: Path) -> None:
+    committed = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    stated = verdicts(committed)
+    for number, source in enumerate(solutions(committed)):
+        committed.cells.append(nbformat.v4.new_code_cell(source, id=f"solution-{number}"))
+    copy = tmp_path / f"{name}.ipynb"
+    nbformat.write(committed, copy)
+    notebook.execute(copy, tmp_path / "out.ipynb", CHAPTERS[name])
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    found = verdicts(nbformat.v4.new_notebook(cells=executed.cells[: -len(solutions(committed))]))
+    exempt = ONLY_AT_THE_DEFAULTS.get(name, set())
+    assert found.keys() == stated.keys()
+    assert {words: value for words, value in found.items() if words not in exempt} == {
+        words: value for words, value in stated.items() if words not in exempt
+    }
