@@ -47,7 +47,7 @@ def test_names() -> None:
 
 
 METHOD = """
-from gclib.methods.stage import Definition, StageSettings
+from gclib.methods.settings import Definition, StageSettings
 
 STAGE = StageSettings(name="one", method="train", epochs=2)
 RECIPES = {{{name!r}: Definition("Added.", "linear", lambda data: (STAGE,))}}

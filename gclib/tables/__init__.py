@@ -31,7 +31,7 @@ from gclib.tables.results import (
     verdict,
 )
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
-from gclib.tables.settings import settings_table, training_counts
+from gclib.tables.settings import settings_difference, training_counts
 from gclib.tables.table import Code, Link, Table
 
 __all__ = [
@@ -64,7 +64,7 @@ __all__ = [
     "readme_table",
     "refresh_readme",
     "results_table",
-    "settings_table",
+    "settings_difference",
     "training_counts",
     "usable",
     "verdict",

@@ -4,10 +4,10 @@ import numpy as np
 
 from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.errors import UserError
-from gclib.recipes import get
+from gclib.recipes import get, settings_table
 from gclib.tables.table import Table
 
-__all__ = ["settings_table", "training_counts"]
+__all__ = ["settings_difference", "training_counts"]
 
 WHOLE = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # training images per class before the cut, classes
 
@@ -37,7 +37,7 @@ def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
     return class_counts(*WHOLE[dataset], ratio)
 
 
-def settings_table(first: str, second: str, dataset: str = "cifar10", ratio: float = 100) -> Table:
+def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio: float = 100) -> Table:
     """Show the settings in which two recipes differ at paper scale; no image is needed.
 
     Parameters
@@ -61,9 +61,9 @@ def settings_table(first: str, second: str, dataset: str = "cifar10", ratio: flo
     data = LongTailed(dataset, ratio, split, split, counts, names, CIFAR, "0" * 64)
     columns = []
     for name in (first, second):
-        recipe = get(name).resolve(data)
-        table = recipe.table()
+        table = settings_table(get(name).resolve(data), data)
         settings = table.pop("setting")
+        del table["source"]
         columns.append(
             {
                 (stage, setting): value
