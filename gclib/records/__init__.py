@@ -1,6 +1,6 @@
 """The run record: one checked JSON file a run."""
 
-from gclib.records.files import RecordError, find, load, results_path, save
+from gclib.records.files import RecordError, find, load, place, results_path, save
 from gclib.records.report import Difference, compare, show, verify
 from gclib.records.schema import (
     Course,
@@ -26,6 +26,7 @@ __all__ = [
     "content_hash",
     "find",
     "load",
+    "place",
     "results_path",
     "run_identity",
     "save",
