@@ -20,42 +20,11 @@ from gclib.environment import environment
 from gclib.errors import UserError
 from gclib.fingerprint import fingerprint
 from gclib.loop import Trainer, draw_seed, make_stage
-from gclib.methods.settings import StageSettings
 from gclib.networks import resnet32
+from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import Recipe
 
-__all__ = ["command", "fingerprint", "finish", "fit", "keep", "stage_one_weights", "stage_plan"]
-
-
-@dataclass(frozen=True)
-class PlannedStage:
-    """A stage of a run, and the checkpoint of which stage it starts from (``"scratch"``, ``"last"``, ``"best"``)."""
-
-    settings: StageSettings
-    start: str
-    parent: "PlannedStage | None"
-    position: int
-    hash: str
-
-
-def stage_plan(recipe: Recipe, data: LongTailed, seed: int) -> list[PlannedStage]:
-    """Lay out the stages: each stage after the first is run twice, from the last and from the best checkpoint.
-
-    The hash of a stage covers the data, the seed, the head and all stages up to it, and nothing of what follows: runs
-    that share a first stage share its checkpoint.
-    """
-    chain: list[Any] = [records.DataSummary.of(data), seed, recipe.head]
-    plan: list[PlannedStage] = []
-    for start in ("last", "best"):
-        parent: PlannedStage | None = None
-        for position, settings in enumerate(recipe.stages):
-            begin = "scratch" if parent is None else start
-            described = [[s.model_dump(mode="json"), begin] for s in recipe.stages[: position + 1]]
-            stage = PlannedStage(settings, begin, parent, position, records.content_hash([*chain, described]))
-            if stage not in plan:
-                plan.append(stage)
-            parent = stage
-    return sorted(plan, key=lambda stage: stage.position)
+__all__ = ["command", "fingerprint", "finish", "fit", "fit_first_stage", "keep", "stage_one_weights"]
 
 
 def fit(
@@ -119,6 +88,26 @@ def fit(
     checkpoints.write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
     records.save(record, folder / "record.json", force=True)
     return record
+
+
+def fit_first_stage(
+    recipe: Recipe, data: LongTailed, *, seed: int, device: str = "auto", workdir: str | Path = "runs"
+) -> None:
+    """Train the first stage of a recipe alone, so that the runs in `workdir` that share it find it done.
+
+    Parameters
+    ----------
+    recipe, data, seed, device, workdir
+        See `fit`; a checkpoint that is there is gone on from.
+
+    Raises
+    ------
+    UserError
+        As `fit`.
+    """
+    first = stage_plan(recipe, data, seed)[0]
+    folder = Path(workdir, "stages", first.hash)
+    _Run.on(device, recipe, data, seed).stage(first, None, folder, resume=True)
 
 
 def finish(

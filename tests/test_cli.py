@@ -29,7 +29,7 @@ def commands(group=GROUP, path=()):
 
 
 LEAVES = {path: command for path, command in commands() if not hasattr(command, "commands")}
-FIXED = ["run", "params", "refresh", "book", "recipes", "data fetch", "data check"]
+FIXED = ["run", "grid", "params", "refresh", "book", "recipes", "data fetch", "data check"]
 FIXED += [f"records {name}" for name in ("list", "show", "verify", "compare")]
 
 
@@ -145,6 +145,10 @@ MISTAKES = {
     "book --output {root}/notebooks/page.ipynb": "cannot write",
     "data check digitz": "unknown data set 'digitz'.*did you mean 'digits'",
     "data check cifar10 --data {root}": "CIFAR10 is missing",
+    "grid table2 --dry-run": "unknown table 'table2'.*did you mean 'table",
+    "grid table1 --seeds zero": "'zero' is not a valid int",
+    "grid table1 --data digits --ratio 20 --scale long": "unknown scale 'long'",
+    "grid table1 --data digitz --dry-run": "unknown data set 'digitz'.*did you mean 'digits'",
     "data": "Missing command",
     "records show nowhere.json": "nowhere.json",
     "records compare nowhere.json nowhere.json": "nowhere.json",

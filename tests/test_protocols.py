@@ -7,7 +7,7 @@ from gclib import data, recipes
 from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.methods.settings import CODE, OURS, PAPER
 from gclib.tables import ROWS
-from gclib.train import stage_plan
+from gclib.plan import stage_plan
 
 UNIFIED = sorted(name for name in recipes.names() if name.endswith("-unified"))
 

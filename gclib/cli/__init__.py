@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from gclib import __version__, notebook
-from gclib.cli import data, notebooks, records
+from gclib.cli import data, grid, notebooks, records
 from gclib.errors import UserError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 app.command(cls=notebooks.PairsCommand)(notebooks.run)
+app.command(cls=grid.SeedsCommand)(grid.grid)
 for command in (notebooks.params, notebooks.refresh, notebooks.book, data.recipes):
     app.command()(command)
 app.add_typer(data.app, name="data")
@@ -59,8 +60,10 @@ def main() -> None:
     except notebook.NotebookError as error:
         code = _say(str(error), 1)
     except ModuleNotFoundError as error:
+        extra = "grid" if error.name in ("psutil", "snakemake") else "book"
         code = _say(
-            f"this command needs the module {error.name}; run `pip install -e '.[book]'` in the checkout", 2
+            f"this command needs the module {error.name}; run `pip install -e '.[{extra}]'` in the checkout",
+            2,
         )
     except USAGE_ERROR as error:
         code = _say(" ".join(error.format_message().split()) + " (see --help)", 2)

@@ -2,6 +2,7 @@
 
 from gclib.notebook.book import build
 from gclib.notebook.execution import (
+    KEEP_MEMORY,
     ROOT,
     NotebookError,
     execute,
@@ -14,6 +15,7 @@ from gclib.notebook.execution import (
 from gclib.notebook.grammar import Parameter, check, parameters
 
 __all__ = [
+    "KEEP_MEMORY",
     "ROOT",
     "NotebookError",
     "Parameter",

@@ -1,7 +1,7 @@
 """The run record: one checked JSON file a run."""
 
 from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
-from gclib.records.files import RecordError, find, load, locate, results_path, save
+from gclib.records.files import RecordError, find, load, locate, place, results_path, save
 from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import (
     Course,
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "locate",
     "marks",
+    "place",
     "replay",
     "results_path",
     "run_identity",

@@ -29,9 +29,14 @@ class RecordError(UserError):
 
 def results_path(record: RunRecord, root: str | Path = "results") -> Path:
     """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``."""
-    imbalance = "full" if record.data.ratio is None else f"{record.data.ratio:.12g}"
-    dataset = re.sub(r"[^a-z0-9.]+", "-", record.data.name.lower()).strip("-.")
-    return Path(root, record.scale, f"{dataset}-ir{imbalance}", record.name, f"seed{record.seed}.json")
+    return Path(root, place(record.scale, record.data.name, record.data.ratio, record.name, record.seed))
+
+
+def place(scale: str, dataset: str, ratio: float | None, recipe: str, seed: int) -> Path:
+    """Return where the record of a run belongs, made or not, below the folder of records (see `results_path`)."""
+    imbalance = "full" if ratio is None else f"{ratio:.12g}"
+    folder = re.sub(r"[^a-z0-9.]+", "-", dataset.lower()).strip("-.")
+    return Path(scale, f"{folder}-ir{imbalance}", recipe, f"seed{seed}.json")
 
 
 def save(record: RunRecord, path: str | Path, force: bool = False) -> None:

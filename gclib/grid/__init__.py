@@ -1,0 +1,20 @@
+"""The grid: the runs behind a table, what is done of them, the time of the rest, and their execution by Snakemake."""
+
+from gclib.grid.cells import Cell, Progress, StageLeft, cells, shared_stages, survey
+from gclib.grid.engine import run
+from gclib.grid.estimate import Estimate, Speeds, estimate, makespan, speeds
+
+__all__ = [
+    "Cell",
+    "Estimate",
+    "Progress",
+    "Speeds",
+    "StageLeft",
+    "cells",
+    "estimate",
+    "makespan",
+    "run",
+    "shared_stages",
+    "speeds",
+    "survey",
+]

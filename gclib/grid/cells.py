@@ -1,0 +1,212 @@
+"""The cells of a table: which runs they are, and what each still has to train."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from gclib import checkpoints, records
+from gclib.data import load
+from gclib.errors import UserError, nearest
+from gclib.plan import PlannedStage, stage_plan
+from gclib.recipes import get
+from gclib.tables import ROWS
+
+__all__ = ["Cell", "Progress", "StageLeft", "cells", "shared_stages", "survey"]
+
+TABLES = {f"table{number}": rows for number, rows in ROWS.items()}
+
+# A run that was trained without `keep` is done; at paper scale its record has still to go to results/.
+State = Literal["to run", "begun", "trained", "done", "done, with other settings"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a recipe on a data set (``ratio`` >= 1), with a seed, at a scale."""
+
+    data: str
+    ratio: float
+    recipe: str
+    seed: int
+    scale: str
+
+    def __str__(self) -> str:
+        return f"{self.recipe} seed {self.seed}"
+
+    @property
+    def kept(self) -> bool:
+        """Whether its record goes to the results: the tables show runs of paper scale alone."""
+        return self.scale == "paper"
+
+    @property
+    def place(self) -> Path:
+        """Where its record belongs below the results."""
+        return records.place(self.scale, self.data, self.ratio, self.recipe, self.seed)
+
+
+@dataclass(frozen=True)
+class StageLeft:
+    """A stage that is not trained to its end.
+
+    Attributes
+    ----------
+    hash
+        Of the chain of stages up to it; see `gclib.plan.stage_plan`.
+    recipe, position
+        Which stage of which recipe; the first has position 0.
+    images
+        Training images times the epochs that are left.
+    """
+
+    hash: str
+    recipe: str
+    position: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a cell is.
+
+    Attributes
+    ----------
+    cell
+        The run.
+    state
+        ``"to run"``; ``"begun"``: checkpoints are there; ``"trained"``: its record lies in the folder of runs and
+        belongs to the results; ``"done"``; ``"done, with other settings"``: the recipe was changed since.
+    made
+        Record that the run writes to the folder of runs.
+    record
+        Record that the cell is done with: among the results at paper scale, else `made`.
+    left
+        Stages that it has to train, in order; empty for what is done or trained.
+    """
+
+    cell: Cell
+    state: State
+    made: Path
+    record: Path
+    left: tuple[StageLeft, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it has to be run."""
+        return self.state in ("to run", "begun")
+
+
+def cells(
+    table: str,
+    data: str = "cifar10",
+    ratio: float = 100.0,
+    seeds: Iterable[int] = (0,),
+    scale: str = "paper",
+) -> list[Cell]:
+    """List the runs behind a table: each recipe of its rows once for each seed.
+
+    Parameters
+    ----------
+    table
+        ``"table1"``, ``"table3"``, ``"table4"`` or ``"table5"``.
+    data, ratio
+        Data set, and imbalance ratio >= 1.
+    seeds
+        Seeds >= 0; one that stands there twice counts once.
+    scale
+        ``"smoke"``, ``"short"`` or ``"paper"``.
+
+    Raises
+    ------
+    UserError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> [str(cell) for cell in cells("table5", seeds=[0, 1])][:2]
+    ['gcl-official-cben seed 0', 'gcl-official-lws seed 0']
+    """
+    if table not in TABLES:
+        raise UserError(
+            f"unknown table {table!r}: expected one of {', '.join(TABLES)}{nearest(table, TABLES)}"
+        )
+    # Seed by seed: the whole table once, before any of it a second time.
+    names = dict.fromkeys(row.recipe for row in TABLES[table])
+    return [Cell(data, ratio, name, seed, scale) for seed in dict.fromkeys(seeds) for name in names]
+
+
+def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "results") -> list[Progress]:
+    """Look up how far each cell is.
+
+    Parameters
+    ----------
+    cells
+        The runs.
+    workdir
+        Folder of runs: checkpoints in ``stages/``, records in ``<identity>/``.
+    root
+        Folder of the records that the tables show.
+
+    Raises
+    ------
+    UserError
+        If a data set is not there, or a recipe, ratio or scale is none.
+    RecordError
+        If the record of a cell is no valid record.
+    """
+    workdir, root = Path(workdir), Path(root)
+
+    @cache
+    def dataset(name: str, ratio: float) -> Any:
+        return load(name, ratio, download=False)
+
+    @cache
+    def checkpoint(stage: str) -> dict[str, Any] | None:
+        # Only the number of epochs: the weights of a whole table need not be in memory at once.
+        state = checkpoints.load(workdir / "stages" / stage)
+        return state and {"epoch": state["epoch"]}
+
+    def progress(cell: Cell) -> Progress:
+        data = dataset(cell.data, cell.ratio)
+        recipe = get(cell.recipe).resolve(data, cell.scale)
+        summary = records.DataSummary.of(data)
+        identity = records.run_identity(recipe.model_dump(mode="json"), summary, cell.seed)
+        made = workdir / identity / "record.json"
+        kept = root / cell.place
+        if kept.exists():
+            same = records.load(kept).identity == identity
+            return Progress(cell, "done" if same else "done, with other settings", made, kept)
+        record = kept if cell.kept else made
+        if made.exists():
+            records.load(made)
+            return Progress(cell, "trained" if cell.kept else "done", made, record)
+        plan = stage_plan(recipe, data, cell.seed)
+        left = [
+            _left(stage, checkpoint(stage.hash), cell.recipe, sum(summary.class_counts)) for stage in plan
+        ]
+        begun = any(checkpoint(stage.hash) for stage in plan)
+        unfinished = tuple(stage for stage in left if stage)
+        return Progress(cell, "begun" if begun else "to run", made, record, unfinished)
+
+    return [progress(cell) for cell in cells]
+
+
+def _left(stage: PlannedStage, state: dict[str, Any] | None, recipe: str, images: int) -> StageLeft | None:
+    epochs = stage.settings.epochs
+    if state is None:
+        return StageLeft(stage.hash, recipe, stage.position, images * epochs)
+    left = epochs - int(state["epoch"])
+    return StageLeft(stage.hash, recipe, stage.position, images * left) if left else None
+
+
+def shared_stages(progress: Sequence[Progress]) -> dict[str, list[Progress]]:
+    """Return the first stages that several open cells still need, by hash, with these cells.
+
+    Recipes share first stages alone: what differs between two of them comes before anything that could be equal again.
+    """
+    wanted: dict[str, list[Progress]] = {}
+    for one in progress:
+        for stage in one.left:
+            if stage.position == 0:
+                wanted.setdefault(stage.hash, []).append(one)
+    return {stage: group for stage, group in wanted.items() if len(group) > 1}

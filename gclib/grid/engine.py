@@ -1,0 +1,234 @@
+"""The open cells of a grid as a Snakemake workflow: its plan, its run, its interruption, and what failed."""
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from gclib import ROOT, records, train
+from gclib.errors import UserError
+from gclib.grid.cells import Cell, Progress, shared_stages
+from gclib.notebook import KEEP_MEMORY
+
+__all__ = ["run"]
+
+WORKFLOW = ROOT / "workflow"
+GRACE = 20  # seconds that processes get to end by themselves when a grid is interrupted
+
+
+def run(
+    progress: Sequence[Progress],
+    *,
+    jobs: int,
+    workdir: str | Path,
+    root: str | Path,
+    profile: str | None = None,
+    report: Callable[[str], None] = print,
+) -> list[str]:
+    """Run the open cells through Snakemake, each by ``gcl run training``, and shared first stages before, once.
+
+    Parameters
+    ----------
+    progress
+        How far each cell is; only what is open is run.
+    jobs
+        How many run side by side, >= 1.
+    workdir, root
+        Folders of runs and of the records that tables show; see `gclib.grid.survey`.
+    profile
+        Name of a folder in ``workflow/profiles/``, or path of another: Snakemake's own way to a cluster.
+    report
+        Takes a line for each cell that is done.
+
+    Returns
+    -------
+    list of str
+        The cells that did not end with a record, each with the last line of its log.
+
+    Raises
+    ------
+    UserError
+        If another grid works in `workdir`, or the profile cannot be used.
+    ModuleNotFoundError
+        If Snakemake is not installed.
+    KeyboardInterrupt
+        When interrupted or terminated, once everything that was started has ended.
+    """
+    workdir = Path(workdir).resolve()
+    options = [] if profile is None else ["--profile", str(_profile(profile))]
+    for module in ("snakemake", "psutil"):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+    with _only_grid(workdir / "grid") as lock:
+        for one in progress:
+            if one.state == "trained":
+                report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
+        waiting = [one for one in progress if one.open]
+        if waiting:
+            plan = _write_plan(waiting, workdir)
+            _snakemake([*_command(plan, workdir, jobs), *options], workdir, lock, waiting, report)
+    return [f"{one.cell} ({_reason(one, workdir)})" for one in waiting if not one.record.exists()]
+
+
+def _profile(name: str) -> Path:
+    path = WORKFLOW / "profiles" / name
+    path = path if path.is_dir() else Path(name)
+    if not (path / "config.yaml").is_file():
+        known = ", ".join(sorted(entry.name for entry in (WORKFLOW / "profiles").iterdir()))
+        raise UserError(f"no profile {name!r}: expected one of {known}, or a folder with a config.yaml")
+    if path.name == "slurm" and shutil.which("sbatch") is None:
+        raise UserError(
+            "no sbatch on this machine: start the grid where jobs are submitted to SLURM, or try one machine "
+            "as a cluster with workflow/slurm.sh up"
+        )
+    return path
+
+
+@contextmanager
+def _only_grid(folder: Path) -> Iterator[IO[str]]:
+    """Hold the folder of a grid; Snakemake inherits the lock, so that it holds as long as one of both lives."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another grid works in {folder.parent}; wait for it, or give another --workdir"
+            ) from None
+        yield file
+
+
+def _name(cell: Cell) -> str:
+    return "-".join(cell.place.with_suffix("").parts)
+
+
+def _cell_command(cell: Cell, workdir: Path) -> list[str]:
+    values = {
+        "data": cell.data,
+        "ratio": f"{cell.ratio:.12g}",
+        "recipe": cell.recipe,
+        "seed": str(cell.seed),
+        "workdir": str(workdir),
+        "keep": "new" if cell.kept else "no",
+        "resume": "true",
+    }
+    pairs = [word for pair in values.items() for word in ("-p", *pair)]
+    notebook = workdir / "notebooks" / f"{_name(cell)}.ipynb"
+    gcl = [sys.executable, "-m", "gclib.cli"]
+    return [*gcl, "run", "training", *pairs, "--scale", cell.scale, "--output", str(notebook)]
+
+
+def _stage_command(cell: Cell, workdir: Path) -> list[str]:
+    values = (cell.data, f"{cell.ratio:.12g}", cell.recipe, str(cell.seed), cell.scale, str(workdir))
+    return [sys.executable, "-m", "gclib.grid", *values]
+
+
+def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
+    """Write what the Snakefile is to run, and remove what an earlier grid left beside it."""
+    grid = workdir / "grid"
+    for left in ("logs", "stages"):
+        shutil.rmtree(grid / left, ignore_errors=True)
+    shared = shared_stages(waiting)
+    plan: dict[str, dict[str, Any]] = {
+        "stages": {
+            stage: {"command": shlex.join(_stage_command(group[0].cell, workdir))}
+            for stage, group in shared.items()
+        },
+        "cells": {
+            _name(one.cell): {
+                "record": str(one.record.resolve()),
+                "stage": next((stage.hash for stage in one.left if stage.hash in shared), None),
+                "command": shlex.join(_cell_command(one.cell, workdir)),
+            }
+            for one in waiting
+        },
+    }
+    path = grid / "plan.json"
+    path.write_text(json.dumps(plan, indent=1))
+    return path
+
+
+def _command(plan: Path, workdir: Path, jobs: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")),
+        *("--configfile", str(plan), "--directory", str(workdir), "--jobs", str(jobs)),
+        *("--keep-going", "--scheduler", "greedy", "--nocolor"),
+        # A record is there whole or not at all, whatever was killed: nothing to lock, to distrust or to remove.
+        *("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-incomplete"),
+    ]
+
+
+def _snakemake(
+    command: list[str],
+    workdir: Path,
+    lock: IO[str],
+    waiting: Sequence[Progress],
+    report: Callable[[str], None],
+) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | KEEP_MEMORY
+    open_cells, ended = list(waiting), False
+    with (workdir / "grid" / "snakemake.log").open("w") as log, _terminated_as_interrupted():
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, pass_fds=[lock.fileno()])
+        try:
+            while not ended:
+                time.sleep(0.2)
+                ended = process.poll() is not None
+                for one in [one for one in open_cells if one.record.exists()]:
+                    open_cells.remove(one)
+                    count = f"{len(waiting) - len(open_cells)} of {len(waiting)}"
+                    report(f"done: {one.cell} ({count}): {one.record}")
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which `timeout` and batch systems send, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End Snakemake and all that it started: by itself it would wait for its jobs."""
+    import psutil
+
+    if process.poll() is not None:
+        return
+    first = psutil.Process(process.pid)
+    tree = [first, *first.children(recursive=True)]
+    for one in tree:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGINT)
+    try:
+        psutil.wait_procs(tree, GRACE)
+    finally:  # also when interrupted once more
+        left = [one for one in tree if one.is_running()]
+        for one in left:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(left, GRACE)
+
+
+def _reason(one: Progress, workdir: Path) -> str:
+    """Return the last line of the log that says why a cell has no record, and where that log lies."""
+    grid = workdir / "grid"
+    logs = [grid / "logs" / f"{_name(one.cell)}.log"]
+    logs += [grid / "logs" / f"stage-{stage.hash}.log" for stage in one.left[:1]]
+    for log in (*logs, grid / "snakemake.log"):
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        if written := [line.strip() for line in lines if line.strip()]:
+            return f"{written[-1].removeprefix('gcl: ')}; see {log}"
+    return f"no log in {grid}"

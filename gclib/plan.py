@@ -1,0 +1,42 @@
+"""What a run consists of: its stages, the checkpoint each starts from, and the hash by which runs share them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gclib import records
+from gclib.data import LongTailed
+from gclib.methods.settings import StageSettings
+from gclib.recipes import Recipe
+
+__all__ = ["PlannedStage", "stage_plan"]
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of a run, and the checkpoint of which stage it starts from (``"scratch"``, ``"last"``, ``"best"``)."""
+
+    settings: StageSettings
+    start: str
+    parent: "PlannedStage | None"
+    position: int
+    hash: str
+
+
+def stage_plan(recipe: Recipe, data: LongTailed, seed: int) -> list[PlannedStage]:
+    """Lay out the stages: each stage after the first is run twice, from the last and from the best checkpoint.
+
+    The hash of a stage covers the data, the seed, the head and all stages up to it, and nothing of what follows: runs
+    that share a first stage share its checkpoint.
+    """
+    chain: list[Any] = [records.DataSummary.of(data), seed, recipe.head]
+    plan: list[PlannedStage] = []
+    for start in ("last", "best"):
+        parent: PlannedStage | None = None
+        for position, settings in enumerate(recipe.stages):
+            begin = "scratch" if parent is None else start
+            described = [[s.model_dump(mode="json"), begin] for s in recipe.stages[: position + 1]]
+            stage = PlannedStage(settings, begin, parent, position, records.content_hash([*chain, described]))
+            if stage not in plan:
+                plan.append(stage)
+            parent = stage
+    return sorted(plan, key=lambda stage: stage.position)
