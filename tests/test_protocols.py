@@ -6,8 +6,8 @@ import pytest
 from gclib import data, recipes
 from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.methods.settings import CODE, OURS, PAPER
-from gclib.tables import ROWS
 from gclib.plan import stage_plan
+from gclib.tables import ROWS
 
 UNIFIED = sorted(name for name in recipes.names() if name.endswith("-unified"))
 

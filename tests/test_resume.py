@@ -15,6 +15,7 @@ from training import few_digits, no_fingerprint, recipe
 from gclib import checkpoints, records, train
 from gclib.device import can_compile
 from gclib.loop import Trainer, make_stage
+from gclib.plan import stage_plan
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -77,7 +78,7 @@ def attempt(
 def state_of(workdir: Path, overrides: dict[str, Any]) -> list[dict[str, Any]]:
     """All that the checkpoints of the three stages hold, without the seconds that it took."""
     states = []
-    for planned in train.stage_plan(recipe("gcl-official", **overrides), few_digits(), 0):
+    for planned in stage_plan(recipe("gcl-official", **overrides), few_digits(), 0):
         state = checkpoints.load(workdir / "stages" / planned.hash)
         assert state is not None
         del state["course"]["seconds"]

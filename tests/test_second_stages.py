@@ -131,7 +131,7 @@ def test_they_leave_the_network_as_it_was(name: str) -> None:
 
 
 def test_they_share_the_first_stage_of_what_they_start_from() -> None:
-    from gclib.train import stage_plan
+    from gclib.plan import stage_plan
 
     digits = few_digits()
     for base, names in (

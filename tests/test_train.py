@@ -20,6 +20,7 @@ from gclib import checkpoints, loop, records, train
 from gclib.device import choose_device, choose_precision
 from gclib.errors import UserError
 from gclib.loop import Trainer
+from gclib.plan import stage_plan
 from gclib.progress import EpochProgress
 
 CPU = torch.device("cpu")
@@ -61,7 +62,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def stage_folder(workdir: Path, name: str = "ce", position: int = 0, seed: int = 0, **overrides: Any) -> Path:
-    return workdir / "stages" / train.stage_plan(recipe(name, **overrides), few_digits(), seed)[position].hash
+    return workdir / "stages" / stage_plan(recipe(name, **overrides), few_digits(), seed)[position].hash
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -103,7 +104,7 @@ def test_record_is_complete(done: tuple[Path, records.RunRecord]) -> None:
 def test_outcomes_are_those_of_the_weights(done: tuple[Path, records.RunRecord]) -> None:
     """Test accuracy from the saved weights, image by image, by other means."""
     workdir, record = done
-    plan = train.stage_plan(recipe(), few_digits(), 0)
+    plan = stage_plan(recipe(), few_digits(), 0)
     for planned, run in zip(plan, record.stages, strict=True):
         state = checkpoints.load(workdir / "stages" / planned.hash)
         for which, outcome in (("last", run.last), ("best", run.best)):

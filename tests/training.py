@@ -11,6 +11,7 @@ import pytest
 
 from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
+from gclib.plan import stage_plan
 
 OVERRIDES = {"epochs": 3, "stage-two.epochs": 2}
 
@@ -53,9 +54,7 @@ def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "fingerprint", no_fingerprint)
-        shared = once(
-            f"smoke-{train.stage_plan(first, digits, 0)[0].hash}", lambda folder: run(first, folder)
-        )
+        shared = once(f"smoke-{stage_plan(first, digits, 0)[0].hash}", lambda folder: run(first, folder))
         return run(whole, shared)
 
 

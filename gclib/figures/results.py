@@ -66,7 +66,7 @@ def class_panels(
     classes = np.arange(len(counts))
     for name, axes in panels.items():
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
-        if reference in accuracies and name != reference:
+        if reference is not None and reference in accuracies and name != reference:
             axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2, label=reference)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
@@ -91,9 +91,9 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
     places = np.arange(len(groups))
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
-        values = [np.nan if of[group] is None else of[group] for of in groups.values()]
+        values = np.array([of[group] for of in groups.values()], dtype=float)  # None becomes NaN
         axes.barh(places + (number - 1) * 0.26, values, 0.24, color=colour, label=group)
-    everything = [of["all"] for of in groups.values()]
+    everything = np.array([of["all"] for of in groups.values()], dtype=float)
     axes.plot(everything, places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
