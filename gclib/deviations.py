@@ -82,7 +82,11 @@ class Run:
             if base.name == self.recipe
             for other in (plain if self.named else usable)
             if (other.seed, other.data) == (base.seed, base.data)
-            and (other.name == self.named if self.named else settings(other) == settings(base) | self.changes)
+            and (
+                other.name == self.named
+                if self.named
+                else settings(other) == settings(base) | dict(self.changes)
+            )
         ]
 
 
