@@ -85,7 +85,7 @@ class Run:
             and (
                 other.name == self.named
                 if self.named
-                else settings(other) == {**settings(base), **self.changes}
+                else settings(other) == settings(base) | dict(self.changes)
             )
         ]
 

@@ -315,3 +315,11 @@ def test_the_readme_shows_the_records_of_today() -> None:
     assert shown == tables.readme_table(ROOT / "results"), (
         "gclib.tables.refresh_readme() brings it up to date"
     )
+
+
+def test_a_table_of_sentences_lets_them_run_over_several_lines() -> None:
+    rows = [[["a sentence"]]]
+    assert "nowrap" in tables.Table(["x"], rows, "").to_html()
+    prose = tables.Table(["x"], rows, "", prose=True).to_html()
+    assert "nowrap" not in prose
+    assert 'class="dataframe prose"' in prose

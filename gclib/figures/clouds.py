@@ -129,8 +129,8 @@ def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike,
     left.set_ylabel("second coordinate")
     right.set_xlabel("noise along the anchor")
     right.set_ylabel("density")
-    right.set_ylim(0, 1.6 * _normal(0, std))
-    right.legend(fontsize=8, loc="upper left", handlelength=1.4)
+    right.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=len(units) + 1)
     return figure
 
 
