@@ -8,7 +8,7 @@ from factories import make_record
 
 from gclib import metrics, paper, recipes, tables
 from gclib.records import RunRecord
-from gclib.tables import claims
+from gclib.tables import comparisons
 
 
 def run(recipe: str, seed: int = 0) -> RunRecord:
@@ -101,10 +101,10 @@ def test_squeezing_is_read_from_the_confusion_matrix_and_less_is_better() -> Non
     assert abs(shares[0] - shares[1]) > 2, "the drawn numbers decide"
     assert finding.verdict == f"{word} by single runs"
     wide = make_record(classes=101, dataset="cifar100", scale="paper", ratio=100.0)
-    assert claims.measure("squeezed", wide.clean, wide.data.class_counts) is None
+    assert comparisons.measure("squeezed", wide.clean, wide.data.class_counts) is None
     few = metrics.groups(wide.data.class_counts, "thirds")["few"]
     expected = mean(wide.clean.per_class[index] for index in few)
-    assert claims.measure("tail", wide.clean, wide.data.class_counts) == pytest.approx(expected)
+    assert comparisons.measure("tail", wide.clean, wide.data.class_counts) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", tables.CLAIMS)
@@ -138,7 +138,7 @@ def test_unified_recipes_join_the_comparison_by_their_rows(monkeypatch: pytest.M
     added = [tables.Row(f"{name}-unified", method) for name, method in (("gcl", "GCL"), ("ce", "CE loss"))]
     added.append(tables.Row("logit-adjustment-unified"))
     monkeypatch.setitem(tables.ROWS, 1, (*tables.ROWS[1], *added))
-    new = claims._against_all()[len(tables.CLAIMS["competitors"].comparisons) :]
+    new = comparisons.against_all()[len(tables.CLAIMS["competitors"].comparisons) :]
     assert [(c.ahead, c.behind) for c in new] == [
         ("gcl-unified", "ce-unified"),
         ("gcl-unified", "logit-adjustment-unified"),

@@ -66,7 +66,7 @@ def class_panels(
     classes = np.arange(len(counts))
     for name, axes in panels.items():
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
-        if reference in accuracies and name != reference:
+        if reference is not None and reference in accuracies and name != reference:
             axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2, label=reference)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
@@ -90,11 +90,14 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     """
     figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
     places = np.arange(len(groups))
+
+    def values(name: str) -> list[float]:
+        found = (of[name] for of in groups.values())
+        return [np.nan if value is None else value for value in found]
+
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
-        values = [np.nan if of[group] is None else of[group] for of in groups.values()]
-        axes.barh(places + (number - 1) * 0.26, values, 0.24, color=colour, label=group)
-    everything = [of["all"] for of in groups.values()]
-    axes.plot(everything, places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
+        axes.barh(places + (number - 1) * 0.26, values(group), 0.24, color=colour, label=group)
+    axes.plot(values("all"), places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)
