@@ -8,7 +8,7 @@ from factories import make_record
 
 from gclib import metrics, paper, recipes, tables
 from gclib.records import RunRecord
-from gclib.tables import claims
+from gclib.tables import comparisons
 
 
 def run(recipe: str, seed: int = 0) -> RunRecord:
@@ -101,10 +101,10 @@ def test_squeezing_is_read_from_the_confusion_matrix_and_less_is_better() -> Non
     assert abs(shares[0] - shares[1]) > 2, "the drawn numbers decide"
     assert finding.verdict == f"{word} by single runs"
     wide = make_record(classes=101, dataset="cifar100", scale="paper", ratio=100.0)
-    assert claims.measure("squeezed", wide.clean, wide.data.class_counts) is None
+    assert comparisons.measure("squeezed", wide.clean, wide.data.class_counts) is None
     few = metrics.groups(wide.data.class_counts, "thirds")["few"]
     expected = mean(wide.clean.per_class[index] for index in few)
-    assert claims.measure("tail", wide.clean, wide.data.class_counts) == pytest.approx(expected)
+    assert comparisons.measure("tail", wide.clean, wide.data.class_counts) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", tables.CLAIMS)
@@ -114,9 +114,8 @@ def test_what_is_missing_shows_its_command(name: str) -> None:
             shown = row(tables.claim_table(name, runs), place)
             assert shown["verdict"] == "not measured yet"
             assert (shown["difference"], shown["paper-style"]) == ("", "")
-            wanted = (
-                [finding.comparison.behind] if runs else [finding.comparison.ahead, finding.comparison.behind]
-            )
+            sides = (finding.comparison.ahead, finding.comparison.behind)
+            wanted = [name for name in sides if name not in {run.name for run in runs}]
             assert [f" {recipe} " in shown["missing"] for recipe in wanted] == [True] * len(wanted)
             assert shown["missing"].count("gcl run training") == len(wanted)
 

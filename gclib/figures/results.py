@@ -90,11 +90,14 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     """
     figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
     places = np.arange(len(groups))
+
+    def values(name: str) -> list[float]:
+        found = (of[name] for of in groups.values())
+        return [np.nan if value is None else value for value in found]
+
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
-        values = np.array([of[group] for of in groups.values()], dtype=float)  # None becomes NaN
-        axes.barh(places + (number - 1) * 0.26, values, 0.24, color=colour, label=group)
-    everything = np.array([of["all"] for of in groups.values()], dtype=float)
-    axes.plot(everything, places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
+        axes.barh(places + (number - 1) * 0.26, values(group), 0.24, color=colour, label=group)
+    axes.plot(values("all"), places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)

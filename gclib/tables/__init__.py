@@ -1,10 +1,7 @@
 """Tables of the book and of the README, made from run records and the paper's own numbers."""
 
 from gclib.tables.claims import (
-    CLAIMS,
     RULE,
-    Claim,
-    Comparison,
     Finding,
     claim_table,
     claims_overview,
@@ -12,6 +9,7 @@ from gclib.tables.claims import (
     decide,
     findings,
 )
+from gclib.tables.comparisons import CLAIMS, Claim, Comparison
 from gclib.tables.details import (
     calibration_table,
     class_means,
