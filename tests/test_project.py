@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
     "errors checkpoints augment data device networks losses sampling metrics records environment methods "
-    "recipes progress loop fingerprint train paper tables figures readme notebook cli"
+    "recipes progress loop fingerprint train embeddings paper tables figures readme notebook cli"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",
