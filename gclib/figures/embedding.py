@@ -100,9 +100,12 @@ def epoch_panels(courses: Mapping[str, Sequence[Embedding]], epochs: Sequence[in
         len(courses), len(epochs), figsize=(6.4, 0.8 + 2.2 * len(courses)), squeeze=False
     )
     for row, (name, course) in zip(grid, courses.items(), strict=True):
+        reach = _reach(course)
         for axes, epoch in zip(row, epochs, strict=True):
-            part = course[epoch - 1].of(test=True)
-            _scatter(axes, part, size=6)
+            _scatter(axes, course[epoch - 1].of(test=True), size=6)
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+            axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
+            axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
             axes.set_title(f"{name}, epoch {epoch}")
             axes.set_ylabel("second feature")
             axes.grid(visible=False)
@@ -180,7 +183,7 @@ def embedding_plot(embeddings: Mapping[str, Embedding]) -> go.Figure:
             trace.visible = "legendonly" if split == "training" else True
             figure.add_trace(trace, row=1, col=column)
         figure.add_trace(_name_tags(test), row=1, col=column)
-    _bare(figure)
+    _bare(figure, zeroline=False)
     figure.update_layout(height=460, legend={"y": 1.08})
     return figure
 
@@ -203,7 +206,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
         )
         figure.add_trace(points, row=1, col=column)
         figure.add_trace(_name_tags(course[-1]), row=1, col=column)
-        reach = 1.05 * max(np.abs(part.plane).max() for part in course)
+        reach = _reach(course)
         for axis in (figure.update_xaxes, figure.update_yaxes):
             axis(range=[-reach, reach], row=1, col=column)  # fixed, or the axes would move instead
     length = len(next(iter(parts.values())))
@@ -224,7 +227,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
         {"label": "play", "method": "animate", "args": [None, moving]},
         {"label": "pause", "method": "animate", "args": [[None], still]},
     ]
-    _bare(figure)
+    _bare(figure, zeroline=True)
     figure.update_layout(
         height=480,
         sliders=[
@@ -287,7 +290,12 @@ def _verdicts(part: Embedding) -> list[str]:
     ]
 
 
-def _bare(figure: go.Figure) -> None:
-    """Drop numbers and lines from the axes of a projection: they mean nothing."""
+def _reach(course: Sequence[Embedding]) -> float:
+    """Half the side of a square round zero that holds the test images of all epochs."""
+    return 1.05 * max(float(np.abs(step.plane[step.test]).max()) for step in course)
+
+
+def _bare(figure: go.Figure, zeroline: bool) -> None:
+    """Drop the numbers from the axes: in a projection they mean nothing, and features have no unit."""
     for axis in (figure.update_xaxes, figure.update_yaxes):
-        axis(showticklabels=False, ticks="", showgrid=False, zeroline=False)
+        axis(showticklabels=False, ticks="", showgrid=False, zeroline=zeroline)
