@@ -1,13 +1,18 @@
 """ResNet-32 for 32x32 images with its classifiers, and its form with two tails."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
-__all__ = ["CosineClassifier", "MultiHeadClassifier", "ResNet", "TwoTailResNet", "resnet32"]
+from gclib.errors import UserError
+
+__all__ = ["CosineClassifier", "MultiHeadClassifier", "ResNet", "TwoTailResNet", "read_weights", "resnet32"]
 
 
 class CosineClassifier(nn.Module):
@@ -223,3 +228,39 @@ def resnet32(num_classes: int, head: str = "linear") -> ResNet:
     """
     network = TwoTailResNet if head.startswith(TWO_TAILS) else ResNet
     return network(5, num_classes, head.removeprefix(TWO_TAILS))
+
+
+def read_weights(path: str | Path, num_classes: int, head: str) -> dict[str, Tensor]:
+    """Read weights of `resnet32` that a run kept.
+
+    Parameters
+    ----------
+    path
+        A safetensors file.
+    num_classes, head
+        See `resnet32`.
+
+    Returns
+    -------
+    dict
+        Name to tensor, float32, as ``load_state_dict`` takes it.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or holds the weights of another network.
+    """
+    try:
+        weights = {name: value.float() for name, value in safetensors_load(Path(path).read_bytes()).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} holds no weights ({error}); expected a .safetensors file beside a record"
+        ) from error
+    with torch.device("meta"):  # shapes alone
+        network = resnet32(num_classes, head).state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in network.items()}:
+        raise UserError(
+            f"{path} holds the weights of another network; expected ResNet-32 with a {head} head and "
+            f"{num_classes} classes"
+        )
+    return weights

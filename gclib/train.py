@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -20,7 +18,7 @@ from gclib.environment import environment
 from gclib.errors import UserError
 from gclib.fingerprint import fingerprint
 from gclib.loop import Trainer, draw_seed, make_stage
-from gclib.networks import resnet32
+from gclib.networks import read_weights
 from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import Recipe
 
@@ -148,17 +146,8 @@ def finish(
             f"{recipe.name} has {len(recipe.stages)} stages; expected two, to start from the first"
         )
     planned = stage_plan(recipe, data, seed)[1]
-    try:
-        content = Path(weights).read_bytes()
-        start = {name: value.float() for name, value in safetensors_load(content).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{weights} holds no weights ({error}); expected a .safetensors file beside a record"
-        ) from error
-    with torch.device("meta"):  # shapes alone
-        network = resnet32(data.num_classes, recipe.head).state_dict()
-    if {k: v.shape for k, v in start.items()} != {k: v.shape for k, v in network.items()}:
-        raise UserError(f"{weights} holds the weights of another network; expected ones for {recipe.name}")
+    start = read_weights(weights, data.num_classes, recipe.head)
+    content = Path(weights).read_bytes()
     folder = Path(
         workdir, "stages", records.content_hash([planned.hash, hashlib.sha256(content).hexdigest()])
     )

@@ -93,6 +93,7 @@ def show_plotly(figure: go.Figure, div_id: str, alt: str, twin: Figure) -> Inter
         include_plotlyjs=PLOTLY_JS,
         full_html=False,
         div_id=div_id,
+        auto_play=False,
         default_height=f"{figure.layout.height or 420}px",
         validate=False,
     )
