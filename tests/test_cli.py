@@ -146,7 +146,7 @@ MISTAKES = {
     "data check digitz": "unknown data set 'digitz'.*did you mean 'digits'",
     "data check cifar10 --data {root}": "CIFAR10 is missing",
     "grid table2 --dry-run": "unknown table 'table2'.*did you mean 'table",
-    "grid table1 --seeds zero": "'zero' is not a valid int",
+    "grid table1 --seeds zero": "'--seeds'.*valid integer",
     "grid table1 --data digits --ratio 20 --scale long": "unknown scale 'long'",
     "grid table1 --data digitz --dry-run": "unknown data set 'digitz'.*did you mean 'digits'",
     "data": "Missing command",

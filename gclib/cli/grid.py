@@ -129,7 +129,7 @@ def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, job
     if not waiting:
         return
     if estimate is None:
-        print(f"time: not known, for there is no record of {cell.data} yet that was made on {here.device}")
+        print(f"time: not known, for there is no record of {cell.data} yet to go by")
         return
     together = f"{_duration(estimate.span)} with {jobs} job{'s' * (jobs > 1)}"
     if places < jobs:
