@@ -21,6 +21,7 @@ from factories import ENVIRONMENT, make_record
 from gclib import checkpoints, cli, data, grid, notebook, recipes, records, tables
 from gclib.errors import UserError
 from gclib.grid import Cell, Progress, engine
+from gclib.grid.cells import same_later_stages
 from gclib.plan import stage_plan
 
 TESTS = Path(__file__).parent
@@ -105,17 +106,19 @@ def test_a_stage_that_is_finished_is_no_work_and_is_shared_by_nobody(tmp_path: P
     assert [stage.images for stage in progress[0].left] == [images * n for n in (20, 30)]
 
 
-def test_recipes_share_first_stages_alone() -> None:
-    by_hash: dict[str, set[int]] = {}
+def test_a_cell_waits_for_one_that_trains_the_same_later_stage(tmp_path: Path) -> None:
+    """On the digits the unified twin of GCL is GCL: small data takes the difference in batch and mixup away."""
+    names = ("gcl-official", "gcl-official-cben", "gcl-unified", "ce")
+    every = grid.survey([Cell("digits", 20, name, 0, "smoke") for name in names], tmp_path, tmp_path)
+    waits = {one.cell.recipe: [o.cell.recipe for o in same_later_stages(one, every)] for one in every}
+    assert waits == {name: ["gcl-official-cben"] if name == "gcl-unified" else [] for name in names}
+    hashes: dict[str, list[str]] = {}
     for name in recipes.names():
-        for stage in stage_plan(recipes.get(name).resolve(DIGITS), DIGITS, 0):
-            by_hash.setdefault(stage.hash, set()).add(stage.position)
-            if stage.position:
-                assert by_hash[stage.hash] == {stage.position}
-    later = [
-        s.hash for n in recipes.names() for s in stage_plan(recipes.get(n).resolve(DIGITS), DIGITS, 0)[1:]
-    ]
-    assert len(later) == len(set(later))
+        for stage in stage_plan(recipes.get(name).resolve(DIGITS), DIGITS, 0)[1:]:
+            hashes.setdefault(stage.hash, []).append(name)
+    assert {tuple(group) for group in hashes.values() if len(group) > 1} == {
+        ("gcl-official-cben", "gcl-unified")
+    }
 
 
 # How long the rest takes

@@ -13,7 +13,7 @@ from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import get
 from gclib.tables import ROWS
 
-__all__ = ["Cell", "Progress", "StageLeft", "cells", "shared_stages", "survey"]
+__all__ = ["Cell", "Progress", "StageLeft", "cells", "same_later_stages", "shared_stages", "survey"]
 
 TABLES = {f"table{number}": rows for number, rows in ROWS.items()}
 
@@ -200,13 +200,20 @@ def _left(stage: PlannedStage, state: dict[str, Any] | None, recipe: str, images
 
 
 def shared_stages(progress: Sequence[Progress]) -> dict[str, list[Progress]]:
-    """Return the first stages that several open cells still need, by hash, with these cells.
-
-    Recipes share first stages alone: what differs between two of them comes before anything that could be equal again.
-    """
+    """Return the first stages that several open cells still need, by hash, with these cells."""
     wanted: dict[str, list[Progress]] = {}
     for one in progress:
         for stage in one.left:
             if stage.position == 0:
                 wanted.setdefault(stage.hash, []).append(one)
     return {stage: group for stage, group in wanted.items() if len(group) > 1}
+
+
+def same_later_stages(one: Progress, progress: Sequence[Progress]) -> list[Progress]:
+    """Return the cells before `one` that train one of its later stages too, so that it waits for them.
+
+    Two recipes are rarely one: on the digits, where small data takes away what sets the protocols apart.
+    """
+    later = {stage.hash for stage in one.left if stage.position}
+    before = progress[: list(progress).index(one)]
+    return [other for other in before if later & {stage.hash for stage in other.left}]

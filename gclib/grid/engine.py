@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from gclib import ROOT, records, train
 from gclib.errors import UserError
-from gclib.grid.cells import Cell, Progress, shared_stages
+from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
 from gclib.notebook import KEEP_MEMORY
 
 __all__ = ["run"]
@@ -148,6 +148,7 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
             _name(one.cell): {
                 "record": str(one.record.resolve()),
                 "stage": next((stage.hash for stage in one.left if stage.hash in shared), None),
+                "after": [str(other.record.resolve()) for other in same_later_stages(one, waiting)],
                 "command": shlex.join(_cell_command(one.cell, workdir)),
             }
             for one in waiting
