@@ -37,7 +37,7 @@ def test_numbers_come_from_the_records_and_the_paper() -> None:
     row = cells(tables.results_table(runs, 4))["gcl-official-cben"]
     clean, ours = [r.clean.top1 for r in runs], [r.paper_style.top1 for r in runs]
     printed = paper.accuracy(4, "GCL", "cifar10", 100, sampler="cben")
-    assert row["prints"] == f"{printed:.2f}" == "82.68"
+    assert row["paper prints"] == f"{printed:.2f}" == "82.68"
     assert row["clean"] == f"{mean(clean):.2f} ± {stdev(clean):.2f}"
     assert row["paper-style"] == f"{mean(ours):.2f} ± {stdev(ours):.2f}"
     assert row["difference"] == f"{mean(ours) - printed:+.2f}"
@@ -50,7 +50,7 @@ def test_numbers_come_from_the_records_and_the_paper() -> None:
 def test_stage_one_alone_is_compared_with_the_paper_without_retraining() -> None:
     record = run("gcl-official-cben")
     row = cells(tables.results_table([record], 5))["gcl-official-cben, stage one"]
-    assert row["prints"] == "80.52"
+    assert row["paper prints"] == "80.52"
     assert row["clean"] == f"{record.stages[0].last.top1:.2f}"
     assert row["paper-style"] == f"{record.stages[0].best.top1:.2f}"
     row = cells(tables.results_table([record], 5))["gcl-official-cben"]
@@ -141,7 +141,7 @@ def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
 def test_a_method_that_the_table_leaves_out_has_no_verdict() -> None:
     row = cells(tables.results_table([run("oltr")]))["oltr"]
     assert row["clean"] != "not run yet"
-    assert (row["prints"], row["difference"], row["verdict"]) == ("–", "", "")
+    assert (row["paper prints"], row["difference"], row["verdict"]) == ("–", "", "")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_other_settings_have_the_rows_that_the_paper_has(
     dataset: str, ratio: int, expected: set[str]
 ) -> None:
     rows = cells(tables.results_table([], 1, dataset, ratio))
-    assert expected <= {row["prints"] for row in rows.values()}
+    assert expected <= {row["paper prints"] for row in rows.values()}
 
 
 def test_data_that_the_paper_does_not_have() -> None:

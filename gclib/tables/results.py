@@ -27,7 +27,7 @@ VERDICT_RULE = (
     "or lower. Clean is the last epoch. ± is the sample standard deviation over seeds."
 )
 HEADER = (
-    "recipe, protocol, the paper's row, prints, provenance, clean, paper-style, difference, verdict, records, "
+    "recipe, paper prints, clean, paper-style, difference, verdict, records, the paper's row, protocol, provenance, "
     "command"
 ).split(", ")
 README_LEAVES_OUT = ("protocol", "provenance")
@@ -96,12 +96,12 @@ def results_table(
         lines.append(
             [
                 [row.label],
-                [row.protocol],
-                [", ".join(row.variant.values()) or row.method or "not in the table"],
                 ["–" if printed is None else f"{printed:.2f}"],
-                [cell.provenance if cell and printed is not None else ""],
                 *([value] for value in _numbers(row, printed, ours)),
                 record_links(ours, link_root, marks),
+                [", ".join(row.variant.values()) or row.method or "not in the table"],
+                [row.protocol],
+                [cell.provenance if cell and printed is not None else ""],
                 [Code(ours[0].command if ours else command(row.recipe, dataset, ratio))],
             ]
         )
