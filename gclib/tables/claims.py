@@ -172,7 +172,7 @@ def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: 
     """Show each claim with its place in the paper and the conclusion from the records."""
     runs = list(runs)
     rows = [
-        [claim.sentence, claim.where, conclusion(findings(claim, runs, dataset, ratio))]
+        [[claim.sentence], [claim.where], [conclusion(findings(claim, runs, dataset, ratio))]]
         for claim in CLAIMS.values()
     ]
-    return Table.of(["claim", "in the paper", "in our records"], rows, RULE)
+    return Table(["claim", "in the paper", "in our records"], rows, RULE, prose=True)
