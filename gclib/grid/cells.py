@@ -11,11 +11,11 @@ from gclib.data import load
 from gclib.errors import UserError, nearest
 from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import get
-from gclib.tables import ROWS
+from gclib.tables.rows import ROWS, rows
 
 __all__ = ["Cell", "Progress", "StageLeft", "cells", "same_later_stages", "shared_stages", "survey"]
 
-TABLES = {f"table{number}": rows for number, rows in ROWS.items()}
+TABLES = {f"table{number}": number for number in ROWS}
 
 # A run that was trained without `keep` is done; at paper scale its record has still to go to results/.
 State = Literal["to run", "begun", "trained", "done", "done, with other settings"]
@@ -131,7 +131,7 @@ def cells(
             f"unknown table {table!r}: expected one of {', '.join(TABLES)}{nearest(table, TABLES)}"
         )
     # Seed by seed: the whole table once, before any of it a second time.
-    names = dict.fromkeys(row.recipe for row in TABLES[table])
+    names = dict.fromkeys(row.recipe for row in rows(TABLES[table]))  # also recipes that came since
     return [Cell(data, ratio, name, seed, scale) for seed in dict.fromkeys(seeds) for name in names]
 
 
