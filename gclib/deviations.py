@@ -200,15 +200,13 @@ def differences_table(group: str) -> Table:
         for d in differences()
         if d.group == group
     ]
-    return Table(
-        ["no.", "topic", "the paper's text", "the released code", "this project"], rows, "", prose=True
-    )
+    return Table(["no.", "topic", "the paper's text", "the released code", "this project"], rows, "")
 
 
 def open_table() -> Table:
     """Return what the paper leaves open, and what was chosen here."""
     rows: list[Sequence[Sequence[Item]]] = [[[o.question], [o.why], [o.choice]] for o in open_questions()]
-    return Table(["question", "why it is open", "chosen here"], rows, "", prose=True)
+    return Table(["question", "why it is open", "chosen here"], rows, "")
 
 
 def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:

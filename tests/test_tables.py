@@ -1,5 +1,6 @@
 """Tables made from records: every number has its record or its place in the paper, every gap its command."""
 
+import re
 import shlex
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,8 @@ from gclib.errors import UserError
 from gclib.records import RunRecord
 
 ROOT = Path(__file__).parents[1]
+FOLDED = r"<details><summary>(.*)</summary><code>(.*)</code></details>"
+PARTS = ("paper", "beyond", "unified")
 
 
 def run(recipe: str, seed: int = 0, **choices) -> RunRecord:
@@ -32,6 +35,12 @@ def cells(table: tables.Table) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
 
 
+def whole(runs: list[RunRecord], number: int) -> dict[str, dict[str, str]]:
+    """All parts of a table."""
+    parts = [cells(tables.results_table(runs, number, part=part)) for part in PARTS]
+    return {name: row for part in parts for name, row in part.items()}
+
+
 def test_numbers_come_from_the_records_and_the_paper() -> None:
     runs = [run("gcl-official-cben", seed) for seed in (2, 0, 1)]
     row = cells(tables.results_table(runs, 4))["gcl-official-cben"]
@@ -42,9 +51,10 @@ def test_numbers_come_from_the_records_and_the_paper() -> None:
     assert row["paper-style"] == f"{mean(ours):.2f} ± {stdev(ours):.2f}"
     assert row["difference"] == f"{mean(ours) - printed:+.2f}"
     assert row["verdict"] == "lower"
-    assert [part.split("]")[0] for part in row["records"].split(", ")] == ["[seed 0", "[seed 1", "[seed 2"]
-    assert f"({records.results_path(runs[1], '../results').as_posix()})" in row["records"]
-    assert row["command"] == f"`{runs[1].command}`"
+    *links, again = row["record"].split(", ")
+    assert [link.split("]")[0] for link in links] == ["[seed 0", "[seed 1", "[seed 2"]
+    assert f"({records.results_path(runs[1], '../results').as_posix()})" in row["record"]
+    assert again == f"<details><summary>command</summary><code>{runs[1].command}</code></details>"
 
 
 def test_stage_one_alone_is_compared_with_the_paper_without_retraining() -> None:
@@ -58,31 +68,43 @@ def test_stage_one_alone_is_compared_with_the_paper_without_retraining() -> None
 
 
 def test_a_missing_record_shows_the_command_that_makes_it() -> None:
-    for number, of_paper in tables.ROWS.items():
-        rows = cells(tables.results_table([run("ce")], number))
-        assert number != 1 or rows["ce"]["clean"] != "not run yet"
-        for row in of_paper:
+    for number, of_table in tables.ROWS.items():
+        rows = whole([run("ce")], number)
+        assert number != 1 or rows["ce"]["clean"] != ""
+        for row in of_table:
             if row.recipe == "ce":
                 continue
             shown = rows[row.recipe + (", stage one" if row.stage_one else "")]
-            assert (shown["clean"], shown["paper-style"], shown["verdict"]) == ("not run yet", "", "")
+            assert (shown["clean"], shown["paper-style"], shown["verdict"]) == ("", "", "")
             wanted = train.command(
                 SimpleNamespace(name=row.recipe, overrides={}, scale="paper"),
                 SimpleNamespace(name="cifar10", ratio=100.0),
                 0,
             )
-            assert shlex.split(shown["command"].strip("`")) == shlex.split(wanted)
+            summary, command = re.fullmatch(FOLDED, shown["record"]).groups()
+            assert summary == "not run yet"
+            assert shlex.split(command) == shlex.split(wanted)
 
 
-def test_the_protocol_is_part_of_a_recipes_name() -> None:
-    rows = cells(tables.results_table([run("ce-unified"), run("ce")]))
-    assert {row["protocol"] for row in rows.values()} == {"published", "unified"}
-    unified, published = rows["ce-unified"], rows["ce"]
-    assert unified["protocol"] == "unified"
+def test_each_part_of_table_1_has_its_own_rows() -> None:
+    runs = [run("ce-unified"), run("ce"), run("oltr")]
+    parts = {part: cells(tables.results_table(runs, part=part)) for part in PARTS}
+    assert sum(map(len, parts.values())) == len({name for rows in parts.values() for name in rows})
+    assert len(parts["paper"]) == len({cell.method for cell in paper.cells(1, "cifar10", 100)}) + 1, (
+        "GCL twice"
+    )
+    assert all(name.endswith("-unified") for name in parts["unified"])
+    published, unified, left_out = (
+        parts["paper"]["ce"],
+        parts["unified"]["ce-unified"],
+        parts["beyond"]["oltr"],
+    )
     assert unified["difference"] == published["difference"], "the same drawn numbers"
     assert (unified["verdict"], published["verdict"]) == ("", "lower"), (
         "the paper's number is of the published one"
     )
+    assert left_out["clean"]
+    assert (left_out["paper prints"], left_out["difference"], left_out["verdict"]) == ("–", "", "")
 
 
 def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
@@ -111,7 +133,7 @@ def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
 def test_a_stale_record_is_marked_at_its_link() -> None:
     stale, whole = run("ce", 0), run("ce", 1)
     row = cells(tables.results_table([stale, whole], marks={stale.identity: "stale"}))["ce"]
-    assert [part.split("]")[0] for part in row["records"].split(", ")] == ["[seed 0 (stale)", "[seed 1"]
+    assert [part.split("]")[0] for part in row["record"].split(", ")[:2]] == ["[seed 0 (stale)", "[seed 1"]
 
 
 def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
@@ -121,13 +143,13 @@ def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
         run("ce", dataset="cifar100"),
         run("ce", dataset="digits"),
     ]
-    assert cells(tables.results_table(others))["ce"]["clean"] == "not run yet"
+    assert cells(tables.results_table(others))["ce"]["clean"] == ""
 
 
 def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
     listed = {row.recipe for rows in tables.ROWS.values() for row in rows}
     assert listed <= set(recipes.names())
-    shown = {row[0][0] for number in tables.ROWS for row in tables.results_table([], number).rows}
+    shown = {name for number in tables.ROWS for name in whole([], number)}
     assert shown >= set(recipes.names()), "every recipe has its row"
     for number, rows in tables.ROWS.items():
         for row in rows:
@@ -136,12 +158,6 @@ def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
     for number in (1, 3, 4, 5):
         answered = {(row.method, *row.variant.values()) for row in tables.ROWS[number] if row.method}
         assert len(answered) == len(paper.cells(number, "cifar10", 100)), "every cell has its recipe"
-
-
-def test_a_method_that_the_table_leaves_out_has_no_verdict() -> None:
-    row = cells(tables.results_table([run("oltr")]))["oltr"]
-    assert row["clean"] != "not run yet"
-    assert (row["paper prints"], row["difference"], row["verdict"]) == ("–", "", "")
 
 
 @pytest.mark.parametrize(
@@ -279,8 +295,12 @@ def test_the_html_follows_the_page_and_never_changes() -> None:
 
 
 def test_text_is_escaped() -> None:
-    table = tables.Table(["<a>"], [[["x < y & z", tables.Code("a > b"), tables.Link("<", 'q"')]]], "1 < 2")
-    assert Page(table.to_html()).cells == ["<a>", "x < y & z, a > b, <"]
+    table = tables.Table(
+        ["<a>"],
+        [[["x < y & z", tables.Code("a > b"), tables.Link("<", 'q"'), tables.Command("& d", "c++ ")]]],
+        "1 < 2",
+    )
+    assert Page(table.to_html()).cells == ["<a>", "x < y & z, a > b, <c++ & d"]
 
 
 def test_the_readme_takes_the_table_between_its_marks(tmp_path: Path) -> None:
@@ -317,9 +337,9 @@ def test_the_readme_shows_the_records_of_today() -> None:
     )
 
 
-def test_a_table_of_sentences_lets_them_run_over_several_lines() -> None:
-    rows = [[["a sentence"]]]
-    assert "nowrap" in tables.Table(["x"], rows, "").to_html()
-    prose = tables.Table(["x"], rows, "", prose=True).to_html()
-    assert "nowrap" not in prose
-    assert 'class="dataframe prose"' in prose
+def test_words_stand_left_and_wrap_and_numbers_do_neither() -> None:
+    rows = [[["a sentence"], ["80.00 ± 1.20"]], [[], ["–"]], [["3"], []]]
+    table = tables.Table(["words", "numbers"], rows, "")
+    styles = [value for name, value in Page(table.to_html()).attributes if name == "style"]
+    assert sum("left" in style and "normal" in style for style in styles) == len(rows) + 1
+    assert sum("nowrap" in style for style in styles) == 1, "the table's own, for all columns of numbers"

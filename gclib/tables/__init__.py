@@ -30,7 +30,7 @@ from gclib.tables.results import (
 )
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
 from gclib.tables.settings import settings_difference, training_counts
-from gclib.tables.table import Code, Link, Table
+from gclib.tables.table import Code, Command, Link, Table
 
 __all__ = [
     "BEGIN",
@@ -42,6 +42,7 @@ __all__ = [
     "VERDICT_RULE",
     "Claim",
     "Code",
+    "Command",
     "Comparison",
     "Finding",
     "Link",

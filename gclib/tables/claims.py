@@ -13,7 +13,7 @@ from gclib.records import RunRecord
 from gclib.tables.comparisons import CLAIMS, MEASURES, Claim, Comparison, measure
 from gclib.tables.results import TOLERANCE, mean_and_spread
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
-from gclib.tables.table import Code, Item, Table
+from gclib.tables.table import Command, Item, Table
 
 __all__ = ["RULE", "Finding", "claim_table", "claims_overview", "conclusion", "decide", "findings"]
 
@@ -69,9 +69,7 @@ class Finding:
     verdict
         ``"supported"`` or ``"contradicted"``, perhaps ``"by single runs"``, ``"undecided"``, ``"not measured yet"``.
     runs
-        The records behind it.
-    missing
-        Recipes without a record.
+        The records of the two recipes.
     """
 
     comparison: Comparison
@@ -79,8 +77,7 @@ class Finding:
     behind: tuple[float, ...]
     paper_style: float | None
     verdict: str
-    runs: tuple[RunRecord, ...]
-    missing: tuple[str, ...]
+    runs: tuple[list[RunRecord], list[RunRecord]]
 
 
 def findings(
@@ -92,7 +89,7 @@ def findings(
 
 
 def _finding(comparison: Comparison, recipes: Mapping[str, list[RunRecord]]) -> Finding:
-    sides = [recipes.get(name, []) for name in (comparison.ahead, comparison.behind)]
+    sides = recipes.get(comparison.ahead, []), recipes.get(comparison.behind, [])
     kind = MEASURES[comparison.quantity]
 
     def values(group: list[RunRecord], best: bool) -> tuple[float, ...]:
@@ -104,9 +101,6 @@ def _finding(comparison: Comparison, recipes: Mapping[str, list[RunRecord]]) -> 
 
     ahead, behind = (values(group, best=False) for group in sides)
     best = [values(group, best=True) for group in sides]
-    missing = tuple(
-        name for name, group in zip((comparison.ahead, comparison.behind), sides, strict=True) if not group
-    )
     verdict = NOT_MEASURED
     if ahead and behind:
         counts = sides[0][0].data.class_counts
@@ -114,7 +108,7 @@ def _finding(comparison: Comparison, recipes: Mapping[str, list[RunRecord]]) -> 
         pair = (ahead, behind) if kind.more_is_better else (behind, ahead)
         verdict = decide(*pair, threshold=TOLERANCE / share**0.5)
     style = mean(best[0]) - mean(best[1]) if all(best) else None
-    return Finding(comparison, ahead, behind, style, verdict, tuple(sides[0] + sides[1]), missing)
+    return Finding(comparison, ahead, behind, style, verdict, sides)
 
 
 def conclusion(found: Sequence[Finding]) -> str:
@@ -158,12 +152,20 @@ def claim_table(
             *([mean_and_spread(side) if side else ""] for side in (finding.ahead, finding.behind)),
             *([text] for text in differences),
             [finding.verdict],
-            record_links(finding.runs, link_root, marks, names=True),
-            [Code(command(recipe, dataset, ratio)) for recipe in finding.missing],
+            [
+                item
+                for side, recipe, group in zip(
+                    ("first", "second"), (c.ahead, c.behind), finding.runs, strict=True
+                )
+                for item in (
+                    record_links(group, link_root, marks, f"{side} ")
+                    or [Command(command(recipe, dataset, ratio), f"{side} not run yet")]
+                )
+            ],
         ]
         rows.append(cells)
     header = ["comparison", "quantity", "paper's difference", "first", "second", "difference", "paper-style"]
-    header += ["verdict", "records", "missing"]
+    header += ["verdict", "records"]
     caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
     return Table(header, rows, caption)
 
@@ -175,4 +177,4 @@ def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: 
         [[claim.sentence], [claim.where], [conclusion(findings(claim, runs, dataset, ratio))]]
         for claim in CLAIMS.values()
     ]
-    return Table(["claim", "in the paper", "in our records"], rows, RULE, prose=True)
+    return Table(["claim", "in the paper", "in our records"], rows, RULE)

@@ -9,7 +9,7 @@ from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
 from gclib.records import RunRecord
 from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, rows, usable
-from gclib.tables.table import Code, Item, Table
+from gclib.tables.table import Command, Item, Table
 
 __all__ = [
     "TOLERANCE",
@@ -27,10 +27,8 @@ VERDICT_RULE = (
     "or lower. Clean is the last epoch. ± is the sample standard deviation over seeds."
 )
 HEADER = (
-    "recipe, paper prints, clean, paper-style, difference, verdict, records, the paper's row, protocol, provenance, "
-    "command"
+    "recipe, the paper's row, paper prints, provenance, clean, paper-style, difference, verdict, record"
 ).split(", ")
-README_LEAVES_OUT = ("protocol", "provenance")
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -54,6 +52,7 @@ def results_table(
     ratio: float = 100,
     link_root: str = "../results",
     marks: Mapping[str, str] | None = None,
+    part: str = "paper",
 ) -> Table:
     """Set our accuracies beside those of a table of the paper.
 
@@ -69,13 +68,15 @@ def results_table(
         Where the folder of records lies, seen from the page that shows the table.
     marks
         What `gclib.records.marks` says of the records; it stands behind their links.
+    part
+        ``"paper"``: the rows that the paper has; ``"beyond"``: methods and controls that it leaves out, and
+        ``"unified"``: all of them under one protocol, both only in Table 1.
 
     Returns
     -------
     Table
-        One row for each recipe of the table. Where no record exists, the command that makes it stands in place of
-        numbers; where the paper prints none, a dash. A row of the unified protocol has no verdict: the paper's
-        numbers were made under the published ones.
+        One row for each recipe, with the command that makes its record. Where the paper prints no number, a dash. A
+        row of the unified protocol has no verdict: the paper's numbers were made under the published ones.
 
     Raises
     ------
@@ -91,18 +92,23 @@ def results_table(
     groups = by_recipe(usable(runs, [number], dataset, ratio))
     lines: list[list[Sequence[Item]]] = []
     for row in rows(number):
+        if row.part != part:
+            continue
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         printed = cell.accuracy if cell else None
         lines.append(
             [
                 [row.label],
+                [", ".join(row.variant.values()) or row.method or "none"],
                 ["–" if printed is None else f"{printed:.2f}"],
-                *([value] for value in _numbers(row, printed, ours)),
-                record_links(ours, link_root, marks),
-                [", ".join(row.variant.values()) or row.method or "not in the table"],
-                [row.protocol],
                 [cell.provenance if cell and printed is not None else ""],
-                [Code(ours[0].command if ours else command(row.recipe, dataset, ratio))],
+                *([value] for value in _numbers(row, printed, ours)),
+                [
+                    *record_links(ours, link_root, marks),
+                    Command(ours[0].command)
+                    if ours
+                    else Command(command(row.recipe, dataset, ratio), "not run yet"),
+                ],
             ]
         )
     caption = (
@@ -115,7 +121,7 @@ def results_table(
 def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list[str]:
     """Return clean, paper-style, difference and verdict."""
     if not runs:
-        return ["not run yet", "", "", ""]
+        return ["", "", "", ""]
     clean = [(run.stages[0].last if row.stage_one else run.clean).top1 for run in runs]
     paper_style = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in runs]
     ours = [mean_and_spread(clean), mean_and_spread(paper_style)]
@@ -139,14 +145,7 @@ def readme_table(root: str | Path = "results") -> str:
         Folder of the records.
     """
     runs = records.find(root, scale="paper")
-    table = results_table(runs, link_root="results", marks=records.marks(runs, root))
-    kept = [place for place, name in enumerate(table.header) if name not in README_LEAVES_OUT]
-    lines = [
-        [cells[place] for place in kept]
-        for cells, row in zip(table.rows, rows(1), strict=True)
-        if row.method and row.protocol == "published"
-    ]
-    return Table([table.header[place] for place in kept], lines, table.caption).to_markdown()
+    return results_table(runs, link_root="results", marks=records.marks(runs, root)).to_markdown()
 
 
 def refresh_readme(path: str | Path = "README.md", root: str | Path = "results") -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gclib import paper, recipes, records
 from gclib.records import RunRecord
-from gclib.tables.table import Link
+from gclib.tables.table import Item, Link
 
 __all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "rows", "usable"]
 
@@ -35,6 +35,11 @@ class Row:
     def protocol(self) -> str:
         """``"published"``: the settings of the method's own release; ``"unified"``: the same for all methods."""
         return "unified" if self.recipe.endswith(UNIFIED) else "published"
+
+    @property
+    def part(self) -> str:
+        """``"paper"``: in the paper's table; ``"beyond"``: a method or control that it leaves out; ``"unified"``."""
+        return "unified" if self.protocol == "unified" else "paper" if self.method else "beyond"
 
     @property
     def label(self) -> str:
@@ -131,15 +136,12 @@ def command(recipe: str, dataset: str, ratio: float) -> str:
 
 
 def record_links(
-    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None, names: bool = False
-) -> list[Link]:
-    """Return a link to each record, with its mark if it has one (see `gclib.records.marks`).
-
-    `names` puts the recipe before the seed.
-    """
+    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None, prefix: str = ""
+) -> list[Item]:
+    """Return a link to each record, named by its seed and its mark if it has one (see `gclib.records.marks`)."""
 
     def text(run: RunRecord) -> str:
         mark = (marks or {}).get(run.identity)
-        return f"{run.name} " * names + f"seed {run.seed}" + (f" ({mark})" if mark else "")
+        return f"{prefix}seed {run.seed}" + (f" ({mark})" if mark else "")
 
     return [Link(text(run), records.results_path(run, link_root).as_posix()) for run in runs]

@@ -1,11 +1,15 @@
 """A table as a page shows it: HTML for a notebook, Markdown for a README."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Code", "Item", "Link", "Table"]
+__all__ = ["Code", "Command", "Item", "Link", "Table"]
+
+
+WORDS = ' style="text-align: left; white-space: normal"'
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,20 @@ class Link:
 
 @dataclass(frozen=True)
 class Code:
-    """A command to copy."""
+    """A name from the code."""
 
     text: str
 
 
-Item = str | Link | Code
+@dataclass(frozen=True)
+class Command:
+    """A command to copy, folded behind its name."""
+
+    text: str
+    name: str = "command"
+
+
+Item = str | Link | Code | Command
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,8 @@ class Table:
     """A table that a notebook shows as HTML, and that a README holds as Markdown.
 
     The HTML names no colour and no width, so it follows the page, light or dark, wide or narrow. Its class is
-    the one that themes know from pandas.
+    the one that themes know from pandas. Columns of words stand left and run over several lines; columns of numbers
+    stand right and do not.
 
     Attributes
     ----------
@@ -41,14 +54,11 @@ class Table:
         Cells, each a sequence of items.
     caption
         What the table shows, and by which rule.
-    prose
-        Whether cells hold sentences, which run over several lines, and not numbers.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Sequence[Item]]]
     caption: str
-    prose: bool = False
 
     @classmethod
     def of(cls, header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
@@ -61,15 +71,19 @@ class Table:
 
     def to_html(self) -> str:
         """Return the table as HTML."""
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.header)
+        columns = [[row[place] for row in self.rows] for place in range(len(self.header))]
+        styles = ["" if all(map(_is_number, column)) else WORDS for column in columns]
+        names = zip(styles, self.header, strict=True)
+        head = "".join(f'<th scope="col"{style}>{html.escape(name)}</th>' for style, name in names)
         body = "\n".join(
-            "<tr>" + "".join(f"<td>{', '.join(map(_item_html, cell))}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td{style}>{_cell_html(cell)}</td>" for style, cell in zip(styles, row, strict=True))
+            + "</tr>"
             for row in self.rows
         )
-        kind = 'class="dataframe prose"' if self.prose else 'class="dataframe" style="white-space: nowrap"'
         return (
             '<div style="overflow-x: auto" tabindex="0">\n'
-            f"<table {kind}>\n"
+            '<table class="dataframe" style="white-space: nowrap">\n'
             f"<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
             + (f"<p>{html.escape(self.caption)}</p>" if self.caption else "")
         )
@@ -87,12 +101,28 @@ class Table:
         return self.to_markdown()
 
 
+def _is_number(cell: Sequence[Item]) -> bool:
+    """Whether a cell is empty, a dash or a number, perhaps with its spread."""
+    return all(
+        isinstance(item, str) and re.fullmatch(r"–?|[-+−]?\d[\d,.]*( ± [\d.]+)?", item) for item in cell
+    )
+
+
+def _cell_html(cell: Sequence[Item]) -> str:
+    """Words and links on one line, commands folded below."""
+    line = ", ".join(_item_html(item) for item in cell if not isinstance(item, Command))
+    return line + "".join(_item_html(item) for item in cell if isinstance(item, Command))
+
+
 def _item_html(item: Item) -> str:
     match item:
         case Link():
             return f'<a href="{html.escape(item.target)}">{html.escape(item.text)}</a>'
         case Code():
             return f"<code>{html.escape(item.text)}</code>"
+        case Command():
+            name, text = html.escape(item.name), html.escape(item.text)
+            return f"<details><summary>{name}</summary><code>{text}</code></details>"
     return html.escape(item)
 
 
@@ -102,4 +132,6 @@ def _item_markdown(item: Item) -> str:
             return f"[{item.text}]({item.target})"
         case Code():
             return f"`{item.text}`"
+        case Command():
+            return _item_html(item)  # Markdown has no way to fold
     return item
