@@ -123,7 +123,7 @@ def _rows(report: dict) -> list[Row]:
     if report["compile_seconds"] is not None:
         compiled = best["compiled step"]
         rows += [
-            _row("torch.compile of the network: gain", compiled["gclib"] / compiled["compiled"]),
+            _row("torch.compile of network and loss: gain", compiled["gclib"] / compiled["compiled"]),
             _row("torch.compile: until the first step is done", report["compile_seconds"], "s"),
         ]
     return rows
