@@ -25,7 +25,7 @@ class Augmentation:
     mean, std
         Per-channel normalisation constants, in units of the 0..1 pixel range.
     mixup
-        Whether recipes that use mixup use it on this data set. The digits have too few training images for it.
+        Whether GCL's recipes use mixup on this data set. The digits have too few training images for it.
     """
 
     shift: int

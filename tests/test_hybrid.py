@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib.augment import grey
-from gclib.loop import Resident, make_stage
+from gclib.loop import Resident, Trainer, make_stage
 from gclib.methods.hybrid import prototypical_contrast, supervised_contrast
 from gclib.methods.stage import Stage
 
@@ -75,6 +75,17 @@ def test_streams_and_mixing(name: str, views: int) -> None:
             expected = alpha * contrast + (1 - alpha) * plain
             assert one.loss(batch).item() == pytest.approx(expected.item(), rel=1e-6), epoch
     assert torch.equal(one(batch.images), one.network(batch.images))
+
+
+@pytest.mark.parametrize("name", ["hybrid-sc", "hybrid-psc"])
+def test_projection_and_prototypes_learn_with_the_network(name: str) -> None:
+    one = stage(name)
+    before = {path: value.clone() for path, value in one.named_parameters()}
+    assert any("projection" in path for path in before)
+    assert ("prototypes" in before) == (name == "hybrid-psc")
+    Trainer(one, few_digits(), torch.device("cpu"), "float64", 0).train_epoch(0)
+    for path, value in one.named_parameters():
+        assert not torch.equal(value, before[path]), path
 
 
 def test_grey_takes_the_luma_of_the_chosen() -> None:

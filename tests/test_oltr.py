@@ -42,12 +42,13 @@ def test_attention_starts_as_the_identity_and_is_attention() -> None:
             parameter.normal_(generator=torch.Generator().manual_seed(1))
         flat = x.flatten(2).numpy()
         conv = lambda c, v: c.weight[:, :, 0, 0].numpy() @ v + c.bias.numpy()[:, None]  # noqa: E731
+        out = layer.out.weight[:, :, 0, 0].numpy()
         for i in range(3):
             q, k, v = (conv(c, flat[i]) for c in (layer.query, layer.key, layer.value))
             weights = np.exp(q.T @ k)
             weights /= weights.sum(1, keepdims=True)
             where = np.exp(layer.where.weight.numpy() @ flat[i].ravel() + layer.where.bias.numpy())
-            expected = flat[i] + conv(layer.out, v @ weights.T) * where / where.sum()
+            expected = flat[i] + out @ (v @ weights.T) * where / where.sum()
             np.testing.assert_allclose(layer(x)[i].flatten(1).numpy(), expected, rtol=1e-10)
 
 
@@ -70,7 +71,7 @@ def test_logits_and_loss_from_the_formulas(start: dict[str, torch.Tensor]) -> No
         logits = np.zeros((12, 10))
         softmax = lambda v: np.exp(v) / np.exp(v).sum()  # noqa: E731
         for i in range(12):
-            memory = softmax(one.recall.weight.numpy() @ f[i] + one.recall.bias.numpy()) @ c
+            memory = softmax(start["head.weight"].numpy() @ f[i] + start["head.bias"].numpy()) @ c
             select = np.tanh(one.select.weight.numpy() @ f[i] + one.select.bias.numpy())
             v = 10 / min(np.linalg.norm(f[i] - k) for k in c) * (f[i] + select * memory)
             length = np.linalg.norm(v)
@@ -80,7 +81,7 @@ def test_logits_and_loss_from_the_formulas(start: dict[str, torch.Tensor]) -> No
         squares = ((f[:, None] - c) ** 2).sum(2)
         own = np.eye(10, dtype=bool)[TARGETS.numpy()]
         pull = squares[own].sum() / (2 * 12)
-        push = max(10 - squares[~own].mean(), 0)
+        push = max(10 - squares[~own].sum() / squares.size, 0)
         plain = np.mean(
             [np.log(np.exp(z).sum()) - z[y] for z, y in zip(logits, TARGETS.numpy(), strict=True)]
         )
@@ -88,16 +89,25 @@ def test_logits_and_loss_from_the_formulas(start: dict[str, torch.Tensor]) -> No
         assert loss == pytest.approx(plain + 0.01 * (pull + 0.01 * push), rel=1e-9)
 
 
-def test_the_plain_classifier_stays_and_the_rest_moves(start: dict[str, torch.Tensor]) -> None:
+def test_the_centroids_follow_their_own_loss_alone(start: dict[str, torch.Tensor]) -> None:
+    one = stage(start).double()
+    one.classify(one.embed(images())).logsumexp(1).sum().backward()
+    assert one.centroids.grad is None
+    one.loss(Batch(images(), TARGETS, None, None, None)).backward()
+    assert one.centroids.grad.abs().sum() > 0
+
+
+def test_all_of_it_moves_and_the_feature_slowly(start: dict[str, torch.Tensor]) -> None:
     one = stage(start)
     before = {name: value.clone() for name, value in one.state_dict().items()}
     trainer = Trainer(one, few_digits(), torch.device("cpu"), "float64", 0)
     trainer.train_epoch(0)
     for name, value in one.state_dict().items():
-        same = torch.equal(value, before[name].to(value.dtype))
-        assert same == name.startswith("network.head."), name
-    fresh, embedding = (group["lr"].item() for group in trainer.optimizer.param_groups)
-    assert embedding == pytest.approx(0.01 * fresh)
+        assert not torch.equal(value, before[name].to(value.dtype)), name
+    classifier, feature = trainer.optimizer.param_groups
+    assert feature["lr"].item() == pytest.approx(0.01 * classifier["lr"].item())
+    slow = [*one.network.embedding.parameters(), *one.attention.parameters()]
+    assert {id(p) for p in feature["params"]} == {id(p) for p in slow}
 
 
 def test_it_learns_and_keeps_the_tail(once: Callable) -> None:

@@ -86,6 +86,26 @@ def test_schedules_a_and_b_at_each_epoch(cifar: LongTailed, name: str, after: fl
     assert len(set(factors)) == 7
 
 
+@pytest.mark.parametrize("name", ["bbn", "tde"])
+def test_schedule_c_at_each_epoch(cifar: LongTailed, name: str) -> None:
+    """BBN's warm-up, 1/3 (1 - a) + a with a = t/5, then times 0.01 from epoch 120 and again from 160 on."""
+    stage = recipes.get(name).resolve(cifar).stages[0]
+    code = [
+        (1 / 3 * (1 - min(t / 5, 1)) + min(t / 5, 1)) * 0.01 ** ((t >= 120) + (t >= 160)) for t in range(200)
+    ]
+    assert [stage.schedule.factor(epoch, 200) for epoch in range(200)] == pytest.approx(code)
+    assert stage.schedule.factor(0, 1) <= 1
+
+
+@pytest.mark.parametrize("name", ["bbn", "hybrid-sc", "hybrid-psc", "oltr"])
+def test_methods_with_a_loss_of_their_own_refuse_what_it_would_drop(digits: LongTailed, name: str) -> None:
+    stage = "stage-two" if name == "oltr" else "stage-one"
+    for change, given in (({"mixup": 0.5}, "mixup 0.5"), ({"loss.name": "gcl"}, "loss 'gcl'")):
+        overrides = {f"{stage}.{path}": value for path, value in change.items()}
+        with pytest.raises(UserError, match=f"was given {given}; expected no mixup"):
+            recipes.get(name).resolve(digits, **overrides)
+
+
 def test_schedule_e_at_named_epochs(cifar: LongTailed) -> None:
     stage = recipes.get("gcl-official").resolve(cifar).stages[1]
     rates = [stage.learning_rate * stage.schedule.factor(epoch, stage.epochs) for epoch in range(30)]
@@ -248,7 +268,7 @@ def test_overrides_reach_what_they_name(digits: LongTailed) -> None:
         ("momentum", 1.0, "momentum.*less than 1.*got 1.0"),
         ("mixup", -0.1, "mixup.*got -0.1"),
         ("nesterov", "perhaps", "nesterov.*bool.*got 'perhaps'"),
-        ("schedule.kind", "linear", "schedule.kind.*'steps' or 'cosine'.*got 'linear'"),
+        ("schedule.kind", "linear", "schedule.kind.*'steps'.* or 'cosine'.*got 'linear'"),
         ("schedule.milestones", [0.5], "schedule.*milestones"),
         ("loss.parameters.scale", -1.0, "scale"),
         ("loss.parameters.scale", "big", "scale.*'big'"),

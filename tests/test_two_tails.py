@@ -82,6 +82,12 @@ def test_bbn_draws_a_second_stream_in_reverse() -> None:
     assert torch.equal(batch.other.targets, labels[draws[0].other.indices[:size]])
 
 
+def test_tde_leaves_the_rest_of_an_epoch_out_as_its_code_does() -> None:
+    one = stage("tde")
+    assert len(few_digits().train) % one.settings.batch_size
+    assert len(one.draw(0, generator()).indices) % one.settings.batch_size == 0
+
+
 def test_multi_head_logits_and_effect() -> None:
     head = MultiHeadClassifier(8, 3).double()
     x, mean = (

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gclib import sampling
 from gclib.data import LongTailed
-from gclib.methods.settings import CODE, OURS, Definition, Schedule, StageSettings
+from gclib.methods.settings import CODE, Definition, Schedule, StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import ResNet, TwoTailResNet
 
@@ -22,6 +22,7 @@ class BilateralBranch(Stage, name="BBN"):
     :math:`\alpha=1/2`. As the released code has it: one bias, a factor 2, whole batches only.
     """
 
+    whole_batches, takes_mixup = True, False
     network: TwoTailResNet
     alpha: Tensor
 
@@ -37,17 +38,9 @@ class BilateralBranch(Stage, name="BBN"):
     def draw(self, epoch: int, generator: torch.Generator) -> Draws:
         """Draw both streams."""
         draws = super().draw(epoch, generator)
-        size = self.settings.batch_size
-        count = len(draws.indices) // size * size or len(draws.indices)
+        count = len(draws.indices)
         indices = sampling.epoch_indices(self.index, self.reversed, count, generator)
-        other = Draws(indices, *self.draw_views(count, generator), None, None, None)
-        return replace(
-            draws,
-            indices=draws.indices[:count],
-            offsets=draws.offsets[:count],
-            flips=draws.flips[:count],
-            other=other,
-        )
+        return replace(draws, other=Draws(indices, *self.draw_views(count, generator), None, None, None))
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of one step of pairs."""
@@ -62,8 +55,7 @@ class BilateralBranch(Stage, name="BBN"):
 
 
 def _bbn(data: LongTailed) -> tuple[StageSettings, ...]:
-    # The released code warms up from a third of the rate; here linearly from a fifth, as everywhere.
-    schedule = Schedule(milestones=(0.6, 0.8), factors=(0.01, 0.0001))
+    schedule = Schedule(kind="steps-from-third", milestones=(0.6, 0.8), factors=(0.01, 0.0001))
     return (StageSettings(name="stage-one", method="BBN", epochs=200, nesterov=True, schedule=schedule),)
 
 
@@ -73,7 +65,7 @@ RECIPES = {
         "two-tail-linear",
         _bbn,
         "Zhou et al., CVPR 2020",
-        {"": CODE, "stage-one.schedule.warmup": OURS},
+        {"": CODE},
         unified="bbn-unified",
     ),
 }

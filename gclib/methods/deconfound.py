@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gclib.data import LongTailed
-from gclib.methods.settings import CODE, OURS, Definition, Schedule, StageSettings
+from gclib.methods.settings import CODE, Definition, Schedule, StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import ResNet
 
@@ -14,11 +14,12 @@ __all__ = ["RECIPES", "Deconfound"]
 class Deconfound(Stage, name="de-confound"):
     r"""Train with `gclib.networks.MultiHeadClassifier`; in tests subtract :math:`\alpha` times the mean's effect.
 
-    The mean feature is :math:`\bar x\leftarrow\mu\bar x+\bar x_{\text{batch}}` over the training steps;
-    ``parameters["mu"]`` is 0.9. ``parameters["alpha"]`` is 1 for 10 classes and 1.5 for 100; with 0 the training is
-    de-confounded and nothing is subtracted.
+    The mean feature is :math:`\bar x\leftarrow\mu\bar x+\bar x_{\text{batch}}` over the training steps, and its
+    direction alone counts; ``parameters["mu"]`` is 0.9. ``parameters["alpha"]`` is 1 for 10 classes and 1.5 for 100;
+    with 0 the training is de-confounded and nothing is subtracted. Whole batches only, as the released code has it.
     """
 
+    whole_batches = True
     mean: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
@@ -39,7 +40,7 @@ class Deconfound(Stage, name="de-confound"):
 
 
 def _tde(data: LongTailed) -> tuple[StageSettings, ...]:
-    # The released code warms up from a third of the rate; here linearly from a fifth, as everywhere.
+    # The released code takes network and schedule from BBN, not Nesterov's momentum.
     return (
         StageSettings(
             name="stage-one",
@@ -48,7 +49,7 @@ def _tde(data: LongTailed) -> tuple[StageSettings, ...]:
             batch_size=256,
             learning_rate=0.2,
             weight_decay=5e-4,
-            schedule=Schedule(milestones=(0.6, 0.8), factors=(0.01, 0.0001)),
+            schedule=Schedule(kind="steps-from-third", milestones=(0.6, 0.8), factors=(0.01, 0.0001)),
             parameters={"alpha": 1.0 if data.num_classes < 50 else 1.5, "mu": 0.9},
         ),
     )
@@ -60,7 +61,7 @@ RECIPES = {
         "two-tail-multi-head",
         _tde,
         "Tang et al., NeurIPS 2020",
-        {"": CODE, "stage-one.schedule.warmup": OURS},
+        {"": CODE},
         unified="tde-unified",
     ),
 }

@@ -64,9 +64,10 @@ class HybridContrast(Stage, name="hybrid"):
     r"""Minimise :math:`\alpha L_{\text{con}}+(1-\alpha)L_{\text{CE}}`, :math:`\alpha=1-(t/T)^2` at epoch t of T.
 
     ``parameters["contrast"]`` is ``"supervised"`` (two views of each image) or ``"prototypical"``;
-    ``parameters["temperature"]`` belongs to it.
+    ``parameters["temperature"]`` belongs to it. Projection and prototypes are trained with the network.
     """
 
+    takes_mixup = False
     alpha: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:

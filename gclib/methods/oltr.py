@@ -1,6 +1,8 @@
 """OLTR (Liu et al., CVPR 2019): attention over the feature map, a memory of class centroids, a cosine classifier.
 
-The paper has no CIFAR-LT setting. Chosen here: stage one of ``ce``, then 30 epochs of class-balanced sampling.
+The paper has no CIFAR-LT setting. Chosen here: stage one of ``ce``, then 30 epochs of class-balanced sampling at the
+rates of the released Places-LT configuration. That one freezes a pre-trained embedding; here, as in the released
+ImageNet-LT configuration, the embedding comes from stage one and goes on learning.
 """
 
 from collections.abc import Iterable
@@ -37,9 +39,8 @@ class ModulatedAttention(nn.Module):
     def __init__(self, channels: int, positions: int) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
-        self.out = nn.Conv2d(channels // 2, channels, 1)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
+        self.out = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
         self.where = nn.Linear(channels * positions, positions)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,10 +55,13 @@ class ModulatedAttention(nn.Module):
 class MetaEmbedding(Stage, name="OLTR"):
     r"""Stage two: :math:`v=\frac{10}\gamma(f+e\odot\sum_jo_jc_j)`, squashed, at a cosine classifier of scale 16.
 
-    :math:`o=\operatorname{softmax}(T_of)`, :math:`e=\tanh(T_ef)`, :math:`\gamma=\min_j\lVert f-c_j\rVert`. The
-    centroids :math:`c_j` start as the class means and are trained with the rest, pulled to their images and pushed from
-    the others.
+    :math:`o=\operatorname{softmax}(T_of)`, :math:`e=\tanh(T_ef)`, :math:`\gamma=\min_j\lVert f-c_j\rVert`;
+    :math:`T_o` goes on from the classifier of stage one. The centroids :math:`c_j` start as the class means and are
+    pulled to their images and pushed from the others; cross-entropy does not move them. Here the pull is the loss's
+    gradient; the released code averages it over the class's images and leaves its weight out.
     """
+
+    takes_mixup = False
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
@@ -65,7 +69,6 @@ class MetaEmbedding(Stage, name="OLTR"):
         height, length = (-(-size // 4) for size in data.train.images.shape[1:3])
         self.attention = ModulatedAttention(width, height * length)
         self.centroids = nn.Parameter(torch.zeros(data.num_classes, width))
-        self.recall = nn.Linear(width, data.num_classes)
         self.select = nn.Linear(width, width)
         self.anchors = nn.Parameter(torch.empty(data.num_classes, width))
         nn.init.uniform_(self.anchors, -(width**-0.5), width**-0.5)
@@ -92,8 +95,9 @@ class MetaEmbedding(Stage, name="OLTR"):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits ``(B, C)`` of attended features, through memory and cosine classifier."""
-        memory = self.recall(features).softmax(1) @ self.centroids
-        distances = (features[:, None] - self.centroids).norm(dim=2)
+        centroids = self.centroids.detach()
+        memory = self.network.head(features).softmax(1) @ centroids
+        distances = (features[:, None] - centroids).norm(dim=2)
         reach = SPREAD / distances.min(1, keepdim=True).values.clamp_min(1e-6)
         v = reach * (features + self.select(features).tanh() * memory)
         norm = v.norm(dim=1, keepdim=True)
@@ -112,17 +116,15 @@ class MetaEmbedding(Stage, name="OLTR"):
         squares = (features[:, None] - self.centroids).square().sum(2)
         own = squares.gather(1, batch.targets[:, None]).sum()
         attract = own / (2 * len(features))
-        others = (squares.sum() - own) / (len(features) * (self.num_classes - 1))
+        others = (squares.sum() - own) / (len(features) * self.num_classes)
         repel = (MARGIN - others).clamp_min(0)
         return loss + CENTROID_WEIGHT * (attract + REPEL_WEIGHT * repel)
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
-        """All but the plain classifier; the embedding at a hundredth of the rate."""
-        fresh = [*self.attention.parameters(), *self.recall.parameters(), *self.select.parameters()]
-        return [
-            {"params": [*fresh, self.centroids, self.anchors]},
-            {"params": list(self.network.embedding.parameters()), "factor": 0.01},
-        ]
+        """Everything; what makes the feature, embedding and attention, at a hundredth of the rate."""
+        classifier = [*self.network.head.parameters(), *self.select.parameters(), self.anchors]
+        feature = [*self.network.embedding.parameters(), *self.attention.parameters()]
+        return [{"params": [*classifier, self.centroids]}, {"params": feature, "factor": 0.01}]
 
 
 def _oltr(data: LongTailed) -> tuple[StageSettings, ...]:

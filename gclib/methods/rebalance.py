@@ -29,7 +29,10 @@ __all__ = [
 
 
 class FrozenEmbedding(Stage):
-    """Base of all that train no feature: the embedding and its batch-norm statistics stay as they are."""
+    """Base of all that train no feature: the embedding and its batch-norm statistics stay as they are.
+
+    So do the released codes of GCL, and of MiSLAS on CIFAR-10; in that of Kang et al. the statistics move on.
+    """
 
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""

@@ -47,11 +47,13 @@ class SamplerSettings(Settings):
 class Schedule(Settings):
     """Learning rate over a stage, as a factor of the base rate.
 
-    ``"steps"``: linear warm-up, then `factors` from the `milestones` on (fractions of the epochs, so that a short run
-    keeps the shape). ``"cosine"``: half a cosine from 1 to 0 (Zhong et al., CVPR 2021).
+    ``"steps"``: linear warm-up from 1/w in the first of its w epochs to 1 in the last, then `factors` from the
+    `milestones` on (fractions of the epochs, so that a short run keeps the shape). ``"steps-from-third"``: the same,
+    but the warm-up starts at 1/3 and ends with 1 in the first epoch behind it (Zhou et al., CVPR 2020). ``"cosine"``:
+    half a cosine from 1 to 0 (Zhong et al., CVPR 2021).
     """
 
-    kind: Literal["steps", "cosine"] = "steps"
+    kind: Literal["steps", "steps-from-third", "cosine"] = "steps"
     warmup: float = Field(0.025, ge=0, le=1)
     milestones: tuple[float, ...] = (0.8, 0.9)
     factors: tuple[float, ...] = (0.01, 0.0001)
@@ -67,8 +69,8 @@ class Schedule(Settings):
         if self.kind == "cosine":
             return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         warmup = math.ceil(self.warmup * epochs)
-        if epoch + 1 <= warmup:
-            return (epoch + 1) / warmup
+        if epoch < warmup:
+            return (1 + 2 * epoch / warmup) / 3 if self.kind == "steps-from-third" else (epoch + 1) / warmup
         reached = [
             f for m, f in zip(self.milestones, self.factors, strict=True) if epoch >= round(m * epochs)
         ]

@@ -94,6 +94,8 @@ class Stage(nn.Module):
     """
 
     methods: ClassVar[dict[str, type["Stage"]]] = {}
+    whole_batches: ClassVar[bool] = False  # whether an epoch's last, smaller batch is left out
+    takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: ResNet
     criterion: Any
     correct: Tensor
@@ -129,8 +131,14 @@ class Stage(nn.Module):
             raise UserError(
                 f"unknown method {settings.method!r}; expected one of {', '.join(Stage.methods)}{hint}"
             )
-        make_loss(settings.loss, data.class_counts)
+        loss = make_loss(settings.loss, data.class_counts)
         make_probabilities(settings.sampler, data.class_counts)
+        if (settings.mixup or loss.stochastic) and not Stage.methods[settings.method].takes_mixup:
+            given = f"mixup {settings.mixup:g}" if settings.mixup else f"loss {settings.loss.name!r}"
+            raise UserError(
+                f"method {settings.method!r} was given {given}; expected no mixup and a loss without noise, "
+                "for its loss is its own; leave that setting as it is"
+            )
 
     def begin(self, data: LongTailed) -> None:
         """Prepare once, after the weights of the stage before are loaded."""
@@ -140,8 +148,10 @@ class Stage(nn.Module):
 
     def draw(self, epoch: int, generator: torch.Generator) -> Draws:
         """Draw one epoch's randomness from `generator` (CPU), always in the same order."""
-        indices = sampling.epoch_indices(self.index, self.probabilities, self.num_images, generator)
-        count, size = len(indices), self.settings.batch_size
+        count, size = self.num_images, self.settings.batch_size
+        if self.whole_batches:
+            count = count // size * size or count
+        indices = sampling.epoch_indices(self.index, self.probabilities, count, generator)
         offsets, flips = self.draw_views(count, generator)
         partners = weights = noise = None
         if self.settings.mixup:
@@ -187,8 +197,11 @@ class Stage(nn.Module):
         return self.scale * self.logits(images)
 
     def parameter_groups(self) -> Iterable[nn.Parameter] | Iterable[dict[str, Any]]:
-        """What is trained, as torch's optimisers take it; a group's ``"factor"`` scales its learning rate."""
-        return self.network.parameters()
+        """What is trained, as torch's optimisers take it; a group's ``"factor"`` scales its learning rate.
+
+        All parameters of the stage unless a method says otherwise: the network's, and those that the method adds.
+        """
+        return self.parameters()
 
 
 class TrainNetwork(Stage, name="train"):
