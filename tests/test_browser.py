@@ -206,7 +206,7 @@ def test_interactive_figures_take_the_keyboard(browser: object, tmp_path: Path) 
     assert press("End") == press("ArrowRight") == [3, 30]
     assert slider.get_attribute("aria-valuetext") == "3"
     assert press("Home") == [0, 0]
-    view.get_by_role("button", name="b").focus()
+    view.get_by_role("button", name="b", exact=True).focus()
     assert press("Enter") == [2, 21]
     slider.focus()
     assert slider.get_attribute("aria-label") == "b "
