@@ -241,7 +241,7 @@ def _write(notebook: Any, path: Path) -> None:
     try:
         text = nbformat.writes(notebook) + "\n"
         # The numbers of a list on one line: with one line for each, figures of thousands of points make megabytes.
-        text = re.sub(r"\n +(?=-?\d[\d.e+-]*,?\n)", " ", text)
+        text = re.sub(r"\n +(?=(-?\d[\d.e+-]*|null),?\n)", " ", text)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
