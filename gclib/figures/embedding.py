@@ -230,15 +230,15 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     ]
     _bare(figure, zeroline=True)
     figure.update_layout(
-        height=480,
+        height=500,
         sliders=[
             {
                 "active": length - 1,
                 "steps": steps,
                 "currentvalue": {"prefix": "epoch "},
-                "pad": {"t": 30},
-                "x": 0.22,
-                "len": 0.78,
+                "pad": {"t": 65},  # below the buttons
+                "x": 0.02,
+                "len": 0.92,
             }
         ],
         updatemenus=[
@@ -250,7 +250,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": 50},
+                "pad": {"t": 15},
                 "bgcolor": "rgba(0,0,0,0)",
                 "bordercolor": GREY,
                 "buttons": buttons,

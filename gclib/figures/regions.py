@@ -27,12 +27,12 @@ HELD = ANCHORS, _ = "noise scale, anchors held", "noise scale, ring held"
 def borders(anchors: ArrayLike, reductions: ArrayLike) -> np.ndarray:
     r"""Return where the lowered cosines of neighbouring classes are equal.
 
-    With :math:`\cos(\varphi-\alpha)-\cos(\varphi-\beta) = -2\sin(\varphi-\tfrac{\alpha+\beta}2)
-    \sin\tfrac{\beta-\alpha}2` the border of two classes that are lowered by :math:`r_\alpha` and :math:`r_\beta` is
+    With :math:`\cos(\varphi-\alpha_i)-\cos(\varphi-\alpha_j) = -2\sin(\varphi-\tfrac{\alpha_i+\alpha_j}2)
+    \sin\tfrac{\alpha_j-\alpha_i}2` the border of two classes that are lowered by :math:`r_i` and :math:`r_j` is
 
     .. math::
 
-        \varphi = \frac{\alpha+\beta}2 + \arcsin\frac{r_\beta-r_\alpha}{2\sin\frac{\beta-\alpha}2} .
+        \varphi = \frac{\alpha_i+\alpha_j}2 + \arcsin\frac{r_j-r_i}{2\sin\frac{\alpha_j-\alpha_i}2} .
 
     Parameters
     ----------
