@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from toc import NOTEBOOKS, PAGES
+from toc import NOTEBOOKS, PAGES, ROOT
 
 WIDE, NARROW = (1280, 900), (390, 844)
 EXTRA = ["genindex", "search"]
@@ -169,3 +169,47 @@ def test_search_finds_a_page(visit: object, site: str) -> None:
     visited = visit(f"{site}/search.html?q=checkpoint")
     visited.page.wait_for_selector("#search-results li a")
     assert not visited.faults
+
+
+def test_interactive_figures_take_the_keyboard(browser: object, tmp_path: Path) -> None:
+    import matplotlib.pyplot as plt
+    import plotly
+    import plotly.graph_objects as go
+
+    from gclib.figures import interactive
+
+    figure = go.Figure([go.Scatter(x=[0, 1])])
+    places = {
+        name: {f"{k}": {"y": [[k, 10 * k + number]]} for k in range(4)} for number, name in enumerate("ab")
+    }
+    interactive.add_sliders(figure, places, {"a": 1, "b": 2})
+    page = interactive.show_plotly(figure, "plot", "a line", plt.figure()).bundle["text/html"]
+    plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    page = page.replace(interactive.PLOTLY_JS, plotly_js.as_uri())
+    script = (ROOT / "book" / "_static" / "plots.js").as_uri()
+    (tmp_path / "page.html").write_text(f'<script src="{script}"></script>{page}')
+    view = browser.new_page()
+    faults: list[str] = []
+    view.on("pageerror", lambda error: faults.append(str(error)))
+    view.set_default_timeout(60_000)
+    view.goto((tmp_path / "page.html").as_uri(), wait_until="load")
+    slider = view.get_by_role("slider")
+
+    def press(key: str) -> list[int]:
+        view.keyboard.press(key)
+        view.wait_for_timeout(200)
+        return view.evaluate("[...document.getElementById('plot').data[0].y]")
+
+    slider.focus()
+    assert slider.get_attribute("aria-valuetext") == "1"
+    assert press("ArrowRight") == [2, 20]
+    assert press("End") == press("ArrowRight") == [3, 30]
+    assert slider.get_attribute("aria-valuetext") == "3"
+    assert press("Home") == [0, 0]
+    view.get_by_role("button", name="b", exact=True).focus()
+    assert press("Enter") == [2, 21]
+    slider.focus()
+    assert slider.get_attribute("aria-label") == "b "
+    assert press("ArrowLeft") == [1, 11]
+    assert not faults
+    view.close()

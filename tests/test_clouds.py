@@ -143,31 +143,36 @@ def test_logit_gradient_is_that_of_finite_differences(loss: torch.nn.Module, fac
         assert size == pytest.approx(abs(slope), rel=1e-6)
 
 
-def mean_gradients(figure: object) -> list[float]:
-    """Numbers in the legend of the slider, place by place, class by class."""
-    return [float(trace.name.split()[-1]) for trace in figure.data[1:]]
-
-
-def test_the_slider_shows_the_mean_gradient_of_the_cloud() -> None:
-    figure = clouds.cloud_slider(COUNTS, [0, 0.5, 1], plain=0.2)
-    steps = figure.layout.sliders[0].steps
-    assert [step.label for step in steps] == ["0", "0.5", "1"]
-    assert figure.layout.sliders[0].active == 1
-    assert [sum(step.args[0]["visible"]) for step in steps] == [4, 4, 4]
-    assert [bool(trace.visible is not False) for trace in figure.data] == steps[1].args[0]["visible"]
-    still = 1 / (1 + math.exp(6))
-    found = mean_gradients(figure)
-    assert found[:3] == pytest.approx([still] * 3, rel=0.05)
+def test_the_sliders_show_the_cloud_and_its_mean_gradient() -> None:
+    places = {"noise scale": [0, 0.5, 1], "difference": [0, 0.2], "scale s": [10, 30]}
+    figure = clouds.cloud_slider(COUNTS, places, plain=0.2)
+    (buttons,) = (menu.buttons for menu in figure.layout.updatemenus)
+    assert [button.label for button in buttons] == list(places)
     draws = np.abs(np.random.default_rng(0).normal(0, 1 / 3, 100_000))
-    for place, kappa in ((1, 0.5), (2, 1)):
-        for number, target in enumerate((0, 5, 9)):
-            clouded = 0.2 - kappa * cloud_sizes(COUNTS)[target].item() * draws
-            expected = np.mean(1 / (1 + np.exp(30 * clouded)))
-            assert found[3 * place + number] == pytest.approx(expected, rel=0.05)
+    for button in buttons:
+        (slider,) = button.args[1]["sliders"]
+        assert [step["label"] for step in slider["steps"]] == [f"{place:g}" for place in places[button.label]]
+        for step, place in zip(slider["steps"], places[button.label], strict=True):
+            values = {"noise scale": 0.5, "difference": 0.2, "scale s": 30} | {button.label: place}
+            kappa, plain, s = values.values()
+            shown = step["args"][0]
+            curve = shown["x0"][0] + shown["dx"][0] * np.arange(len(figure.data[0].y))
+            np.testing.assert_allclose(figure.data[0].y, 1 / (1 + np.exp(s * curve)))
+            for number, target in enumerate((0, 5, 9), start=1):
+                spread = kappa * cloud_sizes(COUNTS)[target].item()
+                found = shown["x0"][number] + shown["dx"][number] * np.arange(len(figure.data[number].y))
+                assert found[-1] == pytest.approx(plain, abs=1e-6)
+                height = np.exp(-(((found - plain) / (spread / 3 or 1)) ** 2) / 2)
+                if spread:
+                    np.testing.assert_allclose(figure.data[number].y, height, atol=1e-9)
+                else:  # a spike
+                    assert np.ptp(found) < 1e-6
+                expected = np.mean(1 / (1 + np.exp(s * (plain - spread * draws))))
+                assert float(shown["name"][number].split()[-1]) == pytest.approx(expected, rel=0.05)
 
 
 def test_two_classes_make_two_clouds() -> None:
-    assert len(clouds.cloud_slider([100, 10], [0.5]).data) == 3
+    assert len(clouds.cloud_slider([100, 10], {"noise scale": [0.5]}).data) == 3
 
 
 def figures() -> dict[str, Figure]:

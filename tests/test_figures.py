@@ -153,7 +153,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "images": lambda: training.class_images(np.full((6, 2, 2, 3), 9, np.uint8), [0, 0, 0, 1, 1, 2], "abc"),
     "courses": lambda: training.class_courses(np.ones((4, 10)), COUNTS, NAMES, "share"),
-    "groups": lambda: training.group_bars(outcomes()),
     "confusion": lambda: training.confusion_heatmap(outcomes()["ce"].confusion, NAMES),
     "confusion of 12": lambda: training.confusion_heatmap(np.eye(12), [str(index) for index in range(12)]),
     "saturation": lambda: derivation.saturation(np.linspace(-4, 4, 9), {"ce": np.linspace(1, 0, 9)}),
@@ -200,12 +199,6 @@ def test_figures_show_the_numbers_they_are_given() -> None:
     heat = training.confusion_heatmap(matrix, NAMES).axes[0]
     shares = 100 * matrix / matrix.sum(1, keepdims=True)
     assert [text.get_text() for text in heat.texts] == [f"{share:.0f}" for share in shares.flat]
-
-    written = [text.get_text() for text in training.group_bars(outcomes()).axes[0].texts]
-    assert f"{outcomes()['bbn'].few:.1f}" in written
-    assert "no such class" not in written
-    without = {"ce": outcomes()["ce"].model_copy(update={"few": None})}
-    assert "no such class" in [text.get_text() for text in training.group_bars(without).axes[0].texts]
 
 
 def test_images_stand_in_the_row_of_their_class() -> None:
@@ -291,3 +284,25 @@ def test_a_slider_moves_every_line() -> None:
     ]
     assert figure.layout.yaxis.range[0] < 0
     assert figure.layout.yaxis.range[1] > 7
+
+
+def test_buttons_choose_the_slider() -> None:
+    figure = go.Figure([go.Scatter(), go.Scatter()])
+    one = {"0": {"y": [[0], [1]], "name": ["a", "b"]}, "1": {"y": [[2], [3]], "name": ["c", "d"]}}
+    other = {"x": {"y": [[4], None], "name": ["e", "f"]}}
+    interactive.add_sliders(figure, {"one": one, "other": other}, {"one": 1, "other": 0})
+    assert [(trace.name, list(trace.y)) for trace in figure.data] == [("c", [2]), ("d", [3])]
+    (slider,), (menu,) = figure.layout.sliders, figure.layout.updatemenus
+    assert (slider.active, slider.currentvalue.prefix) == (1, "one ")
+    assert [step.args[0] for step in slider.steps] == list(one.values())
+    assert [button.label for button in menu.buttons] == ["one", "other"]
+    change, layout = menu.buttons[1].args
+    assert change == other["x"]
+    assert layout["sliders"][0]["active"] == 0
+    assert [step["label"] for step in layout["sliders"][0]["steps"]] == ["x"]
+
+
+def test_one_slider_needs_no_buttons() -> None:
+    figure = go.Figure([go.Scatter()])
+    interactive.add_sliders(figure, {"s =": {"1": {"y": [[0]]}}}, {"s =": 0})
+    assert not figure.layout.updatemenus

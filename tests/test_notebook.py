@@ -571,3 +571,14 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "ROOT", tmp_path)
     with pytest.raises(UserError, match=r"no _toc\.yml"):
         notebook.build(tmp_path / "build")
+
+
+def test_the_numbers_of_a_list_stand_on_one_line(tmp_path):
+    content = {"x": [1, -2.5e-07, None, 3], "y": ["1", 2, True], "n": 5}
+    output = nbformat.v4.new_output("display_data", {"application/json": content})
+    cell = nbformat.v4.new_code_cell("x = [\n1,\n2,\n]", id="cell-0", outputs=[output])
+    document = nbformat.v4.new_notebook(cells=[cell])
+    execution._write(document, tmp_path / "page.ipynb")
+    assert nbformat.read(tmp_path / "page.ipynb", as_version=4) == document
+    lines = (tmp_path / "page.ipynb").read_text().splitlines()
+    assert not [line for line in lines if re.match(r"\s+(-?\d|null)", line)]

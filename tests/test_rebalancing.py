@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gclib.data import LongTailed, load
+from gclib.data import LongTailed, class_counts, load
 from gclib.figures import rebalancing
 from gclib.methods.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
 from gclib.methods.settings import StageSettings
@@ -80,21 +80,38 @@ def test_a_step_changes_what_the_method_trains_and_nothing_else(
     assert {name for name, value in after.items() if not torch.equal(value, before[name])} == trained
 
 
-def test_the_slider_shows_the_probabilities_of_its_place() -> None:
+def test_the_volume_slider_shows_the_probabilities_of_its_place() -> None:
     counts, volumes = [1000, 100, 10], [1, 100, 10_000]
-    figure = rebalancing.sampler_slider(counts, volumes, spread=10)
-    assert [line.name for line in figure.data] == ["IB", "CB", *["EN", "CBEN"] * 3]
-    steps = figure.layout.sliders[0].steps
-    assert [step.label for step in steps] == ["1", "100", "10,000"]
-    for step, volume in zip(steps, volumes, strict=True):
-        shown = [line for line, on in zip(figure.data, step.args[0]["visible"], strict=True) if on]
-        assert [line.name for line in shown] == ["IB", "CB", "EN", "CBEN"]
+    figure = rebalancing.volume_slider(counts, volumes, spread=10)
+    assert [line.name for line in figure.data] == ["IB", "CB", "EN", "CBEN"]
+    (slider,) = figure.layout.sliders
+    assert [step.label for step in slider.steps] == ["1", "100", "10,000"]
+    for step, volume in zip(slider.steps, volumes, strict=True):
+        shown = step.args[0]["y"]
+        np.testing.assert_allclose(shown[0], np.array(counts) / 1110)
+        np.testing.assert_allclose(shown[1], 1 / 3)
         expected = class_probabilities(counts, "effective", beta=1 - 1 / volume)
-        np.testing.assert_allclose(np.array(shown[2].y, dtype=float), expected)
+        np.testing.assert_allclose(shown[2], expected)
         expected = class_probabilities(counts, "cben", a=1 - 1 / volume, b=0.9 / volume)
-        np.testing.assert_allclose(np.array(shown[3].y, dtype=float), expected)
-    start = figure.layout.sliders[0].active
-    assert [line.visible for line in figure.data] == steps[start].args[0]["visible"]
+        np.testing.assert_allclose(shown[3], expected)
+    at_first = [list(line.y) for line in figure.data]
+    np.testing.assert_allclose(at_first, slider.steps[slider.active].args[0]["y"])
+
+
+def test_the_ratio_slider_shows_probabilities_and_repeats() -> None:
+    figure = rebalancing.ratio_slider(5000, 10, [10, 100, 1000], a=0.9999, b=1e-5, start=120)
+    (slider,) = figure.layout.sliders
+    assert slider.active == 1
+    assert [step.label for step in slider.steps] == ["10", "100", "1000"]
+    for step, ratio in zip(slider.steps, (10, 100, 1000), strict=True):
+        counts = class_counts(5000, 10, ratio)
+        above, below = np.array(step.args[0]["y"][:4]), np.array(step.args[0]["y"][4:])
+        np.testing.assert_allclose(above.sum(1), 1)
+        np.testing.assert_allclose(below @ counts, counts.sum())  # an epoch has as many draws as images
+        np.testing.assert_allclose(below[0], 1)  # IB
+        assert below[1, -1] / below[1, 0] == pytest.approx(counts[0] / counts[-1])  # CB
+        for axis, values in ((figure.layout.yaxis, above), (figure.layout.yaxis2, below)):
+            assert axis.range[0] < np.log10(values.min()) < np.log10(values.max()) < axis.range[1]
 
 
 def test_anchor_lines_show_norms_by_their_mean_and_angles() -> None:

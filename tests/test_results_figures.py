@@ -81,6 +81,7 @@ def test_groups_lie_beside_each_other_from_many_to_few() -> None:
     many, medium, few = ([bar.get_width() for bar in group] for group in axes.containers)
     assert (many, medium, few[0]) == ([90, 80], [70, 75], 50)
     assert np.isnan(few[1])
+    assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("no such class", 1.26)]
     assert list(axes.lines[0].get_xdata()) == [72, 78]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ce", "bbn"]
     tops = [group[0].get_y() for group in axes.containers]

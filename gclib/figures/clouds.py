@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from gclib.figures.derivation import LINES
+from gclib.figures.interactive import add_sliders
 from gclib.figures.style import GREY, class_colours, method_colours
 from gclib.losses import cloud_sizes
 
@@ -214,23 +215,31 @@ def _targets(class_counts: ArrayLike) -> tuple[np.ndarray, list[int]]:
     return sizes, list(dict.fromkeys((0, len(sizes) // 2, len(sizes) - 1)))
 
 
-def _cloud(size: float, plain: float, scale: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Clouded differences, their density with peak 1, and the mean gradient of Eq. 3; `size` is a std."""
-    where = plain - np.linspace(6, 0, 121) * size
-    weight = np.exp(-(((plain - where) / (size or 1)) ** 2) / 2)
-    gradient = np.average(1 / (1 + np.exp(scale * where)), weights=weight)
-    return where, weight, float(gradient)
+STEPS = np.linspace(-6, 0, 121)  # places in a cloud, in standard deviations from its end
+WEIGHTS = np.exp(-(STEPS**2) / 2)
+LOGITS = np.linspace(-80, 60, 281)
+
+
+def _gradient(logit_difference: ArrayLike) -> np.ndarray:
+    """Size of the gradient on the target logit, two classes (Eq. 3)."""
+    return 1 / (1 + np.exp(logit_difference))
+
+
+def _cloud(size: float, plain: float, scale: float) -> tuple[np.ndarray, float]:
+    """Clouded differences at `STEPS` and the mean gradient of Eq. 3; `size` is a standard deviation."""
+    where = plain + STEPS * size
+    return where, float(np.average(_gradient(scale * where), weights=WEIGHTS))
 
 
 def cloud_slider(
     class_counts: ArrayLike,
-    noise_scales: Sequence[float],
+    places: Mapping[str, Sequence[float]],
+    noise_scale: float = 0.5,
     plain: float = 0.3,
     scale: float = 30.0,
     noise_std: float = 1 / 3,
-    start: float = 0.5,
 ) -> go.Figure:
-    r"""Draw the clouded difference of target and most frequent class under a slider over the noise scale.
+    r"""Draw the clouded difference of target and most frequent class, with sliders.
 
     For images of the most frequent, the middle and the rarest class (Eqs. 10 and 11); over it the gradient on
     the target logit among two classes (Eq. 3). The clamp at :math:`3\sigma` is left out: 0.3% lie beyond.
@@ -239,55 +248,49 @@ def cloud_slider(
     ----------
     class_counts
         Training images per class, head to tail, shape ``(C,)``.
-    noise_scales
-        Places of the slider, kappa, each at least 0.
+    places
+        Which sliders there are, of ``"noise scale"``, ``"difference"`` and ``"scale s"``, and their places. A slider
+        starts at the place next to the value below; what it does not move has that value.
+    noise_scale
+        kappa, at least 0.
     plain
         Cosine difference without a cloud.
     scale
         Scale s of the logits.
     noise_std
         Standard deviation sigma of the noise.
-    start
-        Where the slider starts: at the place next to it.
     """
     counts, (sizes, targets) = np.asarray(class_counts), _targets(class_counts)
     colours = class_colours(counts)
-    active = int(np.abs(np.asarray(noise_scales) - start).argmin())
-    where = np.linspace(-0.8, 0.6, 141)
-    gradient = 1 / (1 + np.exp(scale * where))
-    line = {"color": GREY, "dash": "dot"}
-    traces = [go.Scatter(x=where, y=gradient, name="gradient on the target logit", line=line)]
-    for place, kappa in enumerate(noise_scales):
+    values = {"noise scale": noise_scale, "difference": plain, "scale s": scale}
+    # Every curve is a fixed one, shifted and stretched, so a place of a slider is a few numbers.
+    traces = [go.Scatter(y=_gradient(LOGITS), line={"color": GREY, "dash": "dot"})]
+    for target in targets:
+        look = {"mode": "lines", "line": {"color": colours[target], "width": 3}, "opacity": 0.8}
+        traces.append(go.Scatter(y=WEIGHTS, fill="tozeroy", **look))
+
+    def change(slider: str, place: float) -> dict[str, list]:
+        kappa, difference, s = {**values, slider: place}.values()
+        curves = [LOGITS / s]
+        names = ["gradient on the target logit"]
         for target in targets:
-            x, y, mean = _cloud(kappa * noise_std * sizes[target], plain, scale)
-            name = f"{counts[target]:,} images: mean gradient {mean:.2g}"
-            if sizes[target] == 0 or kappa == 0:
-                x, y = np.array([plain, plain]), np.array([0, 1])
-            colour = {"color": colours[target], "width": 3}
-            shown = place == active
-            fill = "tozeroy" if len(x) > 2 else "none"
-            traces.append(
-                go.Scatter(
-                    x=x, y=y, name=name, mode="lines", line=colour, fill=fill, visible=shown, opacity=0.8
-                )
-            )
-    steps = [
-        {
-            "label": f"{kappa:g}",
-            "method": "restyle",
-            "args": [{"visible": [True] + [k == place for k in range(len(noise_scales)) for _ in targets]}],
-        }
-        for place, kappa in enumerate(noise_scales)
-    ]
+            where, mean = _cloud(kappa * noise_std * sizes[target], difference, s)
+            curves.append(where)
+            names.append(f"{counts[target]:,} images: mean gradient {mean:.2g}")
+        steps = [max(curve[1] - curve[0], 1e-9) for curve in curves]  # plotly takes 0 for 1
+        return {"x0": [curve[0] for curve in curves], "dx": steps, "name": names}
+
     figure = go.Figure(traces)
+    add_sliders(
+        figure,
+        {name: {f"{place:g}": change(name, place) for place in each} for name, each in places.items()},
+        {name: int(np.abs(np.asarray(each) - values[name]).argmin()) for name, each in places.items()},
+    )
     figure.update_layout(
-        height=500,
+        height=575 if len(places) > 1 else 500,
         xaxis={"title": "clouded cosine, target minus head", "range": [-0.8, 0.6]},
         yaxis={"title": "gradient; density over its peak", "range": [0, 1.05]},
         legend={"orientation": "v", "yanchor": "bottom", "y": 1.02, "x": 0},
-        sliders=[
-            {"active": active, "steps": steps, "currentvalue": {"prefix": "noise scale "}, "pad": {"t": 60}}
-        ],
     )
     return figure
 
@@ -304,16 +307,14 @@ def difference_cloud(
     colours = class_colours(counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     where = np.linspace(-0.8, 0.6, 281)
-    axes.plot(
-        where, 1 / (1 + np.exp(scale * where)), color=GREY, linestyle=":", label="gradient, target logit"
-    )
+    axes.plot(where, _gradient(scale * where), color=GREY, linestyle=":", label="gradient, target logit")
     for target in targets:
-        x, y, mean = _cloud(noise_scale * noise_std * sizes[target], plain, scale)
+        x, mean = _cloud(noise_scale * noise_std * sizes[target], plain, scale)
         label = f"{counts[target]:,} images: mean gradient {mean:.2g}"
         if x[0] == plain:
             axes.vlines(plain, 0, 1, color=colours[target], linewidth=3, label=label)
         else:
-            axes.fill_between(x, y, color=colours[target], alpha=0.3, linewidth=0, label=label)
+            axes.fill_between(x, WEIGHTS, color=colours[target], alpha=0.3, linewidth=0, label=label)
     axes.set_xlim(-0.8, 0.6)
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("clouded cosine, target minus head")

@@ -23,6 +23,7 @@ from gclib.metrics import CLEAR, NEIGHBOURS, largest_share
 __all__ = ["embedding_panels", "embedding_plot", "epoch_animation", "epoch_panels", "obscure_cells"]
 
 CELLS = 60  # of the grid on which the obscure region is drawn, in each direction
+DPI = 100  # of the still pictures: a thousand points make a large file
 CROSS, OPEN = 4, 100  # plotly's numbers: of the symbol, and added to it for an open one
 
 
@@ -67,7 +68,7 @@ def embedding_panels(embeddings: Mapping[str, Embedding]) -> Figure:
         Name of a method to its embedding.
     """
     figure, grid = plt.subplots(
-        2, len(embeddings), figsize=(6.4, 6.6), sharex="col", sharey="col", squeeze=False
+        2, len(embeddings), figsize=(6.4, 6.6), sharex="col", sharey="col", squeeze=False, dpi=DPI
     )
     for column, (name, embedding) in zip(grid.T, embeddings.items(), strict=True):
         for axes, split in zip(column, ("training", "test"), strict=True):
@@ -97,7 +98,7 @@ def epoch_panels(courses: Mapping[str, Sequence[Embedding]], epochs: Sequence[in
         Which epochs to draw, from 1.
     """
     figure, grid = plt.subplots(
-        len(courses), len(epochs), figsize=(6.4, 0.8 + 2.2 * len(courses)), squeeze=False
+        len(courses), len(epochs), figsize=(6.4, 0.8 + 2.2 * len(courses)), squeeze=False, dpi=DPI
     )
     for row, (name, course) in zip(grid, courses.items(), strict=True):
         reach = _reach(course)
@@ -182,7 +183,7 @@ def embedding_plot(embeddings: Mapping[str, Embedding]) -> go.Figure:
             trace.update(text=_verdicts(part), hovertemplate=f"{split} image: %{{text}}<extra>{name}</extra>")
             trace.visible = "legendonly" if split == "training" else True
             figure.add_trace(trace, row=1, col=column)
-        figure.add_trace(_name_tags(test), row=1, col=column)
+        figure.add_trace(_name_tags(test).update(textposition=_inwards(test)), row=1, col=column)
     _bare(figure, zeroline=False)
     figure.update_layout(height=460, legend={"y": 1.08})
     return figure
@@ -229,15 +230,15 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     ]
     _bare(figure, zeroline=True)
     figure.update_layout(
-        height=480,
+        height=500,
         sliders=[
             {
                 "active": length - 1,
                 "steps": steps,
                 "currentvalue": {"prefix": "epoch "},
-                "pad": {"t": 30},
-                "x": 0.22,
-                "len": 0.78,
+                "pad": {"t": 65},  # below the buttons
+                "x": 0.02,
+                "len": 0.92,
             }
         ],
         updatemenus=[
@@ -249,7 +250,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": 50},
+                "pad": {"t": 15},
                 "bgcolor": "rgba(0,0,0,0)",
                 "bordercolor": GREY,
                 "buttons": buttons,
@@ -281,6 +282,13 @@ def _name_tags(part: Embedding) -> go.Scatter:
     names, places = _names(part)
     tags = {"mode": "text", "hoverinfo": "skip", "showlegend": False, "textfont": {"size": 13}}
     return go.Scatter(x=places[:, 0], y=places[:, 1], text=[f"<b>{name}</b>" for name in names], **tags)
+
+
+def _inwards(part: Embedding) -> list[str]:
+    """On which side of its place a name is written so that it is not cut at the edge of the picture."""
+    low, high = part.plane[:, 0].min(), part.plane[:, 0].max()
+    places = (_names(part)[1][:, 0] - low) / (high - low)
+    return ["middle right" if x < 0.25 else "middle left" if x > 0.75 else "middle center" for x in places]
 
 
 def _verdicts(part: Embedding) -> list[str]:

@@ -20,11 +20,12 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from gclib.errors import UserError
 from gclib.figures.style import GREY, HEAD_TO_TAIL, METHODS
 
-__all__ = ["PLOTLY_JS", "TEMPLATE", "Interactive", "line_slider", "show_plotly"]
+__all__ = ["PLOTLY_JS", "TEMPLATE", "Interactive", "add_sliders", "line_slider", "show_plotly"]
 
 PLOTLY_JS = "../_static/plotly/plotly.min.js"  # as seen from a page in notebooks/
 DIGITS = 4  # significant digits that are kept
@@ -98,17 +99,84 @@ def show_plotly(figure: go.Figure, div_id: str, alt: str, twin: Figure) -> Inter
         validate=False,
     )
     label = html.escape(alt, quote=True)
-    picture = io.BytesIO()
+    picture, small = io.BytesIO(), io.BytesIO()
     twin.savefig(picture, format="png", bbox_inches="tight")
     plt.close(twin)
+    # 256 colours do for a still picture, and take a quarter of the room.
+    Image.open(picture).quantize(method=Image.Quantize.FASTOCTREE).save(small, "png", optimize=True)
     return Interactive(
         {
             "text/html": f'<div role="figure" aria-label="{label}">{page}<noscript>{label}</noscript></div>',
             "application/vnd.plotly.v1+json": content,
-            "image/png": base64.b64encode(picture.getvalue()).decode(),
+            "image/png": base64.b64encode(small.getvalue()).decode(),
             "text/plain": alt,
         }
     )
+
+
+def add_sliders(
+    figure: go.Figure, sliders: Mapping[str, Mapping[str, dict[str, list]]], start: Mapping[str, int]
+) -> None:
+    """Put a slider below a figure; where there are several, buttons choose the one that shows.
+
+    The figure is set to the start of the first slider, and goes to the start of another when it is chosen.
+
+    Parameters
+    ----------
+    figure
+        What the slider changes.
+    sliders
+        Name of a slider, written before its position, to its positions: as written, to what is set there:
+        property to one value for each trace, as plotly's ``restyle`` takes it; None for a trace without it.
+    start
+        Name of a slider to the index of its first position.
+    """
+
+    def slider(name: str) -> dict[str, Any]:
+        return {
+            "active": start[name],
+            "steps": [
+                {"label": place, "method": "restyle", "args": [change]}
+                for place, change in sliders[name].items()
+            ],
+            "currentvalue": {"prefix": f"{name} "},
+            "pad": {"t": 65 if len(sliders) == 1 else 125},
+            "x": 0.02,
+            "len": 0.92,  # room for the label of the last position
+            "bordercolor": GREY,
+        }
+
+    first = next(iter(sliders))
+    for name, values in list(sliders[first].values())[start[first]].items():
+        for trace, value in zip(figure.data, values, strict=True):
+            if value is not None:
+                trace[name] = value
+    figure.update_layout(sliders=[slider(first)])
+    if len(sliders) > 1:
+        buttons = [
+            {
+                "label": name,
+                "method": "update",
+                "args": [list(places.values())[start[name]], {"sliders": [slider(name)]}],
+            }
+            for name, places in sliders.items()
+        ]
+        figure.update_layout(
+            updatemenus=[
+                {
+                    "type": "buttons",
+                    "direction": "right",
+                    "x": 0,
+                    "xanchor": "left",
+                    "y": 0,
+                    "yanchor": "top",
+                    "pad": {"t": 70},
+                    "bgcolor": "rgba(0,0,0,0)",
+                    "bordercolor": GREY,
+                    "buttons": buttons,
+                }
+            ]
+        )
 
 
 def line_slider(

@@ -11,16 +11,29 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from plotly.subplots import make_subplots
 
-from gclib.figures.style import GREY, MARKERS, class_ticks, method_colours
+from gclib import data
+from gclib.figures.interactive import add_sliders
+from gclib.figures.style import MARKERS, class_ticks, method_colours
 from gclib.sampling import class_probabilities
 
-__all__ = ["anchor_lines", "sampler_slider"]
+__all__ = ["anchor_lines", "ratio_slider", "samplers", "volume_slider"]
 
 SYMBOLS = {"IB": "circle", "CB": "square", "EN": "diamond", "CBEN": "triangle-up"}
 
 
-def sampler_slider(class_counts: ArrayLike, volumes: Sequence[float], spread: float) -> go.Figure:
+def samplers(class_counts: ArrayLike, a: float, b: float) -> dict[str, np.ndarray]:
+    """Return the class probabilities of IB, CB, EN with beta = `a`, and CBEN with `a` and `b`, shape ``(C,)`` each."""
+    return {
+        "IB": class_probabilities(class_counts, "instance"),
+        "CB": class_probabilities(class_counts, "class"),
+        "EN": class_probabilities(class_counts, "effective", beta=a),
+        "CBEN": class_probabilities(class_counts, "cben", a=a, b=b),
+    }
+
+
+def volume_slider(class_counts: ArrayLike, volumes: Sequence[float], spread: float) -> go.Figure:
     r"""Draw class probabilities under a slider over the volume V of a class (Eqs. 13 and 14).
 
     IB and CB stand still. EN takes :math:`\beta = 1 - 1/V` for all classes. CBEN takes the same for the most
@@ -35,55 +48,67 @@ def sampler_slider(class_counts: ArrayLike, volumes: Sequence[float], spread: fl
     spread
         Volume of the rarest class over that of the most frequent one, at least 1.
     """
+    places = {
+        f"{volume:,}": {"probability": samplers(class_counts, 1 - 1 / volume, (1 - 1 / spread) / volume)}
+        for volume in volumes
+    }
+    return _slider("volume V =", places, len(volumes) // 2)
+
+
+def ratio_slider(
+    n_max: int, num_classes: int, ratios: Sequence[float], a: float, b: float, start: float
+) -> go.Figure:
+    """Draw class probabilities above expected repeats per image and epoch, under a slider over the imbalance ratio.
+
+    Parameters
+    ----------
+    n_max
+        Training images of the most frequent class.
+    num_classes
+        C.
+    ratios
+        Places of the slider, each in [1, `n_max`].
+    a, b
+        Constants of EN and CBEN, see `samplers`.
+    start
+        Where the slider starts: at the place next to it.
+    """
+    places = {}
+    for ratio in ratios:
+        counts = data.class_counts(n_max, num_classes, ratio)
+        found = samplers(counts, a, b)
+        repeats = {name: counts.sum() * q / counts for name, q in found.items()}
+        places[f"{ratio:g}"] = {"probability": found, "repeats per epoch": repeats}
+    return _slider("imbalance ratio", places, int(np.abs(np.asarray(ratios) - start).argmin()))
+
+
+def _slider(name: str, places: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], start: int) -> go.Figure:
+    """Draw panels over each other: place of the slider, title of a panel, sampler, value of each class."""
+    panels = next(iter(places.values()))
     colours = method_colours(SYMBOLS)
-    classes = list(range(len(np.asarray(class_counts))))
-
-    def line(name: str, probabilities: np.ndarray, visible: bool) -> go.Scatter:
-        style = {"color": colours[name]}
-        return go.Scatter(
-            x=classes,
-            y=probabilities,
-            name=name,
-            visible=visible,
-            mode="lines+markers" if len(classes) <= 20 else "lines",
-            line={**style, "dash": "dot" if name in ("IB", "CB") else "solid"},
-            marker={**style, "symbol": SYMBOLS[name], "size": 8},
-        )
-
-    start = len(volumes) // 2
-    lines = [
-        line("IB", class_probabilities(class_counts, "instance"), True),
-        line("CB", class_probabilities(class_counts, "class"), True),
-    ]
-    for place, volume in enumerate(volumes):
-        a, b = 1 - 1 / volume, (1 - 1 / spread) / volume
-        lines.append(line("EN", class_probabilities(class_counts, "effective", beta=a), place == start))
-        lines.append(line("CBEN", class_probabilities(class_counts, "cben", a=a, b=b), place == start))
-    steps = [
-        {
-            "label": f"{volume:,}",
-            "method": "restyle",
-            "args": [{"visible": [True, True] + [k == place for k in range(len(volumes)) for _ in range(2)]}],
-        }
-        for place, volume in enumerate(volumes)
-    ]
-    figure = go.Figure(lines)
-    figure.update_layout(
-        height=460,
-        xaxis={"title": "class index, head to tail"},
-        yaxis={"title": "probability of the class", "type": "log", "dtick": 1},
-        sliders=[
-            {
-                "active": start,
-                "steps": steps,
-                "len": 0.92,
-                "x": 0.02,
-                "currentvalue": {"prefix": "volume V = "},
-                "pad": {"t": 60},
-                "bordercolor": GREY,
-            }
-        ],
-    )
+    figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.06)
+    for row, (title, lines) in enumerate(panels.items(), start=1):
+        for sampler, values in lines.items():
+            trace = go.Scatter(
+                x=list(range(len(values))),
+                name=sampler,
+                legendgroup=sampler,
+                showlegend=row == 1,
+                mode="lines+markers" if len(values) <= 20 else "lines",
+                line={"color": colours[sampler], "dash": "dot" if sampler in ("IB", "CB") else "solid"},
+                marker={"color": colours[sampler], "symbol": SYMBOLS[sampler], "size": 8},
+            )
+            figure.add_trace(trace, row=row, col=1)
+        everything = np.log10([list(of[title].values()) for of in places.values()])
+        reach = [everything.min() - 0.1, everything.max() + 0.1]  # fixed, or the axis would move instead
+        figure.update_yaxes(title=title, type="log", dtick=1, range=reach, row=row, col=1)
+    figure.update_xaxes(title="class index, head to tail", row=len(panels), col=1)
+    changes = {
+        place: {"y": [values for lines in of.values() for values in lines.values()]}
+        for place, of in places.items()
+    }
+    add_sliders(figure, {name: changes}, {name: start})
+    figure.update_layout(height=260 + 200 * len(panels))
     return figure
 
 

@@ -86,7 +86,7 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     ----------
     groups
         Name of a recipe to its accuracies in percent under "many", "medium", "few" and "all"; None for a group without
-        classes, which stays empty.
+        classes, which stays empty and says so.
     """
     figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
     places = np.arange(len(groups))
@@ -96,7 +96,10 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
         return [np.nan if value is None else value for value in found]
 
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
-        axes.barh(places + (number - 1) * 0.26, values(group), 0.24, color=colour, label=group)
+        heights = places + (number - 1) * 0.26
+        axes.barh(heights, values(group), 0.24, color=colour, label=group)
+        for height in heights[np.isnan(values(group))]:
+            axes.text(1, height, "no such class", fontsize=7, va="center")
     axes.plot(values("all"), places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)

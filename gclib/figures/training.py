@@ -1,4 +1,4 @@
-"""Figures of training runs: class counts, curves, accuracy per class and per group, confusion matrix.
+"""Figures of training runs: class counts, curves, accuracy per class, confusion matrix.
 
 Each function draws one figure of pyplot and returns it; `gclib.figures.style.use` comes first. Accuracies are
 in percent, classes in the order of their index, which in a long-tailed subset is head to tail.
@@ -17,14 +17,13 @@ from numpy.typing import ArrayLike
 
 from gclib.errors import UserError
 from gclib.figures.style import GREY, HEAT, MARKERS, class_colours, class_ticks, contrast, method_colours
-from gclib.records import Outcome, RunRecord
+from gclib.records import RunRecord
 
 __all__ = [
     "class_count_bars",
     "class_courses",
     "class_images",
     "confusion_heatmap",
-    "group_bars",
     "per_class_bars",
     "training_curves",
 ]
@@ -223,40 +222,6 @@ def per_class_bars(
     class_ticks(axes, class_names, len(counts))
     if len(accuracies) > 1:
         figure.legend(loc="outside upper center", ncols=5)
-    return figure
-
-
-def group_bars(outcomes: Mapping[str, Outcome]) -> Figure:
-    """Draw the accuracy over many-, medium- and few-shot classes and over all, method beside method.
-
-    Parameters
-    ----------
-    outcomes
-        Name of a method to its outcome, all with the same rule for the groups (`gclib.metrics`). A group
-        without classes stays empty and says so.
-    """
-    groups = {"many": "many", "medium": "medium", "few": "few", "top1": "all"}
-    colours = method_colours(outcomes)
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
-    width = 0.8 / len(outcomes)
-    for number, (name, outcome) in enumerate(outcomes.items()):
-        values = [getattr(outcome, group) for group in groups]
-        place = np.arange(len(groups)) + (number - (len(outcomes) - 1) / 2) * width
-        heights = [np.nan if value is None else value for value in values]
-        bars = axes.bar(place, heights, width, color=colours[name], label=name)
-        written = ["" if value is None else f"{value:.1f}" for value in values]
-        axes.bar_label(bars, written, fontsize=8, padding=1)
-    for centre, group in enumerate(groups):
-        if all(getattr(outcome, group) is None for outcome in outcomes.values()):
-            axes.text(centre, 3, "no such class", ha="center", fontsize=9)
-    axes.set_xticks(range(len(groups)), list(groups.values()))
-    axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.set_xlabel("classes with many, medium and few training images")
-    axes.set_ylabel("test accuracy (%)")
-    axes.set_ylim(0, 106)  # room for the number above a full bar
-    axes.set_yticks(range(0, 101, 20))
-    axes.grid(axis="x", visible=False)
-    figure.legend(loc="outside upper center", ncols=5)
     return figure
 
 

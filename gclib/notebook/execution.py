@@ -239,7 +239,10 @@ def _write(notebook: Any, path: Path) -> None:
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        text = nbformat.writes(notebook) + "\n"
+        # The numbers of a list on one line: with one line for each, figures of thousands of points make megabytes.
+        text = re.sub(r"\n +(?=(-?\d[\d.e+-]*|null),?\n)", " ", text)
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
