@@ -27,11 +27,23 @@ def cells(page: str) -> list[nbformat.NotebookNode]:
     return nbformat.read(ROOT / "notebooks" / f"{page}.ipynb", as_version=4).cells
 
 
+def assert_none_typed(page: str, cell: nbformat.NotebookNode) -> None:
+    found = TYPED.findall(cell.source)
+    assert not found, f"{page}, {cell.id}: {found}; print it from a record or from gclib.paper"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_number_is_typed(page: str) -> None:
     for cell in cells(page):
-        found = TYPED.findall(cell.source)
-        assert not found, f"{page}, {cell.id}: {found}; print it from a record or from gclib.paper"
+        assert_none_typed(page, cell)
+
+
+def test_no_number_is_typed_in_the_prose_about_embeddings() -> None:
+    """Its code trains, and has parameters and thresholds."""
+    prose = [cell for cell in cells("embedding") if cell.cell_type == "markdown"]
+    exercises = next(k for k, cell in enumerate(prose) if cell.source.startswith("## Exercises"))
+    for cell in prose[:exercises]:
+        assert_none_typed("embedding", cell)
 
 
 @pytest.mark.parametrize("text", ["82.68", "x = 0.5", "1e-5", "2 points", "83 %", "5%", "about 3 percent"])
@@ -122,9 +134,9 @@ def test_a_page_is_right_with_any_records(page: str, runs: list[RunRecord], reco
 
 
 def test_every_figure_of_the_pages_has_a_caption_and_a_description() -> None:
-    for page in PAGES:
+    for page in (*PAGES, "embedding"):
         for cell in cells(page):
-            if "plt.show()" in cell.source:
+            if cell.cell_type == "code" and "plt.show()" in cell.source:
                 said = cell.metadata["mystnb"]
                 assert said["figure"]["caption"]
                 assert len(said["image"]["alt"]) > 40
