@@ -26,16 +26,17 @@ CHROME_ON_A_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files first that train methods or build the book, so that no worker is left alone with one at the end.
+    """Put files first that train or build the book, so that no worker is left alone with one of them at the end.
 
-    The browser comes later: it would wait for the book.
+    The browser comes later: at once it would wait for the book.
     """
 
-    def later(item: pytest.Item) -> bool:
-        return "once" not in getattr(item, "fixturenames", ()) or "browser" in item.path.stem
+    def is_long(item: pytest.Item) -> bool:
+        trains = hasattr(getattr(item, "module", None), "few_digits")
+        return trains or ("once" in getattr(item, "fixturenames", ()) and item.path.stem != "test_browser")
 
-    first = {item.path for item in items if not later(item)}
-    items.sort(key=lambda item: item.path not in first)
+    long = {item.path for item in items if is_long(item)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
