@@ -24,7 +24,7 @@ test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored ou
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile --nbval gclib tests notebooks
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
 	$(BIN)/pytest -n 2 -m soak tests

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gclib.notebook import KEEP_MEMORY
+
 # Before torch is imported, and for every kernel that the tests start: one thread, so that all digits come out
-# the same, and no progress bars in stored outputs.
-os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", GCLIB_PROGRESS="0")
+# the same, and no progress bars in stored outputs. The workers of pytest-xdist keep their memory as kernels do.
+os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", GCLIB_PROGRESS="0", **KEEP_MEMORY)
 # A job that a shell runs in the background ignores an interrupt, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -21,6 +23,20 @@ ROOT = Path(__file__).parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CHROME_ON_A_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files first that train or build the book, so that no worker is left alone with one of them at the end.
+
+    The browser comes later: at once it would wait for the book.
+    """
+
+    def is_long(item: pytest.Item) -> bool:
+        trains = hasattr(getattr(item, "module", None), "few_digits")
+        return trains or ("once" in getattr(item, "fixturenames", ()) and item.path.stem != "test_browser")
+
+    long = {item.path for item in items if is_long(item)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")

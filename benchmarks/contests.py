@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.losses import GCLLoss, cloud_sizes
 from gclib.networks import resnet32
 
-__all__ = ["compiled", "images", "inaturalist_labels", "losses", "memory", "sampler", "training"]
+__all__ = ["compiled", "few", "images", "inaturalist_labels", "losses", "memory", "sampler", "training"]
 
 CPU = torch.device("cpu")
 INATURALIST = 437_513, 8_142, 1_000, 2  # images, classes, most and fewest images of a class
@@ -41,6 +42,13 @@ def images() -> tuple[LongTailed, str]:
         names = tuple("0123456789")
         data = LongTailed("random", 100, split, Split(pixels[:500], labels[:500]), counts, names, CIFAR, "")
         return data, "random images of CIFAR-10's shape"
+
+
+def few(data: LongTailed) -> LongTailed:
+    """A tenth of the images: enough to try that all runs."""
+    train, test = (Split(split.images[::10], split.labels[::10]) for split in (data.train, data.test))
+    counts = np.bincount(train.labels, minlength=data.num_classes)
+    return replace(data, ratio=None, train=train, test=test, class_counts=counts)
 
 
 def our_loop(data: LongTailed, precision: str, batch_size: int, compiled: bool) -> Trainer:

@@ -6,7 +6,7 @@ sampler image by image.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from gclib.data import LongTailed, Split
 from gclib.networks import CosineClassifier
@@ -30,8 +29,10 @@ __all__ = [
 ]
 
 
-def transform(data: LongTailed) -> transforms.Compose:
+def transform(data: LongTailed) -> Callable[[Image.Image], Tensor]:
     """The field's augmentation of 32x32 images, on one PIL image."""
+    from torchvision import transforms  # takes seconds, which tests of other things need not wait for
+
     return transforms.Compose(
         [
             transforms.RandomCrop(data.train.images.shape[1], padding=data.augmentation.shift),
@@ -45,7 +46,7 @@ def transform(data: LongTailed) -> transforms.Compose:
 class PILImages(Dataset):
     """Images one by one, each made a PIL image and transformed, as torchvision's CIFAR classes do."""
 
-    def __init__(self, split: Split, transform: transforms.Compose) -> None:
+    def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
         self.split, self.transform = split, transform
 
     def __len__(self) -> int:

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from gclib import ROOT, data, metrics, records
+from gclib import ROOT, data, records
 from gclib.augment import normalise
 from gclib.checkpoints import write_atomically
 from gclib.data import LongTailed
 from gclib.errors import UserError
+from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry
 from gclib.networks import ResNet, read_weights, resnet32
 
 __all__ = ["Embedding", "embed", "find", "load", "main", "make", "save", "subset", "tsne"]
@@ -89,11 +90,9 @@ class Embedding:
         arrays = {name: getattr(self, name)[self.test == test] for name in STORED}
         return replace(self, **arrays)
 
-    def geometry(
-        self, neighbours: int = metrics.NEIGHBOURS, clear: float = metrics.CLEAR
-    ) -> metrics.Geometry:
-        """Measure the features of all images; see `gclib.metrics.geometry`."""
-        return metrics.geometry(self.features, self.labels, len(self.class_names), neighbours, clear)
+    def geometry(self, neighbours: int = NEIGHBOURS, clear: float = CLEAR) -> Geometry:
+        """Measure the features of all images; see `gclib.geometry.geometry`."""
+        return geometry(self.features, self.labels, len(self.class_names), neighbours, clear)
 
 
 def subset(data: LongTailed, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,29 +19,45 @@ CLASS_COUNTS = (60, 40, 28, 20, 14, 10, 8, 6, 4, 2)  # 192 images: 12 steps of 1
 BATCH = 16
 
 
-def fingerprint(recipe: Recipe) -> list[list[float]]:
+Known = dict[
+    str, tuple[list[float], dict[str, Tensor]]
+]  # losses and weights of a stage, by the stages up to it
+
+
+def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]:
     """Losses of the first 12 steps of each stage: what the code does, whatever its text says.
 
     Batch 16, float64, CPU, on 32x32 noise images of a fixed seed with ten long-tailed classes; augmentation, sampler,
     loss and schedule are the recipe's own, each stage starts from the one before.
+
+    Parameters
+    ----------
+    recipe
+        Resolved recipe.
+    known
+        What earlier calls found, filled by this one: recipes share the first stages that are equal.
 
     Returns
     -------
     list of list of float
         One list per stage; empty for a stage of zero epochs.
     """
+    known = {} if known is None else known
     data = _fingerprint_data()
     cpu = torch.device("cpu")
     fingerprints: list[list[float]] = []
     weights: dict[str, Tensor] | None = None
     for position, settings in enumerate(recipe.stages):
-        settings = settings.model_copy(update={"batch_size": BATCH})
-        stage = make_stage(settings, recipe.head, data, 0, position, weights)
-        trainer = Trainer(stage, data, cpu, "float64", draw_seed(0, position))
-        if settings.epochs:
-            trainer.train_epoch(0)
-        fingerprints.append(trainer.step_losses)
-        weights = stage.network.state_dict()
+        chain = records.content_hash([recipe.head, recipe.stages[: position + 1]])
+        if chain not in known:
+            settings = settings.model_copy(update={"batch_size": BATCH})
+            stage = make_stage(settings, recipe.head, data, 0, position, weights)
+            trainer = Trainer(stage, data, cpu, "float64", draw_seed(0, position))
+            if settings.epochs:
+                trainer.train_epoch(0)
+            known[chain] = trainer.step_losses, stage.network.state_dict()
+        losses, weights = known[chain]
+        fingerprints.append(losses)
     return fingerprints
 
 
@@ -68,9 +84,10 @@ def refresh(root: str | Path) -> Path:
         The file; `gclib.records.fingerprints` reads it.
     """
     described = {records.content_hash(run.recipe): run.recipe for run in records.find(root)}
-    lines = []
+    lines, known = [], Known()
     for key, recipe in described.items():
-        losses = [[round(loss, 9) for loss in stage] for stage in fingerprint(Recipe.model_validate(recipe))]
+        found = fingerprint(Recipe.model_validate(recipe), known)
+        losses = [[round(loss, 9) for loss in stage] for stage in found]
         entry = {"recipe": recipe["name"], "scale": recipe["scale"], "losses": losses}
         lines.append(f"{json.dumps(key)}: {json.dumps(entry)}")
     path = Path(root, records.FINGERPRINTS)

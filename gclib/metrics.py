@@ -1,7 +1,7 @@
-"""What a model reaches on a test set, and how its embedding is laid out.
+"""What a model reaches on a test set; how its embedding is laid out is measured in `gclib.geometry`.
 
-Accuracies are in percent, as papers print them. Logits, predictions, labels and features are NumPy arrays or
-CPU tensors; where `outputs` are asked for, logits (N, C) and predicted classes (N,) will both do.
+Accuracies are in percent, as papers print them. Logits, predictions and labels are NumPy arrays or CPU
+tensors; where `outputs` are asked for, logits (N, C) and predicted classes (N,) will both do.
 """
 
 from typing import Any, NamedTuple
@@ -12,18 +12,13 @@ from numpy.typing import ArrayLike
 from gclib.losses.common import require_one_of
 
 __all__ = [
-    "CLEAR",
     "GROUPS",
     "GROUP_RULES",
-    "NEIGHBOURS",
     "SMALL",
-    "Geometry",
     "Reliability",
     "confusion_matrix",
-    "geometry",
     "group_accuracy",
     "groups",
-    "largest_share",
     "outcome",
     "per_class_accuracy",
     "reliability",
@@ -34,8 +29,6 @@ GROUPS = ("many", "medium", "few")
 GROUP_RULES = ("counts", "thirds")
 SMALL = 10
 """Up to so many classes, the groups are thirds and an outcome holds the confusion matrix."""
-NEIGHBOURS, CLEAR = 10, 0.8
-"""Size of a neighbourhood, and the share of one class from which on it is clear and not obscure."""
 
 
 def top1(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -235,109 +228,6 @@ def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: ArrayLike) -> di
         "reliability": {name: column.tolist() for name, column in bins._asdict().items()},
         "confusion": confusion_matrix(logits, labels, num_classes).tolist() if small else None,
     }
-
-
-class Geometry(NamedTuple):
-    """How the classes lie on the unit sphere of features.
-
-    Attributes
-    ----------
-    spread
-        Mean distance of a class's images to the class mean, shape (C,), in 0..2.
-    overlap
-        Share of a class's images that lie nearer to another class's mean, shape (C,), in 0..1.
-    purity
-        Mean share of an image's nearest neighbours that are of its class, shape (C,), in 0..1.
-    obscure
-        Share of a class's images that lie in the obscure region, shape (C,), in 0..1.
-    alignment
-        Mean cosine between the means of two classes, in [-1/(C-1), 1]; NaN for one class.
-    """
-
-    spread: np.ndarray
-    overlap: np.ndarray
-    purity: np.ndarray
-    obscure: np.ndarray
-    alignment: float
-
-
-def geometry(
-    features: ArrayLike,
-    labels: ArrayLike,
-    num_classes: int,
-    neighbours: int = NEIGHBOURS,
-    clear: float = CLEAR,
-) -> Geometry:
-    """Measure the embedding of images, each feature brought to length 1.
-
-    The images should be of a balanced set, the test set: among ten neighbours the images of a class of three
-    cannot be pure.
-
-    The **obscure region** is drawn in the paper (Fig. 1) and has no formula there. The definition is ours: an
-    image lies in it if no class has the share `clear` of its nearest neighbours. Which class the image itself
-    is of does not matter: an image deep among those of another class is misplaced, and counts for `overlap`.
-
-    Parameters
-    ----------
-    features
-        Shape (N, d), none of them zero.
-    labels
-        True classes, shape (N,), each class at least once.
-    num_classes
-        C.
-    neighbours
-        How many of the nearest other images count for purity and obscure region; at most N - 1.
-    clear
-        Share of one class from which on a neighbourhood is clear, in (0, 1].
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    labels = np.asarray(labels)
-    unit = np.asarray(features, dtype=np.float64)
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
-    images = np.bincount(labels, minlength=num_classes)
-
-    def class_mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(labels, weights=values, minlength=num_classes) / images
-
-    means = np.stack([class_mean(column) for column in unit.T], axis=1)
-    # |f - c|^2 = |f|^2 - 2 f.c + |c|^2: no (N, C, d) array
-    distances = np.sqrt(np.maximum(1 - 2 * unit @ means.T + (means**2).sum(1), 0))
-    own = distances[np.arange(len(labels)), labels]
-    # Without an argument, kneighbors leaves out the image itself.
-    nearest_images = NearestNeighbors(n_neighbors=neighbours).fit(unit).kneighbors(return_distance=False)
-    around = labels[nearest_images]
-    same = (around == labels[:, None]).mean(1)
-    axes = means / np.linalg.norm(means, axis=1, keepdims=True)
-    pairs = (axes @ axes.T)[~np.eye(num_classes, dtype=bool)]
-    return Geometry(
-        spread=class_mean(own),
-        overlap=class_mean(distances.argmin(1) != labels),
-        purity=class_mean(same),
-        obscure=class_mean(largest_share(around, num_classes) < clear),
-        alignment=float(pairs.mean()) if pairs.size else float("nan"),
-    )
-
-
-def largest_share(around: ArrayLike, num_classes: int) -> np.ndarray:
-    """Return the share that the most common class has in each neighbourhood.
-
-    Parameters
-    ----------
-    around
-        Classes of the neighbours, shape (M, k).
-    num_classes
-        C.
-
-    Returns
-    -------
-    np.ndarray
-        Float64, shape (M,), in [1/k, 1].
-    """
-    classes = np.asarray(around, dtype=np.int64)
-    rows = np.arange(len(classes))[:, None] * num_classes
-    votes = np.bincount((rows + classes).ravel(), minlength=len(classes) * num_classes)
-    return votes.reshape(-1, num_classes).max(1) / classes.shape[1]
 
 
 def _predictions(outputs: ArrayLike) -> np.ndarray:

@@ -17,11 +17,12 @@ from matplotlib.colors import to_hex
 from torch import nn
 from training import few_digits
 
-from gclib import ROOT, data, embeddings, metrics
+from gclib import ROOT, data, embeddings
 from gclib.embeddings import Embedding
 from gclib.errors import UserError
 from gclib.figures import embedding as figures
 from gclib.figures import interactive, style
+from gclib.geometry import geometry
 from gclib.networks import ResNet
 
 RECORD = ROOT / "results" / "smoke" / "digits-ir20" / "gcl-official" / "seed0.json"
@@ -100,13 +101,13 @@ def test_tsne_ignores_length_and_keeps_clusters_together() -> None:
     labels = np.arange(60) % 3
     features = rng.normal(size=(60, 8)) / 5 + 3 * np.eye(3, 8)[labels]
     plane = embeddings.tsne(features, perplexity=8, seed=1)
-    assert metrics.geometry(plane - plane.mean(0), labels, 3, neighbours=5).purity.min() > 0.9
+    assert geometry(plane - plane.mean(0), labels, 3, neighbours=5).purity.min() > 0.9
     np.testing.assert_allclose(embeddings.tsne(4 * features, perplexity=8, seed=1), plane)
 
 
 def test_geometry_is_that_of_one_split() -> None:
     whole = made(features=5)
-    expected = metrics.geometry(whole.features[whole.test], whole.labels[whole.test], 3, 6, 0.9)
+    expected = geometry(whole.features[whole.test], whole.labels[whole.test], 3, 6, 0.9)
     for one, other in zip(whole.of(test=True).geometry(6, 0.9), expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert whole.of(test=False).right.tolist() == whole.right[:60].tolist()

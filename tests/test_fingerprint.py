@@ -8,7 +8,8 @@ import torch
 from factories import make_record
 
 from gclib import ROOT, data, losses, recipes, records
-from gclib.fingerprint import fingerprint, refresh
+from gclib.fingerprint import Known, fingerprint, refresh
+from gclib.loop import Trainer
 from gclib.recipes import Recipe
 from gclib.records.report import FINGERPRINT_TOLERANCE
 
@@ -21,9 +22,12 @@ def furthest(first: list[float], second: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
+KNOWN = Known()
+
+
 @pytest.fixture(scope="module")
 def official() -> list[list[float]]:
-    return fingerprint(resolve("gcl-official"))
+    return fingerprint(resolve("gcl-official"), KNOWN)
 
 
 def test_it_is_the_same_again_whatever_the_caller_drew(official: list[list[float]]) -> None:
@@ -54,6 +58,13 @@ def test_other_recipes_and_other_formulas_have_another(
     assert fingerprint(untrained) == [[]]
 
 
+def test_what_recipes_share_is_computed_once(
+    official: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Trainer, "train_epoch")
+    assert fingerprint(resolve("gcl-official-tau"), KNOWN) == [official[0], []]
+
+
 KEPT = {records.content_hash(run.recipe): run.recipe for run in records.find(ROOT / "results")}
 
 
@@ -64,7 +75,7 @@ def test_the_committed_file_knows_the_recipe_of_every_record() -> None:
 
 @pytest.mark.parametrize("key", KEPT)
 def test_the_committed_fingerprints_are_those_of_today(key: str) -> None:
-    today = fingerprint(Recipe.model_validate(KEPT[key]))
+    today = fingerprint(Recipe.model_validate(KEPT[key]), KNOWN)
     steps = records.replay(records.fingerprints(ROOT / "results")[key], today)
     assert steps
     assert all(step.equal for step in steps), "python -m gclib.fingerprint brings it up to date"
@@ -79,7 +90,7 @@ def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.Monke
         records.save(record(seed), tmp_path / f"seed{seed}.json")
     asked: list[str] = []
     monkeypatch.setattr(
-        "gclib.fingerprint.fingerprint", lambda recipe: asked.append(recipe.name) or [[1 / 3]]
+        "gclib.fingerprint.fingerprint", lambda recipe, known: asked.append(recipe.name) or [[1 / 3]]
     )
     refresh(tmp_path)
     assert asked == ["ce"]

@@ -34,6 +34,14 @@ def test_no_number_is_typed(page: str) -> None:
         assert not found, f"{page}, {cell.id}: {found}; print it from a record or from gclib.paper"
 
 
+def test_no_number_is_typed_in_the_prose_about_embeddings() -> None:
+    """Its code trains, with parameters and thresholds; so do its exercises."""
+    prose = "\n\n".join(cell.source for cell in cells("embedding") if cell.cell_type == "markdown")
+    before, exercises, _ = prose.partition("\n## Exercises\n")
+    assert exercises
+    assert TYPED.findall(before) == []
+
+
 @pytest.mark.parametrize("text", ["82.68", "x = 0.5", "1e-5", "2 points", "83 %", "5%", "about 3 percent"])
 def test_typed_numbers_are_found(text: str) -> None:
     assert TYPED.search(text)
@@ -122,9 +130,9 @@ def test_a_page_is_right_with_any_records(page: str, runs: list[RunRecord], reco
 
 
 def test_every_figure_of_the_pages_has_a_caption_and_a_description() -> None:
-    for page in PAGES:
+    for page in (*PAGES, "embedding"):
         for cell in cells(page):
-            if "plt.show()" in cell.source:
+            if cell.cell_type == "code" and "plt.show()" in cell.source:
                 said = cell.metadata["mystnb"]
                 assert said["figure"]["caption"]
                 assert len(said["image"]["alt"]) > 40

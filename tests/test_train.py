@@ -1,7 +1,6 @@
 """Runs: records, shared stages, what stops a run in one line, and what a run leaves alone."""
 
 import errno
-import io
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 from training import few_digits, no_fingerprint, recipe
 
@@ -21,7 +19,6 @@ from gclib.device import choose_device, choose_precision
 from gclib.errors import UserError
 from gclib.loop import Trainer
 from gclib.plan import stage_plan
-from gclib.progress import EpochProgress
 
 CPU = torch.device("cpu")
 
@@ -436,32 +433,6 @@ def test_finish_starts_from_kept_weights(done: tuple[Path, records.RunRecord], t
     other = tmp_path / "ce" / linear.identity / "stage-one.safetensors"
     with pytest.raises(UserError, match="of another network"):
         train.finish(recipe(), few_digits(), other, seed=0, workdir=tmp_path)
-
-
-def progress(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
-    """Return what is printed while a stage goes through its epochs."""
-    output = io.StringIO()
-    monkeypatch.setattr("gclib.progress.Console", lambda: Console(file=output, width=120, **console))
-    with EpochProgress("stage-one", 10, 2) as bar:
-        bar.update(3, 1.2345, 56.78, None)
-        bar.update(4, 0.9876, 67.89, 54.32)
-    return output.getvalue()
-
-
-def test_progress_shows_epoch_loss_accuracy_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GCLIB_PROGRESS", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    output = progress(monkeypatch, force_terminal=True)
-    for part in ("stage-one", "4/10", "loss 0.988", "train 67.9%", "test 54.3%"):
-        assert part in output, part
-    assert "0:0" in output or "-:--" in output  # time left; unknown at first
-
-
-def test_progress_is_quiet_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GCLIB_PROGRESS", "1")
-    assert progress(monkeypatch, force_terminal=False) == ""
-    monkeypatch.setenv("GCLIB_PROGRESS", "0")
-    assert progress(monkeypatch, force_terminal=True) == ""
 
 
 def test_a_run_prints_nothing_when_not_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Small runs to test training with: a few digits, a few epochs, seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gclib import data, recipes, records, train
+from gclib import checkpoints, data, recipes, records, train
 from gclib.data import LongTailed, Split
+from gclib.loop import Trainer
 from gclib.plan import stage_plan
 
 OVERRIDES = {"epochs": 3, "stage-two.epochs": 2}
@@ -43,19 +45,46 @@ def no_fingerprint(recipe: recipes.Recipe) -> list[list[float]]:
     return [[1.0] * 12 if stage.epochs else [] for stage in recipe.stages]
 
 
-def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
-    """Run a recipe on the digits at smoke scale with three seeds; recipes share the first stages that are equal."""
-    digits = data.load("digits", 20)
-    whole = recipes.get(name).resolve(digits, "smoke")
-    first = whole.model_copy(update={"stages": whole.stages[:1]})
+@contextmanager
+def lean() -> Iterator[None]:
+    """Train to the same weights, but with one test and one checkpoint, after the last epoch, and no fingerprint.
 
-    def run(recipe: recipes.Recipe, workdir: Path) -> list[records.RunRecord]:
-        return [train.fit(recipe, digits, seed=seed, device="cpu", workdir=workdir) for seed in range(3)]
+    When a stage is tested and saved, and what its fingerprint is, have tests of their own.
+    """
+    run, evaluate, save = Trainer.run, Trainer.evaluate, checkpoints.save
+
+    def run_and_save(trainer: Trainer, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+        state = run(trainer, state, folder)
+        save(folder, state)
+        return state
+
+    def evaluate_at_the_end(trainer: Trainer, epoch: int) -> float | None:
+        return evaluate(trainer, epoch) if epoch == trainer.settings.epochs else None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "fingerprint", no_fingerprint)
-        shared = once(f"smoke-{stage_plan(first, digits, 0)[0].hash}", lambda folder: run(first, folder))
-        return run(whole, shared)
+        patch.setattr(checkpoints, "save", lambda folder, state: None)
+        patch.setattr(Trainer, "run", run_and_save)
+        patch.setattr(Trainer, "evaluate", evaluate_at_the_end)
+        yield
+
+
+@cache
+def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
+    """Run a recipe on the digits at smoke scale with three seeds; recipes share the first stages that are equal."""
+    digits = data.load("digits", 20)
+    recipe = recipes.get(name).resolve(digits, "smoke")
+
+    def run(seed: int) -> records.RunRecord:
+        options: dict[str, Any] = {"seed": seed, "device": "cpu"}
+        first = stage_plan(recipe, digits, seed)[0].hash
+        shared = once(
+            f"smoke-{first}", lambda folder: train.fit_first_stage(recipe, digits, **options, workdir=folder)
+        )
+        return train.fit(recipe, digits, **options, workdir=shared)
+
+    with lean():
+        return [run(seed) for seed in range(3)]
 
 
 def few_shot_accuracy(found: list[records.RunRecord]) -> float:

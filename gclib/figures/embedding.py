@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 
 from gclib.embeddings import Embedding
 from gclib.figures.style import GREY, class_colours
-from gclib.metrics import CLEAR, NEIGHBOURS, largest_share
+from gclib.geometry import CLEAR, NEIGHBOURS, largest_share
 
 __all__ = ["embedding_panels", "embedding_plot", "epoch_animation", "epoch_panels", "obscure_cells"]
 
@@ -30,7 +30,7 @@ CROSS, OPEN = 4, 100  # plotly's numbers: of the symbol, and added to it for an 
 def obscure_cells(plane: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the obscure region of a picture: where no class has `CLEAR` of the nearest images.
 
-    `gclib.metrics.geometry` measures the same in the space of the features.
+    `gclib.geometry.geometry` measures the same in the space of the features.
 
     Parameters
     ----------

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from statistics import mean
 
 import numpy as np
-from scipy.stats import ttest_ind
 
 from gclib.metrics import groups
 from gclib.records import RunRecord
@@ -46,6 +45,8 @@ def decide(ahead: Sequence[float], behind: Sequence[float], threshold: float = T
     difference = round(mean(ahead) - mean(behind), 6)
     several = min(len(ahead), len(behind)) >= SEEDS
     if several and np.ptp(ahead) + np.ptp(behind) > 0:
+        from scipy.stats import ttest_ind  # takes a second, which every page would wait for
+
         counts = bool(ttest_ind(ahead, behind, equal_var=False).pvalue < LEVEL)
     else:
         counts = abs(difference) >= (0 if several else threshold)

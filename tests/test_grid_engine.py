@@ -1,0 +1,214 @@
+"""The grid through Snakemake: runs that fail, are interrupted and started again, and a real one."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import digit_cells, record_of, stage_hashes, states
+
+from gclib import checkpoints, grid, records
+from gclib.errors import UserError
+from gclib.grid import Cell, Progress, engine
+
+# Each process is forked from one that has imported torch: a start costs no import.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["gclib.grid", "sklearn.datasets"])
+
+# Commands that take no time instead of training
+
+
+def stub(folder: Path) -> tuple[Callable, Callable]:
+    """Commands for a cell and for a stage: each tells `log` its name, and a cell brings the record that is ready.
+
+    A name that is written in the file `fail` fails, one in `hang` waits to be ended.
+    """
+    code = (
+        "import os, pathlib, shutil, sys, time; name, ready, record = sys.argv[1:]; here = pathlib.Path.cwd().parent;"
+        "print(name, os.getpid(), file=(here / 'log').open('a'), flush=True);"
+        "name in (here / 'fail').read_text().split() and sys.exit('gcl: it broke');"
+        "name in (here / 'hang').read_text().split() and time.sleep(600);"
+        "record and (os.makedirs(os.path.dirname(record), exist_ok=True), shutil.copy(ready, record))"
+    )
+
+    def command(*values: str) -> list[str]:
+        return [sys.executable, "-S", "-c", code, *values]
+
+    def cell_command(cell: Cell, workdir: Path) -> list[str]:
+        (one,) = grid.survey([cell], workdir, folder / "results")
+        ready = folder / "ready" / f"{cell.recipe}.json"
+        return command(cell.recipe, str(ready), str(one.record))
+
+    return cell_command, lambda cell, workdir: command("stage", "", "")
+
+
+def run_stubs(folder: Path) -> list[str]:
+    """Run Table 4 on digits with stubs for its commands; what is done and what failed is printed and returned."""
+    engine._cell_command, engine._stage_command = stub(folder)
+    progress = grid.survey(digit_cells(), folder / "runs", folder / "results")
+    tell = lambda line: print(line, flush=True)  # noqa: E731
+    return grid.run(progress, jobs=2, workdir=folder / "runs", root=folder / "results", report=tell)
+
+
+def run_in_a_session(folder: Path) -> None:
+    os.setsid()  # a process group of its own, as a terminal gives a command
+    run_stubs(folder)
+
+
+@pytest.fixture
+def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("_cell_command", "_stage_command"):
+        monkeypatch.setattr(engine, name, getattr(engine, name))  # put back afterwards
+    for name in ("fail", "hang", "log"):
+        (tmp_path / name).write_text("")
+    for cell in digit_cells():
+        records.save(record_of(cell), tmp_path / "ready" / f"{cell.recipe}.json")
+    return tmp_path
+
+
+def begun(folder: Path) -> list[str]:
+    return [line.split()[0] for line in (folder / "log").read_text().splitlines()]
+
+
+def test_one_failing_cell_stops_no_other_and_alone_is_run_again(stubs: Path) -> None:
+    names = [cell.recipe for cell in digit_cells()]
+    (stubs / "fail").write_text(names[1])
+    (failed,) = run_stubs(stubs)
+    assert re.fullmatch(rf"{names[1]} seed 0 \(it broke; see .*{names[1]}-seed0\.log\)", failed)
+    assert begun(stubs)[0] == "stage", "the shared stage comes first, once"
+    assert sorted(begun(stubs)) == sorted(["stage", *names])
+    made = {path: path.stat().st_mtime_ns for path in (stubs / "runs").glob("*/record.json")}
+    assert len(made) == len(names) - 1
+
+    (stubs / "fail").write_text("")
+    assert run_stubs(stubs) == []
+    assert begun(stubs)[len(names) + 1 :] == [names[1]], "alone it shares its first stage with nobody"
+    assert all(path.stat().st_mtime_ns == at for path, at in made.items())
+    assert run_stubs(stubs) == []
+    assert len(begun(stubs)) == len(names) + 2
+
+
+def test_a_failing_first_stage_is_the_reason_of_all_that_share_it(stubs: Path) -> None:
+    (stubs / "fail").write_text("stage")
+    failed = run_stubs(stubs)
+    assert len(failed) == 4
+    assert all("(it broke; see " in line and "/stage-" in line for line in failed)
+    assert begun(stubs) == ["stage"]
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return (
+            status.read_text().rpartition(")")[2].split()[0] != "Z"
+            if Path("/proc").exists()
+            else not os.kill(pid, 0)
+        )
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 240  # a busy machine
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGINT to all", "SIGKILL to all"])
+def test_interrupted_and_started_again_it_redoes_nothing(stubs: Path, how: str) -> None:
+    names = [cell.recipe for cell in digit_cells()]
+    (stubs / "hang").write_text(names[-1])
+    process = PROCESSES.Process(target=run_in_a_session, args=(stubs,))
+    process.start()
+
+    def last_alone() -> bool:
+        return set(begun(stubs)) >= set(names) and len(list((stubs / "runs").glob("*/record.json"))) == 3
+
+    wait_for(last_alone)
+    number = getattr(signal, how.split()[0])
+    (os.killpg if how.endswith("all") else os.kill)(process.pid, number)
+    process.join(120)
+    assert process.exitcode not in (None, 0)
+    pids = [int(line.split()[1]) for line in (stubs / "log").read_text().splitlines()]
+    wait_for(lambda: not any(map(alive, pids)))
+    (stubs / "hang").write_text("")
+    assert run_stubs(stubs) == []
+    assert begun(stubs) == [*begun(stubs)[:5], names[-1]]
+
+
+def test_one_grid_at_a_time_works_in_a_folder(stubs: Path) -> None:
+    with (
+        engine._only_grid(stubs / "runs" / "grid"),
+        pytest.raises(UserError, match=r"another grid works in .*runs; wait for it"),
+    ):
+        run_stubs(stubs)
+
+
+def test_what_is_trained_is_kept_and_not_run(tmp_path: Path) -> None:
+    (cell,) = digit_cells("table1", scale="paper")[:1]
+    record = record_of(cell)
+    folder = tmp_path / "runs" / record.identity
+    records.save(record, folder / "record.json")
+    (folder / "stage-one.safetensors").write_bytes(b"weights")
+    lines: list[str] = []
+    progress = grid.survey([cell], tmp_path / "runs", tmp_path / "results")
+    assert (
+        grid.run(progress, jobs=1, workdir=tmp_path / "runs", root=tmp_path / "results", report=lines.append)
+        == []
+    )
+    assert states([cell], tmp_path) == ["done"]
+    assert lines == [f"kept: {tmp_path / 'results' / cell.place}"]
+
+
+# Real cells
+
+
+def test_commands_of_real_cells_keep_the_records_of_paper_scale_alone() -> None:
+    for scale, keep in (("paper", "new"), ("short", "no")):
+        words = engine._cell_command(Cell("cifar10", 100.0, "ce", 2, scale), Path("runs"))
+        assert words[:5] == [sys.executable, "-m", "gclib.cli", "run", "training"]
+        pairs = dict(itertools.pairwise(words))
+        assert (pairs["data"], pairs["ratio"], pairs["seed"], pairs["keep"]) == ("cifar10", "100", "2", keep)
+        assert (pairs["--scale"], pairs["--output"]) == (
+            scale,
+            f"runs/notebooks/{scale}-cifar10-ir100-ce-seed2.ipynb",
+        )
+
+
+def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(tmp_path: Path) -> None:
+    good, bad = cells = [
+        cell for cell in digit_cells("table5", seeds=[7]) if cell.recipe.endswith(("tau", "lws"))
+    ][::-1]
+    first, second = stage_hashes(bad)[:2]
+    planted = tmp_path / "stages" / second
+    checkpoints.save(planted, {"epoch": 0, "precision": "bfloat16", "threads": 1})
+
+    def survey() -> list[Progress]:
+        return grid.survey(cells, tmp_path, tmp_path / "results")
+
+    (failed,) = grid.run(survey(), jobs=1, workdir=tmp_path, root=tmp_path / "results")
+    assert failed.startswith(f"{bad} (training.ipynb: {planted} was begun with precision bfloat16")
+    assert [one.state for one in survey()] == ["done", "begun"]
+    assert [one.name for one in (tmp_path / "notebooks").iterdir()] == [
+        f"smoke-digits-ir20-{good.recipe}-seed7.ipynb"
+    ]
+    trained = (tmp_path / "stages" / first / "checkpoint.pt").stat().st_mtime_ns
+
+    for path in planted.glob("checkpoint*"):
+        path.unlink()
+    assert grid.run(survey(), jobs=1, workdir=tmp_path, root=tmp_path / "results") == []
+    assert (tmp_path / "stages" / first / "checkpoint.pt").stat().st_mtime_ns == trained, (
+        "the shared stage ran once"
+    )
+    made = [records.load(one.record) for one in survey()]
+    assert made[0].stages[0] == made[1].stages[0]
+    assert json.loads((tmp_path / "grid" / "plan.json").read_text())["stages"] == {}
