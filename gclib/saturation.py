@@ -213,12 +213,7 @@ def make(
     resolved = recipes.get(recipe).resolve(images, scale)
     described, seen = resolved.model_dump(mode="json"), records.DataSummary.of(images)
     state = train.fit_first_stage(
-        resolved,
-        images,
-        seed=seed,
-        device=device,
-        workdir=Path(workdir, "saturation"),
-        trainer=Measuring,
+        resolved, images, seed=seed, device=device, workdir=Path(workdir, "saturation"), trainer=Measuring
     )
     return Saturation(
         recipe=described,
@@ -245,13 +240,7 @@ def place(
 
 
 def save(measured: Saturation, path: str | Path) -> None:
-    """Write a measurement, whole or not at all; one that is there is replaced.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
+    """Write a measurement, whole or not at all (then a `UserError`); one that is there is replaced."""
     write_atomically(Path(path), measured.model_dump_json().encode() + b"\n")
 
 
@@ -325,9 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="cifar10", help="name of a data set")
     parser.add_argument("--ratio", type=float, default=100.0, help="imbalance ratio")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and draws")
-    parser.add_argument(
-        "--scale", choices=("smoke", "short", "paper"), default="paper", help="how long it trains"
-    )
+    parser.add_argument("--scale", default="paper", help="how long it trains: smoke, short or paper")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where checkpoints go")
     parser.add_argument("--root", type=Path, default=Path("results"), help="folder of the results")
