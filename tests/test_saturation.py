@@ -7,15 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from test_resume import assert_same
 from training import few_digits, recipe
 
 from gclib import checkpoints, records, saturation, train
 from gclib.errors import UserError
+from gclib.figures.saturation import curve_sliders, lead_panels, lead_slider
 from gclib.loop import Trainer
+from gclib.losses import target_gradient
 from gclib.plan import stage_plan
 from gclib.saturation import Measuring, Saturation
 
@@ -184,3 +192,70 @@ def test_a_file_that_contradicts_itself_is_refused(
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=f"holds no measurement .*{complaint}"):
         saturation.load(tmp_path / "a.json")
+
+
+# ------------------------------------------------------------------------------------------------- figures
+
+
+def gradient(difference: np.ndarray, classes: int, scale: float, margin: float) -> np.ndarray:
+    """Target gradient by autograd's formula for logits that are written out."""
+    logits = torch.zeros(len(difference), classes, dtype=torch.float64)
+    logits[:, 0] = scale * torch.as_tensor(difference - margin)
+    return target_gradient(logits, torch.zeros(len(difference), dtype=torch.int64)).numpy()
+
+
+def test_three_sliders_leave_each_other_alone() -> None:
+    gap, classes, scales, margins = np.linspace(-1.5, 2, 29), (2, 10, 100), (4, 30), (0, 0.2, 0.5)
+    families = {c: {s: gradient(gap, c, s, 0) for s in scales} for c in classes}
+    figure = curve_sliders(gap, families, margins, start=(10, 30, 0.2))
+    assert [slider.active for slider in figure.layout.sliders] == [1, 1, 1]
+    assert (
+        figure.layout.xaxis.range[0] == gap[0] + 0.5
+    )  # at the largest margin the line still begins at the left
+
+    def shown() -> tuple[np.ndarray, np.ndarray]:
+        (line,) = [trace for trace in figure.data[1:] if trace.visible]
+        return np.array(line.x), np.array(line.y)
+
+    def check(c: int, s: float, m: float) -> None:
+        x, y = shown()
+        np.testing.assert_allclose(y, gradient(x, c, s, m), rtol=1e-9)
+
+    check(10, 30, 0.2)
+    rng, places = np.random.default_rng(0), [1, 1, 1]
+    for _ in range(30):  # as plotly does: each value of a list goes to the next of the traces
+        number = int(rng.integers(3))
+        places[number] = int(rng.integers(len(figure.layout.sliders[number].steps)))
+        change, traces = figure.layout.sliders[number].steps[places[number]].args
+        for name, values in change.items():
+            for trace, value in zip(traces, values, strict=True):
+                figure.data[trace][name] = value
+        check(classes[places[0]], scales[places[1]], margins[places[2]])
+    np.testing.assert_allclose(figure.data[0].y, gradient(np.array(figure.data[0].x), 10, 30, 0.2), rtol=1e-9)
+
+
+def test_leads_are_drawn_epoch_by_epoch_in_the_colours_of_their_group() -> None:
+    leads, epochs = np.arange(-3.0, 4.0), [5, 10, 15, 20]
+    shares = {
+        name: np.random.default_rng(k).dirichlet(np.ones(6), 4) for k, name in enumerate(("head", "tail"))
+    }
+    colours = {"head": "#833fd5", "tail": "#da7d00"}
+    figure = lead_slider(leads, shares, epochs, colours)
+    (slider,) = figure.layout.sliders
+    assert [step.label for step in slider.steps] == ["5", "10", "15", "20"]
+    for place, step in enumerate(slider.steps):
+        curve, *rows = step.args[0]["y"]
+        np.testing.assert_allclose(curve, 1 / (1 + np.exp(np.arange(-2.5, 3))))
+        for row, expected in zip(rows, shares.values(), strict=True):
+            np.testing.assert_allclose(row, expected[place])
+    assert [line.line.color for line in figure.data[1:]] == list(colours.values())
+    panels = lead_panels(leads, shares, epochs, colours).axes
+    assert [axes.get_title("right") for axes in panels] == [f"after epoch {n}" for n in (5, 15, 20)]
+    for axes, place in zip(panels, (0, 2, 3), strict=True):
+        assert axes.get_ylabel()
+        drawn = {patch.get_label(): patch for patch in axes.patches}
+        for name, rows in shares.items():
+            np.testing.assert_allclose(drawn[name].get_data().values, rows[place])
+            assert to_hex(drawn[name].get_edgecolor()) == colours[name]
+    assert panels[-1].get_xlabel()
+    plt.close("all")
