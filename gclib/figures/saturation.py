@@ -134,8 +134,8 @@ def lead_slider(
         str(epoch): {CURVE: _curve(centres)} | {name: np.asarray(rows)[k] for name, rows in shares.items()}
         for k, epoch in enumerate(epochs)
     }
-    titles = {"x_title": "lead of the target logit", "y_title": "gradient; share of the group's images"}
-    figure = line_slider(centres, frames, slider="epoch", **titles)
+    titles = {"x_title": "lead of the target logit", "y_title": "gradient; share of the images"}
+    figure = line_slider(centres, frames, slider="epoch", **titles).update_layout(height=460)
     figure.data[0].line = {"color": GREY, "dash": "dot"}
     for line in figure.data[1:]:
         line.line.update(color=colours[line.name], shape="hvh")
