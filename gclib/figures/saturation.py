@@ -74,7 +74,7 @@ def curve_sliders(
         ]
     )
     moving = list(range(1, 1 + len(classes)))  # the traces that a slider is for
-    changes = {
+    changes: dict[str, dict[str, dict[str, list]]] = {
         "classes C": {f"{count:,}": {"visible": [other == count for other in classes]} for count in classes},
         "scale s": {f"{s:g}": {"y": [gradients[count][s] for count in classes]} for s in scales},
         "margin m": {f"{m:g}": {"x": [gap + m for _ in classes]} for m in margins},
@@ -134,8 +134,13 @@ def lead_slider(
         str(epoch): {CURVE: _curve(centres)} | {name: np.asarray(rows)[k] for name, rows in shares.items()}
         for k, epoch in enumerate(epochs)
     }
-    titles = {"x_title": "lead of the target logit", "y_title": "gradient; share of the images"}
-    figure = line_slider(centres, frames, slider="epoch", **titles).update_layout(height=460)
+    figure = line_slider(
+        centres,
+        frames,
+        slider="epoch",
+        x_title="lead of the target logit",
+        y_title="gradient; share of the images",
+    ).update_layout(height=460)
     figure.data[0].line = {"color": GREY, "dash": "dot"}
     for line in figure.data[1:]:
         line.line.update(color=colours[line.name], shape="hvh")
