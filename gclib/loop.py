@@ -224,14 +224,18 @@ class Trainer:
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     @torch.no_grad()
-    def test_logits(self) -> Tensor:
-        """Test-time logits of the whole test split, float64 on the CPU, shape ``(N, C)``."""
+    def logits(self, images: Resident) -> Tensor:
+        """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         self.stage.eval()
         parts = []
-        for start in range(0, len(self.data.test), EVALUATION_BATCH):
+        for start in range(0, len(images.labels), EVALUATION_BATCH):
             with self.eager():
-                parts.append(self.stage(self.test_set.plain(start, start + EVALUATION_BATCH)))
+                parts.append(self.stage(images.plain(start, start + EVALUATION_BATCH)))
         return torch.cat(parts).double().cpu()
+
+    def test_logits(self) -> Tensor:
+        """Test-time logits of the whole test split, float64 on the CPU, shape ``(N, C)``."""
+        return self.logits(self.test_set)
 
     def evaluate(self, epoch: int) -> float:
         """Enter the test accuracy after the 1-based `epoch`; keep the weights if it is the best so far."""

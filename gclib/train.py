@@ -89,14 +89,27 @@ def fit(
 
 
 def fit_first_stage(
-    recipe: Recipe, data: LongTailed, *, seed: int, device: str = "auto", workdir: str | Path = "runs"
-) -> None:
+    recipe: Recipe,
+    data: LongTailed,
+    *,
+    seed: int,
+    device: str = "auto",
+    workdir: str | Path = "runs",
+    trainer: type[Trainer] = Trainer,
+) -> dict[str, Any]:
     """Train the first stage of a recipe alone, so that the runs in `workdir` that share it find it done.
 
     Parameters
     ----------
     recipe, data, seed, device, workdir
         See `fit`; a checkpoint that is there is gone on from.
+    trainer
+        What trains: a subclass may measure more on the way, in a `workdir` of its own.
+
+    Returns
+    -------
+    dict
+        The state after the last epoch; see `gclib.loop.Trainer.state`.
 
     Raises
     ------
@@ -105,7 +118,7 @@ def fit_first_stage(
     """
     first = stage_plan(recipe, data, seed)[0]
     folder = Path(workdir, "stages", first.hash)
-    _Run.on(device, recipe, data, seed).stage(first, None, folder, resume=True)
+    return _Run.on(device, recipe, data, seed, trainer).stage(first, None, folder, resume=True)
 
 
 def finish(
@@ -229,15 +242,18 @@ class _Run:
     device: torch.device
     precision: str
     compiled: bool
+    trainer: type[Trainer]
 
     @classmethod
-    def on(cls, device: str, recipe: Recipe, data: LongTailed, seed: int) -> Self:
+    def on(
+        cls, device: str, recipe: Recipe, data: LongTailed, seed: int, trainer: type[Trainer] = Trainer
+    ) -> Self:
         if not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
         chosen = choose_device(device)
         # Compiling takes half a minute, which only a long run gets back.
         compiled = recipe.scale == "paper" and chosen.type == "cpu" and can_compile()
-        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled)
+        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled, trainer)
 
     def stage(
         self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
@@ -272,7 +288,7 @@ class _Run:
         compiled = self.compiled if state is None else state.get("compiled", False)
         stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
         seed = draw_seed(self.seed, planned.position)
-        trainer = Trainer(stage, self.data, self.device, self.precision, seed, compiled)
+        trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
         return trainer.run(state, folder)
 
 

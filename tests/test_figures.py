@@ -214,6 +214,8 @@ def test_courses_have_the_colours_of_their_classes() -> None:
     assert [to_hex(line.get_color()) for line in lines] == style.class_colours(COUNTS)
     assert [line.get_ydata().tolist() for line in lines] == values.T.tolist()
     assert lines[0].get_xdata().tolist() == [1, 2]
+    every_fifth = training.class_courses(values, COUNTS, NAMES, "share", epochs=[5, 10]).axes[0].lines
+    assert every_fifth[0].get_xdata().tolist() == [5, 10]
 
 
 def test_numbers_in_a_confusion_matrix_can_be_read() -> None:

@@ -96,13 +96,14 @@ def class_courses(
     class_names: Sequence[str],
     label: str,
     top: float | None = None,
+    epochs: ArrayLike | None = None,
 ) -> Figure:
     """Draw a quantity of each class epoch by epoch, in the colours from head to tail.
 
     Parameters
     ----------
     values
-        Shape ``(epochs, C)``; the first row is after epoch 1.
+        Shape ``(E, C)``.
     class_counts
         Training images per class, shape ``(C,)``.
     class_names
@@ -111,12 +112,14 @@ def class_courses(
         What the quantity is, for the axis.
     top
         End of the axis, which starts at 0; None leaves it to the values.
+    epochs
+        After which epoch each row is, shape ``(E,)``; 1, 2, ... where it is not given.
     """
     lines, counts = np.asarray(values), np.asarray(class_counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    epochs = np.arange(1, len(lines) + 1)
+    places = np.arange(1, len(lines) + 1) if epochs is None else np.asarray(epochs)
     for index, colour in enumerate(class_colours(counts)):
-        axes.plot(epochs, lines[:, index], color=colour, label=f"{class_names[index]} ({counts[index]:,})")
+        axes.plot(places, lines[:, index], color=colour, label=f"{class_names[index]} ({counts[index]:,})")
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.set_ylim(0, top)
