@@ -281,6 +281,7 @@ def test_records_are_listed_with_both_accuracies(gcl, results):
     assert f"{record.clean.top1:.2f}" in out
     assert f"{record.paper_style.top1:.2f}" in out
     assert "ce-mixup" not in gcl("records", "list", "--recipe", "ce")[1]
+    assert f" {results / 'ce' / 'seed0.json'} " in gcl("records", "list", results)[1], "a folder within"
 
 
 def test_a_record_is_shown_and_two_are_compared(gcl, results):

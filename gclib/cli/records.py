@@ -47,7 +47,7 @@ def list_records(
 
     def row(r: records.RunRecord) -> list[object]:
         accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
-        where = records.results_path(r, root)
+        where = records.locate(r.identity, root)
         return [r.data.name, r.data.ratio, r.recipe["name"], r.seed, r.scale, *accuracies, where]
 
     print_table(
