@@ -21,7 +21,7 @@ from gclib.losses import GCLLoss, cloud_sizes
 __all__ = ["anchors_for", "borders", "region_panels", "region_slider"]
 
 DISC, RING = (0.0, 0.68), (0.76, 1.0)  # inner and outer radius: regions at test, regions in training
-HELD = ANCHORS, _ = "noise scale, anchors held", "noise scale, ring held"
+HELD = ANCHORS, _ = "κ, anchors held", "κ, ring held"
 
 
 def borders(anchors: ArrayLike, reductions: ArrayLike) -> np.ndarray:
