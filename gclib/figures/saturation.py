@@ -53,9 +53,7 @@ def curve_sliders(
         For `gclib.figures.interactive.show_plotly`.
     """
     gap, classes, scales = np.asarray(difference), list(gradients), list(next(iter(gradients.values())))
-    begin = [
-        list(values).index(value) for values, value in zip((classes, scales, margins), start, strict=True)
-    ]
+    begin = [classes.index(start[0]), scales.index(start[1]), list(margins).index(start[2])]
     label = f"C = {start[0]:,}, s = {start[1]:g}, m = {start[2]:g}"
     dotted = {"color": GREY, "dash": "dot"}
     figure = go.Figure(
