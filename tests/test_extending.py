@@ -69,7 +69,7 @@ def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     assert len(smoke) == len(ce) == 6
     assert re.fullmatch(r"\d+\.\d\d", smoke[1])
     assert smoke[5] != ce[5]  # another record
-    assert "not run yet" in of_results
+    assert "not run yet" in of_results[-1]
     assert "-p recipe seesaw" in of_results[-1]
     again = re.search(r"^again: (.*)$", text, re.MULTILINE)[1]
     assert "-p ratio 5 -p recipe seesaw -p seed 3" in again

@@ -330,6 +330,12 @@ def test_stage_plan_runs_stage_two_from_the_last_and_from_the_best(digits: LongT
     assert single.start == "scratch"
 
 
+def rows_of(first: str, second: str) -> dict[str, list[list[str]]]:
+    """Settings in which two recipes differ, by stage."""
+    rows = [[cell[0] for cell in row] for row in tables.settings_difference(first, second).rows]
+    return {stage: [row for row in rows if row[0] == stage] for stage in {row[0] for row in rows}}
+
+
 def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: LongTailed) -> None:
     def hashes(name: str, source: LongTailed = digits, seed: int = 0, **overrides: object) -> list[str]:
         recipe = recipes.get(name).resolve(source, **overrides)
@@ -349,6 +355,15 @@ def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: 
     ]
     everything = [h for run in [base, *others] for h in run]
     assert len(set(everything)) == len(everything)
+
+
+def test_controls_of_the_text_take_one_setting_after_the_other_from_the_code() -> None:
+    code = {setting: values for _, setting, _, values in rows_of("gcl-paper", "gcl-official")["stage-two"]}
+    kept, slow = (rows_of("gcl-paper", name) for name in ("gcl-paper-kept", "gcl-paper-slow"))
+    assert [row[1] for row in kept["stage-two"]] == ["parameters.reinitialise"]
+    assert [row[1] for row in slow["stage-two"]] == ["learning_rate", "parameters.reinitialise"]
+    assert kept.keys() == slow.keys() == {"stage-two"}
+    assert all(row[3] == code[row[1]] for row in slow["stage-two"])
 
 
 def test_identity_follows_recipe_data_and_seed(digits: LongTailed) -> None:

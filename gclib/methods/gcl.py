@@ -79,7 +79,9 @@ def _official_tau(data: LongTailed) -> tuple[StageSettings, ...]:
     )
 
 
-def _paper(data: LongTailed) -> tuple[StageSettings, ...]:
+def _paper(
+    data: LongTailed, reinitialise: bool = True, learning_rate: float = 0.1
+) -> tuple[StageSettings, ...]:
     """The text: Cao et al.'s schedule and batch size, no factor on the noise, then cRT by Kang et al. with CBEN."""
     stage_one = StageSettings(
         name="stage-one",
@@ -92,11 +94,12 @@ def _paper(data: LongTailed) -> tuple[StageSettings, ...]:
         name="stage-two",
         method="cRT",
         epochs=30,
+        learning_rate=learning_rate,
         schedule=Schedule(kind="cosine"),
         # Without noise and margin the loss is cross-entropy on scaled cosines.
         loss=LossSettings(name="gcl", parameters={"scale": 30.0, "noise_scale": 0.0}),
         sampler=SamplerSettings(strategy="cben"),
-        parameters={"reinitialise": True},
+        parameters={"reinitialise": reinitialise},
     )
     return stage_one, stage_two
 
@@ -120,6 +123,15 @@ def _recipe(
 
 
 _STRATEGY = {f"{stage}.loss.parameters.strategy": PAPER for stage in ("stage-one", "stage-two")}
+_TEXT = {
+    "": PAPER,
+    "stage-one.loss.parameters.scale": CODE,
+    "stage-one.loss.parameters.noise_scale": OURS,
+    "stage-two": OURS,
+    "stage-two.method": PAPER,
+    "stage-two.sampler.strategy": PAPER,
+    "stage-two.parameters.reinitialise": PAPER,
+}
 _NOISE = {f"{stage}.loss.parameters.noise": OURS for stage in ("stage-one", "stage-two")}
 
 RECIPES = {
@@ -189,18 +201,20 @@ RECIPES = {
         loss={"strategy": "power-1/4"},
     ),
     "gcl-paper": Definition(
-        "GCL as the paper's text describes it.",
+        "GCL as the paper's text describes it.", "cosine", _paper, "Li et al., CVPR 2022", _TEXT
+    ),
+    "gcl-paper-kept": Definition(
+        "gcl-paper with a stage two that goes on from stage one's classifier.",
         "cosine",
-        _paper,
+        partial(_paper, reinitialise=False),
         "Li et al., CVPR 2022",
-        {
-            "": PAPER,
-            "stage-one.loss.parameters.scale": CODE,
-            "stage-one.loss.parameters.noise_scale": OURS,
-            "stage-two": OURS,
-            "stage-two.method": PAPER,
-            "stage-two.sampler.strategy": PAPER,
-            "stage-two.parameters.reinitialise": PAPER,
-        },
+        _TEXT | {"stage-two.parameters.reinitialise": CODE},
+    ),
+    "gcl-paper-slow": Definition(
+        "gcl-paper-kept at the released code's learning rate of stage two.",
+        "cosine",
+        partial(_paper, reinitialise=False, learning_rate=0.002),
+        "Li et al., CVPR 2022",
+        _TEXT | {"stage-two.parameters.reinitialise": CODE, "stage-two.learning_rate": CODE},
     ),
 }

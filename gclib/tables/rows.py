@@ -69,7 +69,8 @@ ROWS: dict[int, tuple[Row, ...]] = {
         Row("gcl-paper", "GCL"),
         *map(
             Row,
-            "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin focal "
+            "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin "
+            "gcl-paper-kept gcl-paper-slow focal "
             "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
             "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),
