@@ -48,7 +48,9 @@ def steps_of_all(data: LongTailed, precision: str, batch_size: int, steps: int, 
 
 def _trainer(name: str, number: int, data: LongTailed, precision: str, batch_size: int) -> Trainer:
     recipe = recipes.get(name).resolve(data, "paper")
-    settings = recipe.stages[number - 1].model_copy(update={"batch_size": batch_size})
+    # A later stage starts from a network that nobody has trained, which its own rate would drive to infinity.
+    changes = {"batch_size": batch_size, "learning_rate": 1e-6}
+    settings = recipe.stages[number - 1].model_copy(update=changes)
     stage = make_stage(settings, recipe.head, data, 0, number - 1, None)
     return Trainer(stage, data, CPU, precision, draw_seed(0, number - 1))
 
