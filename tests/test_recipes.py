@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -358,12 +359,18 @@ def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: 
 
 
 def test_controls_of_the_text_take_one_setting_after_the_other_from_the_code() -> None:
-    code = {setting: values for _, setting, _, values in rows_of("gcl-paper", "gcl-official")["stage-two"]}
-    kept, slow = (rows_of("gcl-paper", name) for name in ("gcl-paper-kept", "gcl-paper-slow"))
-    assert [row[1] for row in kept["stage-two"]] == ["parameters.reinitialise"]
-    assert [row[1] for row in slow["stage-two"]] == ["learning_rate", "parameters.reinitialise"]
-    assert kept.keys() == slow.keys() == {"stage-two"}
-    assert all(row[3] == code[row[1]] for row in slow["stage-two"])
+    code = {
+        setting: values for _, setting, _, values in rows_of("gcl-paper", "gcl-official-cben")["stage-two"]
+    }
+    taken: list[set[str]] = [set()]
+    for name in ("kept", "slow", "loss", "mixup"):
+        differing = rows_of("gcl-paper", f"gcl-paper-{name}")
+        assert differing.keys() == {"stage-two"}, "the first stage is shared"
+        assert all(row[3] == code[row[1]] for row in differing["stage-two"])
+        taken.append({row[1].split(".parameters.")[0] for row in differing["stage-two"]})
+    steps = [after - before for before, after in pairwise(taken)]
+    assert steps == [{"parameters.reinitialise"}, {"learning_rate"}, {"loss"}, {"mixup"}]
+    assert code.keys() - {row[1] for row in differing["stage-two"]} == {"batch_size"}, "nothing else is left"
 
 
 def test_identity_follows_recipe_data_and_seed(digits: LongTailed) -> None:

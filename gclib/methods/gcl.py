@@ -23,6 +23,10 @@ from gclib.methods.settings import (
 __all__ = ["RECIPES"]
 
 
+# The released code's loss in stage two.
+_SECOND_LOSS = {"scale": 20.0, "noise_scale": 0.5, "margin": 0.1, "focal_gamma": 1.0}
+
+
 def _mixup(data: LongTailed) -> float:
     return 1.0 if data.augmentation.mixup else 0.0
 
@@ -57,14 +61,7 @@ def _official(
         # The code multiplies 0.1 by 0.1 and by 0.1 * (1 + cos): the peak is 0.002.
         learning_rate=0.002,
         schedule=Schedule(kind="cosine"),
-        loss=LossSettings(
-            name="gcl",
-            parameters={
-                **{"scale": 20.0, "noise_scale": 0.5, "margin": 0.1, "focal_gamma": 1.0},
-                **(loss or {}),
-                **(second_loss or {}),
-            },
-        ),
+        loss=LossSettings(name="gcl", parameters={**_SECOND_LOSS, **(loss or {}), **(second_loss or {})}),
         sampler=SamplerSettings(strategy=sampler),
         mixup=_mixup(data),
         parameters={"reinitialise": False} if method == "cRT" else {},
@@ -80,9 +77,12 @@ def _official_tau(data: LongTailed) -> tuple[StageSettings, ...]:
 
 
 def _paper(
-    data: LongTailed, reinitialise: bool = True, learning_rate: float = 0.1
+    data: LongTailed, second: dict[str, Any] | None = None, second_mixup: bool = False
 ) -> tuple[StageSettings, ...]:
-    """The text: Cao et al.'s schedule and batch size, no factor on the noise, then cRT by Kang et al. with CBEN."""
+    """The text: Cao et al.'s schedule and batch size, no factor on the noise, then cRT by Kang et al. with CBEN.
+
+    `second` changes settings of stage two.
+    """
     stage_one = StageSettings(
         name="stage-one",
         method="train",
@@ -94,14 +94,14 @@ def _paper(
         name="stage-two",
         method="cRT",
         epochs=30,
-        learning_rate=learning_rate,
         schedule=Schedule(kind="cosine"),
         # Without noise and margin the loss is cross-entropy on scaled cosines.
         loss=LossSettings(name="gcl", parameters={"scale": 30.0, "noise_scale": 0.0}),
         sampler=SamplerSettings(strategy="cben"),
-        parameters={"reinitialise": reinitialise},
+        mixup=_mixup(data) if second_mixup else 0.0,
+        parameters={"reinitialise": True},
     )
-    return stage_one, stage_two
+    return stage_one, stage_two.model_copy(update=second)
 
 
 def _recipe(
@@ -122,6 +122,13 @@ def _recipe(
     )
 
 
+def _control(summary: str, second: dict[str, Any], second_mixup: bool = False) -> Definition:
+    """Make a recipe of the text with settings of the released code in stage two."""
+    sources = {f"stage-two.{setting}": CODE for setting in (*second, *(["mixup"] if second_mixup else []))}
+    stages = partial(_paper, second=second, second_mixup=second_mixup)
+    return Definition(summary, "cosine", stages, "Li et al., CVPR 2022", _TEXT | sources)
+
+
 _STRATEGY = {f"{stage}.loss.parameters.strategy": PAPER for stage in ("stage-one", "stage-two")}
 _TEXT = {
     "": PAPER,
@@ -130,9 +137,13 @@ _TEXT = {
     "stage-two": OURS,
     "stage-two.method": PAPER,
     "stage-two.sampler.strategy": PAPER,
-    "stage-two.parameters.reinitialise": PAPER,
+    "stage-two.parameters": PAPER,
 }
 _NOISE = {f"{stage}.loss.parameters.noise": OURS for stage in ("stage-one", "stage-two")}
+# What the controls of the text's stage two take from the released code, one setting after the other.
+_KEPT: dict[str, Any] = {"parameters": {"reinitialise": False}}
+_SLOW = _KEPT | {"learning_rate": 0.002}
+_LOSS = _SLOW | {"loss": LossSettings(name="gcl", parameters=_SECOND_LOSS)}
 
 RECIPES = {
     "gcl-official": _recipe("GCL as the released code runs it: stage two by class-balanced sampling."),
@@ -203,18 +214,8 @@ RECIPES = {
     "gcl-paper": Definition(
         "GCL as the paper's text describes it.", "cosine", _paper, "Li et al., CVPR 2022", _TEXT
     ),
-    "gcl-paper-kept": Definition(
-        "gcl-paper with a stage two that goes on from stage one's classifier.",
-        "cosine",
-        partial(_paper, reinitialise=False),
-        "Li et al., CVPR 2022",
-        _TEXT | {"stage-two.parameters.reinitialise": CODE},
-    ),
-    "gcl-paper-slow": Definition(
-        "gcl-paper-kept at the released code's learning rate of stage two.",
-        "cosine",
-        partial(_paper, reinitialise=False, learning_rate=0.002),
-        "Li et al., CVPR 2022",
-        _TEXT | {"stage-two.parameters.reinitialise": CODE, "stage-two.learning_rate": CODE},
-    ),
+    "gcl-paper-kept": _control("gcl-paper with a stage two that goes on from stage one's classifier.", _KEPT),
+    "gcl-paper-slow": _control("gcl-paper-kept at the released code's learning rate of stage two.", _SLOW),
+    "gcl-paper-loss": _control("gcl-paper-slow with the released code's loss in stage two.", _LOSS),
+    "gcl-paper-mixup": _control("gcl-paper-loss with mixup in stage two.", _LOSS, second_mixup=True),
 }
