@@ -136,20 +136,18 @@ def _machine(run: RunRecord) -> tuple[str, str]:
     return device, at.precision + (", compiled" if at.compiled else "")
 
 
-def per_class_table(runs: Iterable[RunRecord], class_names: Sequence[str] | None = None) -> Table:
-    """Set the clean accuracy of each class side by side, one column for each recipe.
+def per_class_table(runs: Iterable[RunRecord]) -> Table:
+    """Set the clean accuracy of each class side by side, one row for each recipe.
 
     Parameters
     ----------
     runs
         At least one record, all with the same training images; runs of one recipe are averaged.
-    class_names
-        C names; None for indices.
 
     Returns
     -------
     Table
-        Classes in the order of their index, and the mean over classes.
+        The mean over classes, then classes in the order of their index; first of all their training images.
 
     Raises
     ------
@@ -161,11 +159,9 @@ def per_class_table(runs: Iterable[RunRecord], class_names: Sequence[str] | None
     if len(data) != 1:
         raise UserError(f"records of {len(data)} data sets in one table of classes; expected records of one")
     counts = data.pop().class_counts
-    columns = [class_means(group) for group in groups.values()]
-    names = class_names or [str(index) for index in range(len(counts))]
-    lines = [*zip(names, map(str, counts), *columns, strict=True), ("mean", "", *map(mean, columns))]
-    rows: list[Sequence[Sequence[Item]]] = [
-        [[name], [count], *([f"{value:.1f}"] for value in values)] for name, count, *values in lines
-    ]
+    rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(count)] for count in counts)]]
+    for name, group in groups.items():
+        accuracies = class_means(group)
+        rows.append([[name], *([f"{value:.1f}"] for value in (mean(accuracies), *accuracies))])
     caption = "Accuracy (%) of each class on the test set, last epoch (clean), mean over seeds."
-    return Table(["class", "training images", *groups], rows, caption)
+    return Table(["recipe", "mean", *(f"class {index}" for index in range(len(counts)))], rows, caption)

@@ -26,9 +26,17 @@ VERDICT_RULE = (
     f"authors' code) with the paper's number: up to {TOLERANCE:.1f} points apart is reproduced, else higher "
     "or lower. Clean is the last epoch. ± is the sample standard deviation over seeds."
 )
-HEADER = (
-    "recipe, the paper's row, paper prints, provenance, clean, paper-style, difference, verdict, record"
-).split(", ")
+OURS_RULE = (
+    "Clean is the last epoch, paper-style the best epoch on the test set. ± is the sample standard deviation over "
+    "seeds. The paper has no number to compare with."
+)
+COLUMNS = {
+    "paper": (
+        "recipe, the paper's row, paper prints, clean, paper-style, difference, verdict, provenance, record"
+    ).split(", "),
+    "beyond": "recipe, clean, paper-style, record".split(", "),
+    "unified": "recipe, the paper's row, clean, paper-style, record".split(", "),
+}
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -75,8 +83,8 @@ def results_table(
     Returns
     -------
     Table
-        One row for each recipe, with the command that makes its record. Where the paper prints no number, a dash. A
-        row of the unified protocol has no verdict: the paper's numbers were made under the published ones.
+        One row for each recipe, with the command that makes its record. Only the rows of the paper have a difference
+        and a verdict: the paper has no number made under the unified protocol.
 
     Raises
     ------
@@ -96,39 +104,37 @@ def results_table(
             continue
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         printed = cell.accuracy if cell else None
-        lines.append(
-            [
-                [row.label],
-                [", ".join(row.variant.values()) or row.method or "none"],
-                ["–" if printed is None else f"{printed:.2f}"],
-                [cell.provenance if cell and printed is not None else ""],
-                *([value] for value in _numbers(row, printed, ours)),
-                [
-                    *record_links(ours, link_root, marks),
-                    Command(ours[0].command)
-                    if ours
-                    else Command(command(row.recipe, dataset, ratio), "not run yet"),
-                ],
-            ]
+        again = (
+            Command(ours[0].command) if ours else Command(command(row.recipe, dataset, ratio), "not run yet")
         )
-    caption = (
-        f"Table {number} of the paper: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. "
-        f"{VERDICT_RULE}"
-    )
-    return Table(HEADER, lines, caption)
+        columns: dict[str, Sequence[Item]] = {
+            "recipe": [row.label],
+            "the paper's row": [", ".join(row.variant.values()) or row.method or "none"],
+            "paper prints": ["–" if printed is None else f"{printed:.2f}"],
+            "provenance": [cell.provenance if cell and printed is not None else ""],
+            "record": [*record_links(ours, link_root, marks), again],
+            **{name: [value] for name, value in _numbers(row, printed, ours).items()},
+        }
+        lines.append([columns[name] for name in COLUMNS[part]])
+    table = f"Table {number} of the paper" if part == "paper" else "Our runs"
+    rule = VERDICT_RULE if part == "paper" else OURS_RULE
+    caption = f"{table}: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. {rule}"
+    return Table(COLUMNS[part], lines, caption)
 
 
-def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> list[str]:
-    """Return clean, paper-style, difference and verdict."""
+def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Return clean, paper-style, difference and verdict, as text."""
     if not runs:
-        return ["", "", "", ""]
+        return dict.fromkeys(("clean", "paper-style", "difference", "verdict"), "")
     clean = [(run.stages[0].last if row.stage_one else run.clean).top1 for run in runs]
     paper_style = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in runs]
-    ours = [mean_and_spread(clean), mean_and_spread(paper_style)]
-    if printed is None:
-        return [*ours, "", ""]
-    difference = mean(paper_style) - printed
-    return [*ours, f"{difference:+.2f}", verdict(difference) if row.protocol == "published" else ""]
+    difference = None if printed is None else mean(paper_style) - printed
+    return {
+        "clean": mean_and_spread(clean),
+        "paper-style": mean_and_spread(paper_style),
+        "difference": "" if difference is None else f"{difference:+.2f}",
+        "verdict": "" if difference is None else verdict(difference),
+    }
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
