@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike
 
 from gclib import ROOT, data, records
 from gclib.augment import normalise
-from gclib.checkpoints import write_atomically
 from gclib.data import LongTailed
 from gclib.errors import UserError
+from gclib.files import write_atomically
 from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry
 from gclib.networks import ResNet, read_weights, resnet32
 

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from torch import Tensor
 
 from gclib import ROOT, data, metrics, recipes, records, train
-from gclib.checkpoints import write_atomically
 from gclib.device import choose_device
 from gclib.environment import environment
 from gclib.errors import UserError
+from gclib.files import write_atomically
 from gclib.loop import Trainer
 from gclib.losses import target_gradient
 from gclib.plan import stage_plan

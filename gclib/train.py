@@ -16,6 +16,7 @@ from gclib.data import LongTailed
 from gclib.device import can_compile, choose_device, choose_precision
 from gclib.environment import environment
 from gclib.errors import UserError
+from gclib.files import InUseError, lock, write_atomically
 from gclib.fingerprint import fingerprint
 from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.networks import read_weights
@@ -83,7 +84,7 @@ def fit(
         name: value.half().contiguous()
         for name, value in network_weights(states[plan[0].hash], "last").items()
     }
-    checkpoints.write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
+    write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
     records.save(record, folder / "record.json", force=True)
     return record
 
@@ -204,7 +205,7 @@ def keep(
     records.save(record, path, force=replace)
     if record.name in KEPT_WEIGHTS:
         weights = Path(workdir, record.identity, "stage-one.safetensors").read_bytes()
-        checkpoints.write_atomically(path.with_suffix(".safetensors"), weights)
+        write_atomically(path.with_suffix(".safetensors"), weights)
     return path
 
 
@@ -264,11 +265,12 @@ class _Run:
             state = checkpoints.load(folder) if resume else None
             return state, state is not None and state["epoch"] == planned.settings.epochs
 
+        busy = f"{folder} is in use by another run of the same stage; wait for it or choose another folder"
         try:
-            with checkpoints.lock(folder):
+            with lock(folder, busy):
                 state, finished = saved()
                 return state if state and finished else self.train(planned, start, folder, state)
-        except checkpoints.InUseError:
+        except InUseError:
             state, finished = saved()
             if state and finished:  # only to be read, so runs side by side share it
                 return state

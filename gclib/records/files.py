@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gclib.checkpoints import write_atomically
 from gclib.errors import UserError, nearest
+from gclib.files import write_atomically
 from gclib.records.schema import RunRecord
 
 NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
