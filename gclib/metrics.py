@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gclib.losses.common import require_one_of
+from gclib.errors import require_one_of
 
 __all__ = [
     "GROUPS",
