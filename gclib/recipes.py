@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from gclib import methods
 from gclib.data import LongTailed
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
 from gclib.methods.stage import Stage
 
@@ -77,9 +77,7 @@ class NamedRecipe:
         UserError
             For an unknown scale or path, or a value of the wrong type or out of its range.
         """
-        if scale not in IMAGE_BUDGET:
-            hint = nearest(scale, IMAGE_BUDGET)
-            raise UserError(f"unknown scale {scale!r}; expected one of {', '.join(IMAGE_BUDGET)}{hint}")
+        require_one_of("scale", scale, IMAGE_BUDGET)
         stages = [_fit_to_data(stage, data) for stage in self.definition.stages(data)]
         fraction = _share_of_epochs(stages[0].epochs, len(data.train), IMAGE_BUDGET[scale])
         resolved = Recipe(
@@ -165,10 +163,7 @@ def get(name: str) -> NamedRecipe:
         If there is none.
     """
     definitions = _definitions()
-    if name not in definitions:
-        raise UserError(
-            f"unknown recipe {name!r}; expected one of {', '.join(sorted(definitions))}{nearest(name, definitions)}"
-        )
+    require_one_of("recipe", name, sorted(definitions))
     return NamedRecipe(name, definitions[name])
 
 
@@ -191,11 +186,13 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     definition = get(recipe.name).definition
     published = {stage.name: dict(_leaves(stage.model_dump())) for stage in definition.stages(data)}
     stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in recipe.stages}
+    first = recipe.stages[0].name  # what a path without a stage means
+    changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]
 
     def source(stage: str, setting: str) -> str:
         if stages[stage][setting] == published[stage].get(setting):
             return definition.source(f"{stage}.{setting}")
-        by_hand = any(f"{stage}.{setting}".endswith(path) for path in recipe.overrides)
+        by_hand = any(f"{stage}.{setting}.".startswith(f"{path}.") for path in changed)
         return "override" if by_hand else "scale and data"
 
     table: dict[str, list[str]] = {"setting": ["classifier"]}
@@ -213,6 +210,11 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
 def parse_overrides(text: str) -> dict[str, Any]:
     """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
 
+    Raises
+    ------
+    UserError
+        If a word is no such pair, or names what is no setting.
+
     Examples
     --------
     >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
@@ -223,6 +225,8 @@ def parse_overrides(text: str) -> dict[str, Any]:
         path, equals, value = word.partition("=")
         if not (path and equals and value):
             raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
+        if path in ("self", "data", "scale"):  # arguments of `NamedRecipe.resolve`
+            raise UserError(f"override {word!r}: no setting of a recipe; expected one, for example epochs=10")
         try:
             overrides[path] = json.loads(value)
         except json.JSONDecodeError:
@@ -265,9 +269,9 @@ def _override(resolved: dict[str, Any], path: str, value: Any) -> None:
     node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
     for key in keys[:-1]:
         node = node.get(key) if isinstance(node, dict) else None
-    # A loss or a sampler may take parameters that the recipe leaves at their defaults.
+    # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
     open_ended = len(keys) == 3 and keys[1] == "parameters"
-    if not isinstance(node, dict) or not keys or not (keys[-1] in node or open_ended):
+    if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
         options = [*stages, *(node if isinstance(node, dict) else resolved["stages"][0])]
         hint = nearest(keys[-1] if keys else first, options)
         raise UserError(
