@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from gclib import ROOT, data, records
+from gclib import ROOT, data, plan, records
 from gclib.augment import normalise
 from gclib.data import LongTailed
 from gclib.errors import UserError
@@ -292,8 +292,8 @@ def find(
     """
     found = records.find(root, scale="paper", dataset=dataset, ratio=ratio, recipe=recipe, seed=seed)
     if not found:
-        again = f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {recipe} -p seed {seed}"
-        raise UserError(f"{recipe} is not trained yet: {again} --scale paper -p keep new")
+        again = plan.command(recipe, dataset, ratio, seed, "paper")
+        raise UserError(f"{recipe} is not trained yet: {again} -p keep new")
     record = records.results_path(found[0], root)
     path, command = record.with_suffix(SUFFIX), f"python -m gclib.embeddings {_shown(record)}"
     if not path.exists():

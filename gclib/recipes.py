@@ -3,7 +3,7 @@
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,17 @@ from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
 from gclib.methods.stage import Stage
 
-__all__ = ["UNIFIED", "NamedRecipe", "Recipe", "get", "names", "parse_overrides", "settings_table", "unify"]
+__all__ = [
+    "UNIFIED",
+    "NamedRecipe",
+    "Recipe",
+    "by_path",
+    "get",
+    "names",
+    "parse_overrides",
+    "settings_table",
+    "unify",
+]
 
 # Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
 IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
@@ -184,8 +194,8 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
     definition = get(recipe.name).definition
-    published = {stage.name: dict(_leaves(stage.model_dump())) for stage in definition.stages(data)}
-    stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in recipe.stages}
+    published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(data)}
+    stages = {stage.name: _flat(stage.model_dump(exclude={"name"})) for stage in recipe.stages}
     first = recipe.stages[0].name  # what a path without a stage means
     changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]
 
@@ -234,12 +244,22 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return overrides
 
 
-def _leaves(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def by_path(stages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings of stages by the dotted paths that overrides take.
+
+    Examples
+    --------
+    >>> by_path([{"name": "stage-one", "schedule": {"kind": "steps", "factors": [0.1]}}])
+    {'stage-one.name': 'stage-one', 'stage-one.schedule.kind': 'steps', 'stage-one.schedule.factors': [0.1]}
+    """
+    return {path: value for stage in stages for path, value in _flat(stage, f"{stage['name']}.").items()}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def _fit_to_data(stage: StageSettings, data: LongTailed) -> StageSettings:

@@ -1,8 +1,6 @@
 """Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
 
 import hashlib
-import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +9,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from gclib import checkpoints, records
+from gclib import checkpoints, plan, records
 from gclib.data import LongTailed
 from gclib.device import can_compile, choose_device, choose_precision
 from gclib.environment import environment
@@ -65,24 +63,24 @@ def fit(
         threads or in another precision, or nothing can be written.
     """
     run, workdir = _Run.on(device, recipe, data, seed), Path(workdir)
-    plan = stage_plan(recipe, data, seed)
+    stages = stage_plan(recipe, data, seed)
     states: dict[str, dict[str, Any]] = {}
-    for planned in plan:
+    for planned in stages:
         start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
         states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
     record = records.RunRecord(
         recipe=recipe.model_dump(mode="json"),
         data=records.DataSummary.of(data),
         seed=seed,
-        environment=environment(run.device, states[plan[0].hash]),
+        environment=environment(run.device, states[stages[0].hash]),
         command=command(recipe, data, seed),
         fingerprint=fingerprint(recipe),
-        stages=[_stage_run(planned, states[planned.hash]) for planned in plan],
+        stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
     )
     folder = workdir / record.identity
     weights = {
         name: value.half().contiguous()
-        for name, value in network_weights(states[plan[0].hash], "last").items()
+        for name, value in network_weights(states[stages[0].hash], "last").items()
     }
     write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
     records.save(record, folder / "record.json", force=True)
@@ -319,14 +317,4 @@ def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun
 
 def command(recipe: Recipe, data: LongTailed, seed: int) -> str:
     """Return the command that makes the run again."""
-    parts = ["gcl run training", f"-p data {shlex.quote(data.name)}"]
-    if data.ratio is not None:
-        parts.append(f"-p ratio {data.ratio:.12g}")
-    parts += [f"-p recipe {recipe.name}", f"-p seed {seed}"]
-    if recipe.overrides:
-        # No space within a value: spaces part the overrides.
-        changes = " ".join(
-            f"{path}={json.dumps(value, separators=(',', ':'))}" for path, value in recipe.overrides.items()
-        )
-        parts.append(f"-p overrides {shlex.quote(changes)}")
-    return " ".join([*parts, f"--scale {recipe.scale}"])
+    return plan.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides)
