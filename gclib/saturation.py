@@ -25,7 +25,7 @@ from gclib.files import write_atomically
 from gclib.loop import Trainer
 from gclib.losses import target_gradient
 from gclib.plan import stage_plan
-from gclib.records.schema import Count, Hash, Natural, Number, Percent, Text
+from gclib.records.fields import Count, Hash, Natural, Number, Percent, Text
 
 __all__ = [
     "Measuring",
