@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from training import few_digits, no_fingerprint, recipe
 
-from gclib import checkpoints, files, loop, records, train
+from gclib import checkpoints, files, loop, records, runner, train
 from gclib.device import choose_device, choose_precision
 from gclib.errors import UserError
 from gclib.loop import Trainer
@@ -257,7 +257,7 @@ def test_another_number_of_threads_or_precision_is_refused(
         ):
             fit(interrupted)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "choose_precision", lambda scale, device: "float32")
+        patch.setattr(runner, "choose_precision", lambda scale, device: "float32")
         with pytest.raises(
             UserError, match=r"begun with precision float64 and would go on with float32.*device"
         ):
@@ -439,6 +439,28 @@ def test_finish_starts_from_kept_weights(done: tuple[Path, records.RunRecord], t
     other = tmp_path / "ce" / linear.identity / "stage-one.safetensors"
     with pytest.raises(UserError, match="of another network"):
         train.finish(recipe(), few_digits(), other, seed=0, workdir=tmp_path)
+
+
+def test_a_record_is_kept_with_its_weights_or_not_at_all(
+    done: tuple[Path, records.RunRecord], tmp_path: Path
+) -> None:
+    workdir, record = done
+    named = record.model_dump(exclude={"identity", "digest"})
+    named["recipe"] = {**record.recipe, "overrides": {}}
+    plain = records.RunRecord(**named)
+    with pytest.raises(UserError, match="was changed by overrides"):
+        train.keep(record, workdir, tmp_path)
+    with pytest.raises(UserError, match=r"^cannot read the weights .*stage-one\.safetensors: No such file"):
+        train.keep(plain, workdir, tmp_path)
+    assert not list(tmp_path.iterdir())
+    weights = workdir / record.identity / "stage-one.safetensors"
+    (workdir / plain.identity).mkdir()
+    (workdir / plain.identity / "stage-one.safetensors").write_bytes(weights.read_bytes())
+    path = train.keep(plain, workdir, tmp_path)
+    assert records.load(path) == plain
+    assert path.with_suffix(".safetensors").read_bytes() == weights.read_bytes()
+    with pytest.raises(UserError, match="is there already"):
+        train.keep(plain, workdir, tmp_path)
 
 
 def test_a_run_prints_nothing_when_not_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
