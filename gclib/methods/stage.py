@@ -1,7 +1,7 @@
 """What a method is made of: stages.
 
 A stage owns the network, whatever state its method adds (as buffers, so that a checkpoint holds it), all that is
-random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.train` knows nothing else of a method.
+random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.loop` knows nothing else of a method.
 """
 
 import inspect
