@@ -261,3 +261,12 @@ def test_leads_are_drawn_epoch_by_epoch_in_the_colours_of_their_group() -> None:
             assert to_hex(drawn[name].get_edgecolor()) == colours[name]
     assert panels[-1].get_xlabel()
     plt.close("all")
+
+
+def test_a_fifth_group_is_drawn_as_well() -> None:
+    names = list("abcde")
+    figure = lead_panels(
+        [0, 1, 2], {name: [[0.5, 0.5]] for name in names}, [1], dict.fromkeys(names, "#833fd5"), panels=1
+    )
+    assert [patch.get_label() for patch in figure.axes[0].patches] == names
+    plt.close("all")
