@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.methods import PASSES
-from gclib.checkpoints import write_atomically
+from gclib.files import write_atomically
 from gclib.records import Environment
 
 __all__ = ["Report", "Row"]

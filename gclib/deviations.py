@@ -4,16 +4,16 @@ The content is ``deviations.toml`` beside this file. A cost is the difference of
 thing; where a record is missing, the command that makes it stands in its place.
 """
 
-import json
-import shlex
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from statistics import mean
 from typing import Any
 
+from gclib.plan import command
+from gclib.recipes import by_path
 from gclib.records import RunRecord, results_path
 from gclib.tables import Code, Link, Table
 from gclib.tables.table import Item
@@ -27,7 +27,6 @@ __all__ = [
     "cost_table",
     "differences",
     "differences_table",
-    "leaves",
     "open_questions",
     "open_table",
 ]
@@ -64,13 +63,8 @@ class Run:
 
     @property
     def command(self) -> str:
-        """What makes the record of seed 0, as `gclib.train.command` writes it."""
-        words = ["gcl", "run", "training", "-p", "data", DATA, "-p", "ratio", f"{RATIO:g}"]
-        words += ["-p", "recipe", self.named or self.recipe, "-p", "seed", "0"]
-        if self.changes:
-            pairs = (f"{path}={json.dumps(v, separators=(',', ':'))}" for path, v in self.changes.items())
-            words += ["-p", "overrides", " ".join(pairs)]
-        return shlex.join([*words, "--scale", "paper"])
+        """What makes the record of seed 0."""
+        return command(self.named or self.recipe, DATA, RATIO, 0, "paper", self.changes)
 
     def pairs(self, runs: Iterable[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
         """Records of equal seed, the recipe's and the other's."""
@@ -85,7 +79,7 @@ class Run:
             and (
                 other.name == self.named
                 if self.named
-                else settings(other) == settings(base) | dict(self.changes)
+                else _settings(other) == _settings(base) | dict(self.changes)
             )
         ]
 
@@ -146,6 +140,11 @@ class Open:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+def _settings(run: RunRecord) -> dict[str, Any]:
+    stages: Any = run.recipe["stages"]
+    return by_path(stages)
+
+
 @cache
 def _stored() -> dict[str, list[dict[str, Any]]]:
     return tomllib.loads(files("gclib").joinpath("deviations.toml").read_text(encoding="utf-8"))
@@ -162,29 +161,6 @@ def differences() -> list[Difference]:
 def open_questions() -> list[Open]:
     """Return what the paper leaves open."""
     return [Open(**stored) for stored in _stored()["open"]]
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings of a recipe by dotted path; a stage goes by its name.
-
-    Examples
-    --------
-    >>> dict(leaves([{"name": "stage-one", "schedule": {"kind": "steps", "factors": [0.1]}}]))
-    {'stage-one.name': 'stage-one', 'stage-one.schedule.kind': 'steps', 'stage-one.schedule.factors': [0.1]}
-    """
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from leaves(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        for stage in value:
-            yield from leaves(stage, stage["name"])
-    else:
-        yield path, list(value) if isinstance(value, tuple) else value
-
-
-def settings(run: RunRecord) -> dict[str, Any]:
-    """Return the settings of a record's stages by dotted path."""
-    return dict(leaves(run.recipe["stages"]))
 
 
 def differences_table(group: str) -> Table:

@@ -13,6 +13,7 @@ from gclib.errors import UserError
 __all__ = ["DTYPES", "can_compile", "choose_device", "choose_precision"]
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
+"""Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -41,7 +42,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(scale: str, device: torch.device) -> str:
-    """float64 at smoke scale, so that every CPU prints the same; else bfloat16 where it is fast, or float32."""
+    """Return what to train in: ``"float64"``, ``"float32"`` or ``"bfloat16"``, by the scale of a recipe and the device.
+
+    float64 at smoke scale, so that every CPU prints the same; else bfloat16 where it is fast, or float32.
+    """
     if scale == "smoke":
         return "float64"
     if device.type == "cuda":

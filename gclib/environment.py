@@ -8,13 +8,22 @@ from typing import Any
 import torch
 
 import gclib
-from gclib import records
+from gclib import ROOT, records
 
 __all__ = ["environment"]
 
 
 def environment(device: torch.device, state: dict[str, Any]) -> records.Environment:
-    """Describe where a run is made; threads, precision and compilation are those of a stage's `state`."""
+    """Describe where a run is made.
+
+    Parameters
+    ----------
+    device
+        What it computes on.
+    state
+        A stage's, for ``"threads"``, ``"precision"`` and ``"compiled"`` (False if it is not there); see
+        `gclib.loop.Trainer.state`.
+    """
     cuda = device.type == "cuda"
     return records.Environment(
         device=torch.cuda.get_device_name(device) if cuda else "cpu",
@@ -41,12 +50,13 @@ def _driver() -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout, with ``-dirty`` where the package was changed after it; None outside a checkout."""
-    folder = Path(__file__).parent
+    """Commit of the checkout, with ``-dirty`` where a tracked file was changed after it; None outside a checkout."""
+    if not (ROOT / ".git").exists():  # installed below a repository of somebody's own
+        return None
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=folder,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,

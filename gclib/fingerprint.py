@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gclib import ROOT, records
-from gclib.checkpoints import write_atomically
 from gclib.data import CIFAR, LongTailed, Split
+from gclib.files import write_atomically
 from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.recipes import Recipe
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gclib.losses.common import require_one_of
+from gclib.errors import require_one_of
 
 __all__ = [
     "GROUPS",
@@ -18,6 +18,7 @@ __all__ = [
     "Reliability",
     "confusion_matrix",
     "group_accuracy",
+    "group_rule",
     "groups",
     "outcome",
     "per_class_accuracy",
@@ -121,6 +122,11 @@ def groups(class_counts: ArrayLike, rule: str = "counts") -> dict[str, np.ndarra
     return dict(zip(GROUPS, map(np.sort, parts), strict=True))
 
 
+def group_rule(num_classes: int) -> str:
+    """Return the rule of `groups` by which outcomes and records go: thirds up to 10 classes, counts above."""
+    return "thirds" if num_classes <= SMALL else "counts"
+
+
 def group_accuracy(
     per_class: ArrayLike, class_counts: ArrayLike, rule: str = "counts"
 ) -> dict[str, float | None]:
@@ -212,21 +218,20 @@ def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: ArrayLike) -> di
     -------
     dict
         ``top1``, ``per_class`` (a list), ``many``, ``medium``, ``few`` (percent, or None for a group without
-        classes; thirds up to 10 classes, by counts above), ``ece`` (15 bins, 0..1), ``reliability`` (the
+        classes; see `group_rule`), ``ece`` (15 bins, 0..1), ``reliability`` (the
         columns of `Reliability`, as lists) and ``confusion`` (a list of rows up to 10 classes, None above).
     """
     logits = np.asarray(logits, dtype=np.float64)
     num_classes = logits.shape[1]
-    small = num_classes <= SMALL
     per_class = per_class_accuracy(logits, labels, num_classes)
     bins = reliability(logits, labels)
     return {
         "top1": top1(logits, labels),
         "per_class": per_class.tolist(),
-        **group_accuracy(per_class, class_counts, "thirds" if small else "counts"),
+        **group_accuracy(per_class, class_counts, group_rule(num_classes)),
         "ece": bins.ece,
         "reliability": {name: column.tolist() for name, column in bins._asdict().items()},
-        "confusion": confusion_matrix(logits, labels, num_classes).tolist() if small else None,
+        "confusion": confusion_matrix(logits, labels, num_classes).tolist() if num_classes <= SMALL else None,
     }
 
 

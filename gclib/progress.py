@@ -1,6 +1,7 @@
 """A live progress bar in a terminal or a notebook, and silence elsewhere."""
 
 import os
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -13,14 +14,19 @@ class EpochProgress:
     """Progress over the epochs of a stage: epoch, loss, accuracies, time left.
 
     Quiet where the output is neither a terminal nor a notebook, and where ``GCLIB_PROGRESS=0``. Where it names a
-    terminal, such as ``/dev/pts/1``, progress goes there: so `gcl run` shows what happens in its kernel.
+    terminal, such as ``/dev/pts/1``, progress goes there: so `gcl run` shows what happens in its kernel. A
+    terminal that was closed meanwhile stops no run.
     """
 
     def __init__(self, name: str, epochs: int, done: int) -> None:
         place = os.environ.get("GCLIB_PROGRESS", "")
-        self.terminal = open(place, "w") if place.startswith("/") else None  # noqa: SIM115
+        elsewhere = place.startswith("/")
+        self.terminal = None
+        with suppress(OSError):
+            self.terminal = open(place, "w") if elsewhere else None  # noqa: SIM115
         console = Console(file=self.terminal, force_jupyter=False) if self.terminal else Console()
-        shown = (console.is_terminal or console.is_jupyter) and place != "0"
+        lost = elsewhere and self.terminal is None
+        shown = (console.is_terminal or console.is_jupyter) and place != "0" and not lost
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,15 +39,18 @@ class EpochProgress:
         self.task = self.bar.add_task(name, total=epochs, completed=done, status="")
 
     def __enter__(self) -> "EpochProgress":
-        self.bar.start()
+        with suppress(OSError):
+            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
-        if self.terminal:
-            self.terminal.close()
+        with suppress(OSError):
+            self.bar.stop()
+        with suppress(OSError):
+            if self.terminal:
+                self.terminal.close()
 
     def update(self, epoch: int, loss: float, train_accuracy: float, test_accuracy: float | None) -> None:
         """Show the state after the 1-based `epoch`; accuracies in percent."""

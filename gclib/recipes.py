@@ -3,7 +3,7 @@
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,11 +11,21 @@ from pydantic import Field, ValidationError
 
 from gclib import methods
 from gclib.data import LongTailed
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
 from gclib.methods.stage import Stage
 
-__all__ = ["UNIFIED", "NamedRecipe", "Recipe", "get", "names", "parse_overrides", "settings_table", "unify"]
+__all__ = [
+    "UNIFIED",
+    "NamedRecipe",
+    "Recipe",
+    "by_path",
+    "get",
+    "names",
+    "parse_overrides",
+    "settings_table",
+    "unify",
+]
 
 # Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
 IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
@@ -77,9 +87,7 @@ class NamedRecipe:
         UserError
             For an unknown scale or path, or a value of the wrong type or out of its range.
         """
-        if scale not in IMAGE_BUDGET:
-            hint = nearest(scale, IMAGE_BUDGET)
-            raise UserError(f"unknown scale {scale!r}; expected one of {', '.join(IMAGE_BUDGET)}{hint}")
+        require_one_of("scale", scale, IMAGE_BUDGET)
         stages = [_fit_to_data(stage, data) for stage in self.definition.stages(data)]
         fraction = _share_of_epochs(stages[0].epochs, len(data.train), IMAGE_BUDGET[scale])
         resolved = Recipe(
@@ -165,10 +173,7 @@ def get(name: str) -> NamedRecipe:
         If there is none.
     """
     definitions = _definitions()
-    if name not in definitions:
-        raise UserError(
-            f"unknown recipe {name!r}; expected one of {', '.join(sorted(definitions))}{nearest(name, definitions)}"
-        )
+    require_one_of("recipe", name, sorted(definitions))
     return NamedRecipe(name, definitions[name])
 
 
@@ -189,13 +194,15 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
     definition = get(recipe.name).definition
-    published = {stage.name: dict(_leaves(stage.model_dump())) for stage in definition.stages(data)}
-    stages = {stage.name: dict(_leaves(stage.model_dump(exclude={"name"}))) for stage in recipe.stages}
+    published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(data)}
+    stages = {stage.name: _flat(stage.model_dump(exclude={"name"})) for stage in recipe.stages}
+    first = recipe.stages[0].name  # what a path without a stage means
+    changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]
 
     def source(stage: str, setting: str) -> str:
         if stages[stage][setting] == published[stage].get(setting):
             return definition.source(f"{stage}.{setting}")
-        by_hand = any(f"{stage}.{setting}".endswith(path) for path in recipe.overrides)
+        by_hand = any(f"{stage}.{setting}.".startswith(f"{path}.") for path in changed)
         return "override" if by_hand else "scale and data"
 
     table: dict[str, list[str]] = {"setting": ["classifier"]}
@@ -213,6 +220,11 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
 def parse_overrides(text: str) -> dict[str, Any]:
     """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
 
+    Raises
+    ------
+    UserError
+        If a word is no such pair, or names what is no setting.
+
     Examples
     --------
     >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
@@ -223,6 +235,8 @@ def parse_overrides(text: str) -> dict[str, Any]:
         path, equals, value = word.partition("=")
         if not (path and equals and value):
             raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
+        if path in ("self", "data", "scale"):  # arguments of `NamedRecipe.resolve`
+            raise UserError(f"override {word!r}: no setting of a recipe; expected one, for example epochs=10")
         try:
             overrides[path] = json.loads(value)
         except json.JSONDecodeError:
@@ -230,12 +244,22 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return overrides
 
 
-def _leaves(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def by_path(stages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings of stages by the dotted paths that overrides take.
+
+    Examples
+    --------
+    >>> by_path([{"name": "stage-one", "schedule": {"kind": "steps", "factors": [0.1]}}])
+    {'stage-one.name': 'stage-one', 'stage-one.schedule.kind': 'steps', 'stage-one.schedule.factors': [0.1]}
+    """
+    return {path: value for stage in stages for path, value in _flat(stage, f"{stage['name']}.").items()}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def _fit_to_data(stage: StageSettings, data: LongTailed) -> StageSettings:
@@ -265,9 +289,9 @@ def _override(resolved: dict[str, Any], path: str, value: Any) -> None:
     node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
     for key in keys[:-1]:
         node = node.get(key) if isinstance(node, dict) else None
-    # A loss or a sampler may take parameters that the recipe leaves at their defaults.
+    # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
     open_ended = len(keys) == 3 and keys[1] == "parameters"
-    if not isinstance(node, dict) or not keys or not (keys[-1] in node or open_ended):
+    if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
         options = [*stages, *(node if isinstance(node, dict) else resolved["stages"][0])]
         hint = nearest(keys[-1] if keys else first, options)
         raise UserError(

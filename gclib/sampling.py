@@ -5,6 +5,7 @@ replacement. Instance-balanced sampling is a permutation instead: each image onc
 All randomness comes from the ``torch.Generator`` (CPU) that the caller gives.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError, nearest, require_one_of
 from gclib.losses import cloud_sizes, validated_counts
-from gclib.losses.common import require_one_of, require_range
+from gclib.losses.common import require_range
 
 __all__ = [
     "CBEN_A",
@@ -91,7 +92,7 @@ def _reversed(n: np.ndarray) -> np.ndarray:
     return n.max() / n
 
 
-# Each maps the class counts to class probabilities that do not sum to 1 yet.
+# Each maps the class counts, and perhaps parameters, to class probabilities that do not sum to 1 yet.
 STRATEGIES: dict[str, Callable[..., np.ndarray]] = {
     "instance": _instance,
     "class": _class,
@@ -99,7 +100,6 @@ STRATEGIES: dict[str, Callable[..., np.ndarray]] = {
     "cben": _cben,
     "reversed": _reversed,
 }
-_PARAMETERS = {"effective": ("beta",), "cben": ("a", "b")}
 
 
 def class_probabilities(class_counts: ArrayLike, strategy: str, **parameters: float) -> np.ndarray:
@@ -142,7 +142,7 @@ def class_probabilities(class_counts: ArrayLike, strategy: str, **parameters: fl
     array([0.9, 0.1])
     """
     require_one_of("sampling strategy", strategy, STRATEGIES)
-    known = _PARAMETERS.get(strategy, ())
+    _, *known = inspect.signature(STRATEGIES[strategy]).parameters
     for name in parameters:
         if name not in known:
             expected = " and ".join(known) or "none"

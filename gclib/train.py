@@ -1,28 +1,25 @@
 """Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
 
 import hashlib
-import json
-import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from gclib import checkpoints, records
+from gclib import plan, records
 from gclib.data import LongTailed
-from gclib.device import can_compile, choose_device, choose_precision
 from gclib.environment import environment
 from gclib.errors import UserError
+from gclib.files import write_atomically
 from gclib.fingerprint import fingerprint
-from gclib.loop import Trainer, draw_seed, make_stage
+from gclib.loop import Trainer
 from gclib.networks import read_weights
 from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import Recipe
+from gclib.runner import Runner
 
-__all__ = ["command", "fingerprint", "finish", "fit", "fit_first_stage", "keep", "stage_one_weights"]
+__all__ = ["command", "finish", "fit", "fit_first_stage", "keep", "network_weights", "stage_one_weights"]
 
 
 def fit(
@@ -63,27 +60,27 @@ def fit(
         If the loss is not finite, another process runs the same stage, a checkpoint was made with another number of
         threads or in another precision, or nothing can be written.
     """
-    run, workdir = _Run.on(device, recipe, data, seed), Path(workdir)
-    plan = stage_plan(recipe, data, seed)
+    run, workdir = Runner.on(device, recipe, data, seed), Path(workdir)
+    stages = stage_plan(recipe, data, seed)
     states: dict[str, dict[str, Any]] = {}
-    for planned in plan:
+    for planned in stages:
         start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
         states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
     record = records.RunRecord(
         recipe=recipe.model_dump(mode="json"),
         data=records.DataSummary.of(data),
         seed=seed,
-        environment=environment(run.device, states[plan[0].hash]),
+        environment=environment(run.device, states[stages[0].hash]),
         command=command(recipe, data, seed),
         fingerprint=fingerprint(recipe),
-        stages=[_stage_run(planned, states[planned.hash]) for planned in plan],
+        stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
     )
     folder = workdir / record.identity
     weights = {
         name: value.half().contiguous()
-        for name, value in network_weights(states[plan[0].hash], "last").items()
+        for name, value in network_weights(states[stages[0].hash], "last").items()
     }
-    checkpoints.write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
+    write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
     records.save(record, folder / "record.json", force=True)
     return record
 
@@ -118,7 +115,7 @@ def fit_first_stage(
     """
     first = stage_plan(recipe, data, seed)[0]
     folder = Path(workdir, "stages", first.hash)
-    return _Run.on(device, recipe, data, seed, trainer).stage(first, None, folder, resume=True)
+    return Runner.on(device, recipe, data, seed, trainer).stage(first, None, folder, resume=True)
 
 
 def finish(
@@ -164,7 +161,7 @@ def finish(
     folder = Path(
         workdir, "stages", records.content_hash([planned.hash, hashlib.sha256(content).hexdigest()])
     )
-    run = _Run.on(device, recipe, data, seed)
+    run = Runner.on(device, recipe, data, seed)
     return _stage_run(planned, run.stage(planned, start, folder, resume=False))
 
 
@@ -196,15 +193,22 @@ def keep(
     Raises
     ------
     UserError
-        If the recipe was changed by overrides, or a record is there and `replace` is not set.
+        If the recipe was changed by overrides, its weights are missing, or a record is there and `replace` is not set.
     """
     if record.recipe["overrides"]:
         raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
     path = records.results_path(record, root)
-    records.save(record, path, force=replace)
+    weights = None
     if record.name in KEPT_WEIGHTS:
-        weights = Path(workdir, record.identity, "stage-one.safetensors").read_bytes()
-        checkpoints.write_atomically(path.with_suffix(".safetensors"), weights)
+        # Read before the record is written: a record without its weights would look complete.
+        source = Path(workdir, record.identity, "stage-one.safetensors")
+        try:
+            weights = source.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the weights {source}: {error.strerror}; run it again") from error
+    records.save(record, path, force=replace)
+    if weights:
+        write_atomically(path.with_suffix(".safetensors"), weights)
     return path
 
 
@@ -234,76 +238,6 @@ def network_weights(state: dict[str, Any], which: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-@dataclass(frozen=True)
-class _Run:
-    recipe: Recipe
-    data: LongTailed
-    seed: int
-    device: torch.device
-    precision: str
-    compiled: bool
-    trainer: type[Trainer]
-
-    @classmethod
-    def on(
-        cls, device: str, recipe: Recipe, data: LongTailed, seed: int, trainer: type[Trainer] = Trainer
-    ) -> Self:
-        if not 0 <= seed < 2**63:
-            raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
-        chosen = choose_device(device)
-        # Compiling takes half a minute, which only a long run gets back.
-        compiled = recipe.scale == "paper" and chosen.type == "cpu" and can_compile()
-        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled, trainer)
-
-    def stage(
-        self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
-    ) -> dict[str, Any]:
-        """Run one stage to its end, from its checkpoint if there is one; return the state after its last epoch."""
-
-        def saved() -> tuple[dict[str, Any] | None, bool]:
-            state = checkpoints.load(folder) if resume else None
-            return state, state is not None and state["epoch"] == planned.settings.epochs
-
-        try:
-            with checkpoints.lock(folder):
-                state, finished = saved()
-                return state if state and finished else self.train(planned, start, folder, state)
-        except checkpoints.InUseError:
-            state, finished = saved()
-            if state and finished:  # only to be read, so runs side by side share it
-                return state
-            raise
-
-    def train(
-        self,
-        planned: PlannedStage,
-        start: dict[str, Tensor] | None,
-        folder: Path,
-        state: dict[str, Any] | None,
-    ) -> dict[str, Any]:
-        """Train what is left of a stage; return the state after its last epoch."""
-        if state is not None:
-            _check_same_arithmetic(state, self.precision, folder)
-        # A run goes on as it was begun: compiled code gives other last bits.
-        compiled = self.compiled if state is None else state.get("compiled", False)
-        stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
-        seed = draw_seed(self.seed, planned.position)
-        trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
-        return trainer.run(state, folder)
-
-
-def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
-    for what, now, advice in (
-        ("precision", precision, "use the device it was begun on"),
-        ("threads", torch.get_num_threads(), f"set OMP_NUM_THREADS={state['threads']}"),
-    ):
-        if state[what] != now:
-            raise UserError(
-                f"{folder} was begun with {what} {state[what]} and would go on with {now}, which gives other numbers; "
-                f"{advice}, or start anew with resume off"
-            )
-
-
 def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun:
     return records.StageRun(
         name=planned.settings.name,
@@ -317,14 +251,4 @@ def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun
 
 def command(recipe: Recipe, data: LongTailed, seed: int) -> str:
     """Return the command that makes the run again."""
-    parts = ["gcl run training", f"-p data {shlex.quote(data.name)}"]
-    if data.ratio is not None:
-        parts.append(f"-p ratio {data.ratio:.12g}")
-    parts += [f"-p recipe {recipe.name}", f"-p seed {seed}"]
-    if recipe.overrides:
-        # No space within a value: spaces part the overrides.
-        changes = " ".join(
-            f"{path}={json.dumps(value, separators=(',', ':'))}" for path, value in recipe.overrides.items()
-        )
-        parts.append(f"-p overrides {shlex.quote(changes)}")
-    return " ".join([*parts, f"--scale {recipe.scale}"])
+    return plan.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides)

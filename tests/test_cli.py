@@ -284,6 +284,14 @@ def test_records_are_listed_with_both_accuracies(gcl, results):
     assert f" {results / 'ce' / 'seed0.json'} " in gcl("records", "list", results)[1], "a folder within"
 
 
+def test_a_record_that_is_kept_is_listed_with_its_copy_among_the_runs(gcl, results, tmp_path):
+    record = records.load(results / "ce" / "seed0.json")
+    run = tmp_path / "runs" / record.identity / "record.json"
+    records.save(record, run)
+    out = gcl("records", "list", tmp_path, "--recipe", "ce")[1]
+    assert [str(path) in out for path in (results / "ce" / "seed0.json", run)] == [True, True]
+
+
 def test_a_record_is_shown_and_two_are_compared(gcl, results):
     first, second = (results / name / "seed0.json" for name in ("ce", "ce-mixup"))
     assert records.load(first).command in gcl("records", "show", first)[1]
@@ -307,7 +315,7 @@ def test_verify_names_the_record_that_was_altered(gcl, results):
 
 
 def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
-    from gclib import data, recipes, train
+    from gclib import data, fingerprint, recipes
 
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
     recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")
@@ -319,7 +327,7 @@ def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch
     records.save(record, path)
     now = [list(losses) for losses in record.fingerprint]
     asked = []
-    monkeypatch.setattr(train, "fingerprint", lambda recipe: asked.append(recipe) or now)
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda recipe: asked.append(recipe) or now)
 
     def sides(out: str) -> list[list[str]]:
         """Both losses of each step, and whether they differ."""
@@ -341,6 +349,14 @@ def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch
     code, _, err = gcl("records", "verify", "0123456789abcdef")
     assert code == 2
     assert "no record has the identity" in err
+
+
+def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, results):
+    code, out, err = gcl("records", "verify", "--replay", results / "ce" / "seed0.json")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"gcl: \w{16}: the recipe of this record is none of today's \(.*\); run it again\n", err
+    )
 
 
 def test_recipes_are_listed_and_resolved(gcl):

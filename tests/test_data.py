@@ -176,6 +176,16 @@ def test_a_data_set_by_name_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> Non
         data.load("blanc")
 
 
+def test_a_class_without_a_test_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(root: Path, download: bool) -> tuple[data.Split, data.Split, tuple[str, ...]]:
+        split = data.Split(np.zeros((4, 4, 4, 3), np.uint8), np.array([0, 0, 1, 1]))
+        return split, data.Split(split.images[:2], split.labels[:2]), ("a", "b")
+
+    monkeypatch.setitem(data.SOURCES, "half", data.Source(read, data.DIGITS))
+    with pytest.raises(UserError, match="class 1 has no image"):
+        data.load("half")
+
+
 def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     root = _image_folder(tmp_path, {"a": 3, "b": 3})
     (root / "b" / "1.png").write_bytes(b"no image")

@@ -30,7 +30,7 @@ def cifar() -> LongTailed:
 
 def resolved(name: str, data: LongTailed, **overrides: Any) -> dict[str, Any]:
     recipe = recipes.get(name).resolve(data, **overrides)
-    return dict(deviations.leaves(recipe.model_dump(mode="json")["stages"]))
+    return recipes.by_path(recipe.model_dump(mode="json")["stages"])
 
 
 def number(d: Difference) -> str:

@@ -17,8 +17,9 @@ from matplotlib.colors import to_hex
 from torch import nn
 from training import few_digits
 
-from gclib import ROOT, data, embeddings
-from gclib.embeddings import Embedding
+from gclib import ROOT, data, embeddings, records
+from gclib.embeddings import Embedding, embedding
+from gclib.embeddings.__main__ import main
 from gclib.errors import UserError
 from gclib.figures import embedding as figures
 from gclib.figures import interactive, style
@@ -201,12 +202,10 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     document = json.loads(RECORD.read_text())
     (folder / "seed0.json").write_text(json.dumps(document))
     (folder / "seed0.safetensors").write_bytes(RECORD.with_suffix(".safetensors").read_bytes())
-    find = embeddings.records.find
-    monkeypatch.setattr(
-        embeddings.records, "find", lambda root, scale, **rest: find(root, scale="smoke", **rest)
-    )
-    monkeypatch.setattr(embeddings.records, "results_path", lambda record, root: folder / "seed0.json")
-    monkeypatch.setattr(embeddings, "tsne", lambda features, *rest: np.asarray(features)[:, :2])
+    find = records.find
+    monkeypatch.setattr(records, "find", lambda root, scale, **rest: find(root, scale="smoke", **rest))
+    monkeypatch.setattr(records, "results_path", lambda record, root: folder / "seed0.json")
+    monkeypatch.setattr(embedding, "tsne", lambda features, *rest: np.asarray(features)[:, :2])
     return tmp_path / "results"
 
 
@@ -216,7 +215,7 @@ def test_an_embedding_is_made_beside_its_record_and_found_there(
     path = next(results.rglob("seed0.json"))
     with pytest.raises(UserError, match=r"not made yet: python -m gclib\.embeddings .*seed0\.json$"):
         embeddings.find("gcl-official", "digits", 20, root=results)
-    embeddings.main([str(path)])
+    main([str(path)])
     assert str(path.with_suffix(".embedding.npz")) in capsys.readouterr().out
     found = embeddings.find("gcl-official", "digits", 20, root=results)
     assert found.features.shape[1] == 64
@@ -226,7 +225,7 @@ def test_an_embedding_is_made_beside_its_record_and_found_there(
     with pytest.raises(UserError, match="made from other weights: python -m"):
         embeddings.find("gcl-official", "digits", 20, root=results)
     with pytest.raises(SystemExit, match="holds no weights"):
-        embeddings.main([str(path)])
+        main([str(path)])
     path.with_suffix(".safetensors").unlink()
     with pytest.raises(UserError, match=r"no stage-one weights .*gcl run training"):
         embeddings.make(path)

@@ -204,6 +204,13 @@ def test_without_snakemake_it_says_what_to_install(gcl: Callable, monkeypatch: p
     )
 
 
+def test_a_file_where_the_folder_of_runs_should_be(gcl: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, err = gcl(f"table4 --data digits --ratio 20 --scale smoke --workdir {tmp_path / 'file'}")
+    assert code == 2
+    assert re.fullmatch(r"gcl: cannot write to .*/file/grid: Not a directory; choose another folder\n", err)
+
+
 def test_the_slurm_profile_needs_sbatch(gcl: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.shutil, "which", lambda name: None)
     options = "table4 --data digits --ratio 20 --scale smoke --profile"

@@ -17,6 +17,7 @@ from cells import digit_cells, record_of, stage_hashes, states
 
 from gclib import checkpoints, grid, records
 from gclib.errors import UserError
+from gclib.files import lock
 from gclib.grid import Cell, Progress, engine
 
 # Each process is forked from one that has imported torch: a start costs no import.
@@ -147,7 +148,7 @@ def test_interrupted_and_started_again_it_redoes_nothing(stubs: Path, how: str) 
 
 def test_one_grid_at_a_time_works_in_a_folder(stubs: Path) -> None:
     with (
-        engine._only_grid(stubs / "runs" / "grid"),
+        lock(stubs / "runs" / "grid", "busy"),
         pytest.raises(UserError, match=r"another grid works in .*runs; wait for it"),
     ):
         run_stubs(stubs)

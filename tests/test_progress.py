@@ -33,3 +33,13 @@ def test_progress_is_quiet_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress(monkeypatch, force_terminal=False) == ""
     monkeypatch.setenv("GCLIB_PROGRESS", "0")
     assert progress(monkeypatch, force_terminal=True) == ""
+
+
+@pytest.mark.parametrize("place", ["/nowhere/pts/1", "/dev/full"])
+def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """One cannot be opened, the other not be written to, as one that was closed since."""
+    monkeypatch.setenv("GCLIB_PROGRESS", place)
+    monkeypatch.setattr(Console, "is_terminal", True)
+    with EpochProgress("stage-one", 2, 0) as bar:
+        bar.update(1, 1.0, 50.0, None)
+    assert bar.terminal is None or bar.terminal.closed

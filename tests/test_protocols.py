@@ -5,7 +5,9 @@ import pytest
 
 from gclib import data, recipes
 from gclib.data import CIFAR, LongTailed, Split, class_counts
+from gclib.errors import UserError
 from gclib.methods.settings import CODE, OURS, PAPER
+from gclib.methods.stage import Stage
 from gclib.plan import stage_plan
 from gclib.tables import ROWS
 
@@ -43,6 +45,12 @@ def test_every_source_is_of_a_setting_that_is_there(name: str, cifar: LongTailed
     assert definition.reference != "this companion"
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_parameter_of_a_stage_is_one_of_its_method(name: str, cifar: LongTailed) -> None:
+    for stage in recipes.get(name).resolve(cifar).stages:
+        assert stage.parameters.keys() <= Stage.methods[stage.method].defaults.keys(), stage.name
+
+
 def test_the_longest_name_says_the_source() -> None:
     definition = recipes.get("gcl-paper").definition
     assert definition.source("stage-one.batch_size") == PAPER
@@ -67,6 +75,18 @@ def test_the_table_tells_what_was_changed(cifar: LongTailed) -> None:
     for setting, (one, two, _) in rows.items():
         if setting != "classifier":
             assert (one, two) == tuple(str(stage.get(setting, "")) for stage in flat)
+
+
+@pytest.mark.parametrize("word", ["scale=paper", "data=cifar10", "self=1"])
+def test_an_argument_of_resolve_is_no_override(word: str) -> None:
+    with pytest.raises(UserError, match=f"override '{word}': no setting of a recipe"):
+        recipes.parse_overrides(word)
+
+
+def test_the_table_tells_a_change_of_stage_one_from_the_same_setting_of_stage_two(cifar: LongTailed) -> None:
+    table = recipes.settings_table(recipes.get("gcl-official").resolve(cifar, "short", epochs=5), cifar)
+    sources = dict(zip(table["setting"], table["source"], strict=True))
+    assert sources["epochs"] == "override; scale and data"
 
 
 @pytest.mark.parametrize("name", UNIFIED)

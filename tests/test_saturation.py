@@ -19,13 +19,14 @@ from matplotlib.colors import to_hex
 from test_resume import assert_same
 from training import few_digits, recipe
 
-from gclib import checkpoints, records, saturation, train
+from gclib import checkpoints, data, recipes, records, saturation, train
 from gclib.errors import UserError
 from gclib.figures.saturation import curve_sliders, lead_panels, lead_slider
 from gclib.loop import Trainer
 from gclib.losses import target_gradient
 from gclib.plan import stage_plan
 from gclib.saturation import Measuring, Saturation
+from gclib.saturation.__main__ import main
 
 EPOCHS = 6  # measured after 5 and 6
 RUN = ("ce", "digits", 20.0, 0, "smoke")
@@ -37,8 +38,8 @@ def six_epochs_of_few_digits() -> Iterator[None]:
     digits, resolved = few_digits(), recipe("ce", epochs=EPOCHS)
     with pytest.MonkeyPatch.context() as patch:
         short = SimpleNamespace(resolve=lambda data, scale: resolved)
-        patch.setattr(saturation.recipes, "get", lambda name: short)
-        patch.setattr(saturation.data, "load", lambda name, ratio: digits)
+        patch.setattr(recipes, "get", lambda name: short)
+        patch.setattr(data, "load", lambda name, ratio: digits)
         yield
 
 
@@ -110,8 +111,8 @@ def test_measuring_changes_nothing_and_goes_on_after_a_kill(
 def test_what_is_measured_belongs_to_the_run(measured: Saturation) -> None:
     resolved, digits = recipe("ce", epochs=EPOCHS), few_digits()
     assert measured.stage == stage_plan(resolved, digits, 0)[0].hash
-    data = records.DataSummary.of(digits)
-    assert measured.run == records.run_identity(resolved.model_dump(mode="json"), data, 0)
+    seen = records.DataSummary.of(digits)
+    assert measured.run == records.run_identity(resolved.model_dump(mode="json"), seen, 0)
     assert measured.epochs == (5, 6)
     assert measured.saturated_share.shape == (2, 10)
     assert np.sum(measured.histogram, axis=-1).tolist() == 2 * [digits.class_counts.tolist()]
@@ -130,7 +131,7 @@ def test_the_command_keeps_the_file_and_compares_it(
         saturation.find(*RUN, root=tmp_path)
     line = f"ce --data digits --ratio 20 --scale smoke --device cpu --workdir {workdir} --root {tmp_path}"
     with six_epochs_of_few_digits():
-        saturation.main(line.split())
+        main(line.split())
     printed = capsys.readouterr().out
     assert "saturation/smoke/digits-ir20/ce-seed0.json" in printed
     assert "2 epochs measured" in printed
@@ -140,12 +141,12 @@ def test_the_command_keeps_the_file_and_compares_it(
 
     course = measured.course.model_copy()
     stage = SimpleNamespace(hash=measured.stage, course=course)
-    monkeypatch.setattr(saturation.records, "find", lambda *_, **__: [SimpleNamespace(stages=[stage])])
+    monkeypatch.setattr(records, "find", lambda *_, **__: [SimpleNamespace(stages=[stage])])
     assert saturation.difference(measured) == 0
     stage.course = course.model_copy(update={"test_accuracy": [x + 0.5 for x in course.test_accuracy]})
     assert saturation.difference(measured) == pytest.approx(0.5)
     with six_epochs_of_few_digits():
-        saturation.main(line.split())
+        main(line.split())
     assert "by up to 0.5 points" in capsys.readouterr().out
 
 
@@ -174,6 +175,7 @@ def test_a_damaged_file_is_refused_in_one_line(measured: Saturation, tmp_path: P
         ("saturated", lambda rows: rows[:1], "a number for each epoch"),
         ("mean", lambda rows: [row[:9] for row in rows], "a number for each epoch"),
         ("histogram", lambda rows: [[row[1:] for row in rows[0]], rows[1]], "expected 44 bins"),
+        ("histogram", lambda rows: rows[:1], "expected 2 epochs"),
         ("histogram", lambda rows: [rows[0][::-1], rows[1]], "each training image in one bin"),
         ("epochs", lambda epochs: [5, 7], "end with the run"),
         ("class_names", lambda names: names[:9], "a name for each class"),
@@ -258,4 +260,13 @@ def test_leads_are_drawn_epoch_by_epoch_in_the_colours_of_their_group() -> None:
             np.testing.assert_allclose(drawn[name].get_data().values, rows[place])
             assert to_hex(drawn[name].get_edgecolor()) == colours[name]
     assert panels[-1].get_xlabel()
+    plt.close("all")
+
+
+def test_a_fifth_group_is_drawn_as_well() -> None:
+    names = list("abcde")
+    figure = lead_panels(
+        [0, 1, 2], {name: [[0.5, 0.5]] for name in names}, [1], dict.fromkeys(names, "#833fd5"), panels=1
+    )
+    assert [patch.get_label() for patch in figure.axes[0].patches] == names
     plt.close("all")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from training import few_digits, recipe
 
-from gclib import data
+from gclib import data, recipes
+from gclib.errors import UserError
 from gclib.loop import Resident, Trainer, make_stage
 from gclib.losses import GCLLoss
 from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
@@ -199,6 +200,41 @@ def test_crt_draws_another_classifier_where_asked() -> None:
     for i in range(3):
         for j in range(i):
             assert (drawn[i] != drawn[j]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        (
+            "gcl-official-tau",
+            "stage-two.parameters.tau",
+            "much",
+            "'tau' .* is 'much'; expected something like 1.0",
+        ),
+        ("gcl-official", "stage-two.parameters.reinitialise", 1, "is 1.0; expected something like False"),
+        ("mislas", "stage-two.parameters.factor", True, "is True; expected something like 1.0"),
+        ("gcl-official-tau", "stage-two.epochs", 3, "trains nothing, but was given 3 epochs; expected 0"),
+        ("gcl-official", "stage-two.name", "third", "'stage-two.name': no such setting"),
+        ("gcl-official", "name", "first", "'name': no such setting"),
+    ],
+)
+def test_what_a_method_cannot_take_is_refused(name: str, path: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        recipes.get(name).resolve(few_digits(), "smoke", **{path: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_contrast_that_is_none_is_refused_before_training() -> None:
+    changed = recipe("hybrid-sc", **{"parameters.contrast": "supervized"})
+    with pytest.raises(UserError, match=r"unknown contrast 'supervized'.*did you mean 'supervised'"):
+        make_stage(changed.stages[0], changed.head, few_digits(), 0, 0, None)
+
+
+def test_another_method_takes_its_own_defaults() -> None:
+    changed = recipe(**{"stage-two.method": "tau-normalisation", "stage-two.epochs": 0})
+    two = make_stage(changed.stages[1], changed.head, few_digits(), 0, 1, None)
+    assert two.setting("tau") == 1.0
+    assert not list(two.parameter_groups())
 
 
 def tau(network: torch.nn.Module, value: float) -> Stage:

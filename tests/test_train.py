@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from training import few_digits, no_fingerprint, recipe
 
-from gclib import checkpoints, loop, records, train
+from gclib import checkpoints, files, loop, records, runner, train
 from gclib.device import choose_device, choose_precision
 from gclib.errors import UserError
 from gclib.loop import Trainer
@@ -257,7 +257,7 @@ def test_another_number_of_threads_or_precision_is_refused(
         ):
             fit(interrupted)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "choose_precision", lambda scale, device: "float32")
+        patch.setattr(runner, "choose_precision", lambda scale, device: "float32")
         with pytest.raises(
             UserError, match=r"begun with precision float64 and would go on with float32.*device"
         ):
@@ -283,6 +283,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert same(weights(newest.parent), weights(stage_folder(tmp_path / "unbroken")))
 
 
+def test_a_checkpoint_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / checkpoints.NAME).mkdir()
+    with pytest.raises(UserError, match=r"^cannot read .*checkpoint\.pt: Is a directory; mend it"):
+        checkpoints.load(tmp_path)
+
+
 def test_without_an_undamaged_checkpoint_a_stage_starts_anew(interrupted: Path, epochs: list[str]) -> None:
     for name in (checkpoints.NAME, checkpoints.PREVIOUS):
         (stage_folder(interrupted) / name).write_bytes(b"damaged")
@@ -305,8 +311,8 @@ def test_a_checkpoint_of_another_stage_is_refused(interrupted: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gclib.checkpoints import lock
-with lock(Path(sys.argv[1])):
+from gclib.files import lock
+with lock(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -323,13 +329,13 @@ def test_two_runs_of_one_stage_at_once(tmp_path: Path, epochs: list[str]) -> Non
         assert "\n" not in str(error.value)
         assert not epochs
         fit(tmp_path, seed=1, epochs=1)  # another stage is free
-        left = folder / f".checkpoint.pt.1{checkpoints.TEMPORARY}"
+        left = folder / f".checkpoint.pt.1{files.TEMPORARY}"
         left.write_bytes(b"half a checkpoint")
         holder.kill()
     fit(tmp_path, epochs=1)
     assert not left.exists()
     done = len(epochs)
-    with checkpoints.lock(folder):
+    with files.lock(folder, "busy"):
         fit(tmp_path, epochs=1)  # a finished stage is only read
     assert len(epochs) == done
 
@@ -433,6 +439,28 @@ def test_finish_starts_from_kept_weights(done: tuple[Path, records.RunRecord], t
     other = tmp_path / "ce" / linear.identity / "stage-one.safetensors"
     with pytest.raises(UserError, match="of another network"):
         train.finish(recipe(), few_digits(), other, seed=0, workdir=tmp_path)
+
+
+def test_a_record_is_kept_with_its_weights_or_not_at_all(
+    done: tuple[Path, records.RunRecord], tmp_path: Path
+) -> None:
+    workdir, record = done
+    named = record.model_dump(exclude={"identity", "digest"})
+    named["recipe"] = {**record.recipe, "overrides": {}}
+    plain = records.RunRecord(**named)
+    with pytest.raises(UserError, match="was changed by overrides"):
+        train.keep(record, workdir, tmp_path)
+    with pytest.raises(UserError, match=r"^cannot read the weights .*stage-one\.safetensors: No such file"):
+        train.keep(plain, workdir, tmp_path)
+    assert not list(tmp_path.iterdir())
+    weights = workdir / record.identity / "stage-one.safetensors"
+    (workdir / plain.identity).mkdir()
+    (workdir / plain.identity / "stage-one.safetensors").write_bytes(weights.read_bytes())
+    path = train.keep(plain, workdir, tmp_path)
+    assert records.load(path) == plain
+    assert path.with_suffix(".safetensors").read_bytes() == weights.read_bytes()
+    with pytest.raises(UserError, match="is there already"):
+        train.keep(plain, workdir, tmp_path)
 
 
 def test_a_run_prints_nothing_when_not_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

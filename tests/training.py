@@ -15,7 +15,7 @@ from gclib.data import LongTailed, Split
 from gclib.loop import Trainer
 from gclib.plan import stage_plan
 
-OVERRIDES = {"epochs": 3, "stage-two.epochs": 2}
+EPOCHS = {"epochs": 3, "stage-two.epochs": 2}
 
 
 @cache
@@ -31,12 +31,10 @@ def few_digits() -> LongTailed:
 
 
 def recipe(name: str = "gcl-official", **overrides: Any) -> recipes.Recipe:
-    """Resolve a recipe for `few_digits` at smoke scale: three epochs of stage one, two of stage two."""
+    """Resolve a recipe for `few_digits` at smoke scale: three epochs of stage one, two of stage two if it trains."""
     named = recipes.get(name)
-    stages = len(named.definition.stages(few_digits()))
-    fitting = {path: n for path, n in OVERRIDES.items() if stages > 1 or not path.startswith("stage-two")}
-    if name == "gcl-official-tau":
-        fitting = {"epochs": 3}
+    stages = named.definition.stages(few_digits())
+    fitting = {path: n for (path, n), stage in zip(EPOCHS.items(), stages, strict=False) if stage.epochs}
     return named.resolve(few_digits(), "smoke", **{**fitting, **overrides})
 
 

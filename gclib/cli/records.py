@@ -1,12 +1,16 @@
 """``gcl records``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gclib import notebook
 from gclib.cli.printing import print_table
+from gclib.errors import UserError
+
+if TYPE_CHECKING:
+    from gclib.records import RunRecord
 
 app = typer.Typer()
 
@@ -43,17 +47,13 @@ def list_records(
     """
     from gclib import records
 
-    root = folder or notebook.ROOT / "results"
-
-    def row(r: records.RunRecord) -> list[object]:
-        accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
-        where = records.locate(r.identity, root)
-        return [r.data.name, r.data.ratio, r.recipe["name"], r.seed, r.scale, *accuracies, where]
-
-    print_table(
-        ("data", "ratio", "recipe", "seed", "scale", "clean", "paper-style", "file"),
-        map(row, records.find(root, scale=scale, dataset=dataset, recipe=recipe)),
-    )
+    wanted = (scale, dataset, recipe)
+    rows = []
+    for path, r in records.find_with_paths(folder or notebook.ROOT / "results"):
+        if all(want in (None, has) for want, has in zip(wanted, (r.scale, r.data.name, r.name), strict=True)):
+            accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
+            rows.append((r.data.name, r.data.ratio, r.name, r.seed, r.scale, *accuracies, path))
+    print_table(("data", "ratio", "recipe", "seed", "scale", "clean", "paper-style", "file"), rows)
 
 
 @app.command()
@@ -107,7 +107,7 @@ def verify(
             failed += 1
             print(error, flush=True)
             continue
-        now = _fingerprint(record.recipe) if replay else record.fingerprint
+        now = _today(record) if replay else record.fingerprint
         stale = records.verify(record, now)
         failed += bool(stale)
         print(f"{path}: {stale or 'holds'}", flush=True)
@@ -122,10 +122,21 @@ def _step_row(step: Any) -> list[object]:
     return [step.stage, step.step, *losses, "" if step.equal else "differs"]
 
 
-def _fingerprint(recipe: dict[str, Any]) -> list[list[float]]:
-    from gclib import recipes, train
+def _today(record: "RunRecord") -> list[list[float]]:
+    """Fingerprint of a record's recipe by the code of today."""
+    from pydantic import ValidationError
 
-    return train.fingerprint(recipes.Recipe.model_validate(recipe))
+    from gclib.fingerprint import fingerprint
+    from gclib.recipes import Recipe
+
+    try:
+        recipe = Recipe.model_validate(record.recipe)
+    except ValidationError as error:
+        raise UserError(
+            f"{record.identity}: the recipe of this record is none of today's ({error.errors()[0]['msg']}); "
+            "run it again"
+        ) from None
+    return fingerprint(recipe)
 
 
 @app.command()

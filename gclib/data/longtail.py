@@ -17,7 +17,7 @@ from gclib.data.sources import (
     positions_in_class,
     root_folder,
 )
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError, require_one_of
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def load(
     Raises
     ------
     UserError
-        If the name is unknown, the data is missing, altered or unreadable, or the ratio leaves a class empty.
+        If the name is unknown, the data is missing, altered or unreadable, a class has no image in one of the
+        splits, or the ratio leaves it none.
 
     Examples
     --------
@@ -181,14 +182,12 @@ def load(
     folder = re.fullmatch(r"folder:(.+?)(?:@([1-9]\d*))?", name)
     if folder:
         source = folder_source(Path(folder[1]).expanduser(), int(folder[2] or FOLDER_SIZE), split_seed)
-    elif name in SOURCES:
-        source = SOURCES[name]
     else:
-        raise UserError(
-            f"unknown data set {name!r}; expected one of {', '.join(names())}{nearest(name, names())}"
-        )
+        require_one_of("data set", name, names())
+        source = SOURCES[name]
     train, test, class_names = source.read(root_folder(root), download)
     sizes = _class_sizes(train.labels, len(class_names))
+    _class_sizes(test.labels, len(class_names))
     if ratio is None:
         indices = np.arange(len(train))
     else:

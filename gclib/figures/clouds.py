@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import nn
 
-from gclib.figures.derivation import LINES
 from gclib.figures.interactive import add_sliders
-from gclib.figures.style import GREY, class_colours, method_colours
+from gclib.figures.saturation import target_gradient_at
+from gclib.figures.style import GREY, LINES, class_colours, method_colours
 from gclib.losses import cloud_sizes
 
 __all__ = [
@@ -124,7 +124,7 @@ def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike,
         )
         height, edges = np.histogram(cloud @ unit, bins=where[::10], density=True)
         right.stairs(height, edges, color=colour, linewidth=1.4, label=label)
-    right.plot(where, _normal(where, std), color=GREY, linewidth=1, label="closed form")
+    right.plot(where, half_normal(-np.abs(where), std) / 2, color=GREY, linewidth=1, label="closed form")
     left.set_aspect("equal")
     left.set_xlabel("first coordinate")
     left.set_ylabel("second coordinate")
@@ -133,10 +133,6 @@ def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike,
     right.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=len(units) + 1)
     return figure
-
-
-def _normal(where: ArrayLike, std: float) -> np.ndarray:
-    return np.exp(-((np.asarray(where) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi))
 
 
 def projection_panels(
@@ -220,15 +216,10 @@ WEIGHTS = np.exp(-(STEPS**2) / 2)
 LOGITS = np.linspace(-80, 60, 281)
 
 
-def _gradient(logit_difference: ArrayLike) -> np.ndarray:
-    """Size of the gradient on the target logit, two classes (Eq. 3)."""
-    return 1 / (1 + np.exp(logit_difference))
-
-
 def _cloud(size: float, plain: float, scale: float) -> tuple[np.ndarray, float]:
     """Clouded differences at `STEPS` and the mean gradient of Eq. 3; `size` is a standard deviation."""
     where = plain + STEPS * size
-    return where, float(np.average(_gradient(scale * where), weights=WEIGHTS))
+    return where, float(np.average(target_gradient_at(scale * where), weights=WEIGHTS))
 
 
 def cloud_slider(
@@ -264,7 +255,7 @@ def cloud_slider(
     colours = class_colours(counts)
     values = {"noise scale": noise_scale, "difference": plain, "scale s": scale}
     # Every curve is a fixed one, shifted and stretched, so a place of a slider is a few numbers.
-    traces = [go.Scatter(y=_gradient(LOGITS), line={"color": GREY, "dash": "dot"})]
+    traces = [go.Scatter(y=target_gradient_at(LOGITS), line={"color": GREY, "dash": "dot"})]
     for target in targets:
         look = {"mode": "lines", "line": {"color": colours[target], "width": 3}, "opacity": 0.8}
         traces.append(go.Scatter(y=WEIGHTS, fill="tozeroy", **look))
@@ -307,7 +298,9 @@ def difference_cloud(
     colours = class_colours(counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     where = np.linspace(-0.8, 0.6, 281)
-    axes.plot(where, _gradient(scale * where), color=GREY, linestyle=":", label="gradient, target logit")
+    axes.plot(
+        where, target_gradient_at(scale * where), color=GREY, linestyle=":", label="gradient, target logit"
+    )
     for target in targets:
         x, mean = _cloud(noise_scale * noise_std * sizes[target], plain, scale)
         label = f"{counts[target]:,} images: mean gradient {mean:.2g}"

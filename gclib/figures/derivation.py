@@ -11,11 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gclib.figures.style import GREY, MARKERS, class_colours, class_ticks, method_colours
+from gclib.figures.style import GREY, LINES, MARKERS, class_colours, class_ticks, method_colours
 
 __all__ = ["cloud_density", "cloud_size_lines", "probability_lines", "saturation"]
-
-LINES = ("-", "--", "-.", ":")
 
 
 def saturation(difference: ArrayLike, gradients: Mapping[str, ArrayLike]) -> Figure:

@@ -5,6 +5,7 @@ median. A cross is an image that the network classifies wrongly.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from gclib.embeddings import Embedding
+from gclib.figures.interactive import button_row
 from gclib.figures.style import GREY, class_colours
 from gclib.geometry import CLEAR, NEIGHBOURS, largest_share
 
@@ -224,7 +226,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     steps = [
         {"label": frame.name, "method": "animate", "args": [[frame.name], still]} for frame in figure.frames
     ]
-    buttons = [
+    buttons: list[dict[str, Any]] = [
         {"label": "play", "method": "animate", "args": [None, moving]},
         {"label": "pause", "method": "animate", "args": [[None], still]},
     ]
@@ -241,21 +243,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
                 "len": 0.92,
             }
         ],
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "left",
-                "showactive": False,
-                "x": 0,
-                "xanchor": "left",
-                "y": 0,
-                "yanchor": "top",
-                "pad": {"t": 15},
-                "bgcolor": "rgba(0,0,0,0)",
-                "bordercolor": GREY,
-                "buttons": buttons,
-            }
-        ],
+        updatemenus=[button_row(buttons, top=15, direction="left", showactive=False)],
     )
     return figure
 

@@ -9,7 +9,7 @@ machine.
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -25,7 +25,16 @@ from PIL import Image
 from gclib.errors import UserError
 from gclib.figures.style import GREY, HEAD_TO_TAIL, METHODS
 
-__all__ = ["PLOTLY_JS", "TEMPLATE", "Interactive", "add_sliders", "line_slider", "show_plotly"]
+__all__ = [
+    "PLOTLY_JS",
+    "TEMPLATE",
+    "Interactive",
+    "add_sliders",
+    "button_row",
+    "line_slider",
+    "show_plotly",
+    "slider_layout",
+]
 
 PLOTLY_JS = "../_static/plotly/plotly.min.js"  # as seen from a page in notebooks/
 DIGITS = 4  # significant digits that are kept
@@ -132,51 +141,67 @@ def add_sliders(
         Name of a slider to the index of its first position.
     """
 
-    def slider(name: str) -> dict[str, Any]:
-        return {
-            "active": start[name],
-            "steps": [
-                {"label": place, "method": "restyle", "args": [change]}
-                for place, change in sliders[name].items()
-            ],
-            "currentvalue": {"prefix": f"{name} "},
-            "pad": {"t": 65 if len(sliders) == 1 else 125},
-            "x": 0.02,
-            "len": 0.92,  # room for the label of the last position
-            "bordercolor": GREY,
-        }
+    def of(name: str) -> dict[str, Any]:
+        steps = {place: [change] for place, change in sliders[name].items()}
+        return slider_layout(f"{name} ", steps, start[name], top=65 if len(sliders) == 1 else 125)
 
     first = next(iter(sliders))
     for name, values in list(sliders[first].values())[start[first]].items():
         for trace, value in zip(figure.data, values, strict=True):
             if value is not None:
                 trace[name] = value
-    figure.update_layout(sliders=[slider(first)])
+    figure.update_layout(sliders=[of(first)])
     if len(sliders) > 1:
         buttons = [
             {
                 "label": name,
                 "method": "update",
-                "args": [list(places.values())[start[name]], {"sliders": [slider(name)]}],
+                "args": [list(places.values())[start[name]], {"sliders": [of(name)]}],
             }
             for name, places in sliders.items()
         ]
-        figure.update_layout(
-            updatemenus=[
-                {
-                    "type": "buttons",
-                    "direction": "right",
-                    "x": 0,
-                    "xanchor": "left",
-                    "y": 0,
-                    "yanchor": "top",
-                    "pad": {"t": 70},
-                    "bgcolor": "rgba(0,0,0,0)",
-                    "bordercolor": GREY,
-                    "buttons": buttons,
-                }
-            ]
-        )
+        figure.update_layout(updatemenus=[button_row(buttons, top=70, direction="right")])
+
+
+def slider_layout(name: str, steps: Mapping[str, list], active: int, top: int) -> dict[str, Any]:
+    """Return a slider for the layout of a figure.
+
+    Parameters
+    ----------
+    name
+        What is written before its position.
+    steps
+        Position, as written, to the arguments of plotly's ``restyle`` there.
+    active
+        Index of the position at first.
+    top
+        Pixels between the figure and the slider.
+    """
+    return {
+        "active": active,
+        "steps": [{"label": place, "method": "restyle", "args": args} for place, args in steps.items()],
+        "currentvalue": {"prefix": name},
+        "pad": {"t": top},
+        "x": 0.02,
+        "len": 0.92,  # room for the label of the last position
+        "bordercolor": GREY,
+    }
+
+
+def button_row(buttons: Sequence[Mapping[str, Any]], top: int, **look: Any) -> dict[str, Any]:
+    """Return plotly's buttons as a row for the layout of a figure, `top` pixels below it; `look` adds to it."""
+    return {
+        "type": "buttons",
+        "x": 0,
+        "xanchor": "left",
+        "y": 0,
+        "yanchor": "top",
+        "pad": {"t": top},
+        "bgcolor": "rgba(0,0,0,0)",
+        "bordercolor": GREY,
+        "buttons": buttons,
+        **look,
+    }
 
 
 def line_slider(

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from gclib import data
 from gclib.figures.interactive import add_sliders
-from gclib.figures.style import MARKERS, class_ticks, method_colours
+from gclib.figures.style import LINES, MARKERS, class_ticks, method_colours
 from gclib.sampling import class_probabilities
 
 __all__ = ["anchor_lines", "ratio_slider", "samplers", "volume_slider"]
@@ -129,9 +129,7 @@ def anchor_lines(
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.6))
     colours = method_colours(norms)
-    for (name, values), marker, style in zip(
-        norms.items(), MARKERS, cycle(("-", "--", "-.", ":")), strict=False
-    ):
+    for (name, values), marker, style in zip(norms.items(), MARKERS, cycle(LINES), strict=False):
         length = np.asarray(values)
         look = {
             "color": colours[name],

@@ -21,7 +21,8 @@ from gclib.losses import GCLLoss, cloud_sizes
 __all__ = ["anchors_for", "borders", "region_panels", "region_slider"]
 
 DISC, RING = (0.0, 0.68), (0.76, 1.0)  # inner and outer radius: regions at test, regions in training
-HELD = ANCHORS, _ = "κ, anchors held", "κ, ring held"
+ANCHORS, TRAINING = "κ, anchors held", "κ, ring held"
+HELD = (ANCHORS, TRAINING)
 
 
 def borders(anchors: ArrayLike, reductions: ArrayLike) -> np.ndarray:
@@ -65,7 +66,13 @@ def borders(anchors: ArrayLike, reductions: ArrayLike) -> np.ndarray:
 
 
 def anchors_for(wanted: ArrayLike, reductions: ArrayLike, near: ArrayLike) -> np.ndarray:
-    """Return the anchors whose `borders` are the wanted ones, found from anchors near by; all shapes ``(C,)``."""
+    """Return the anchors whose `borders` are the wanted ones, found from anchors near by; all shapes ``(C,)``.
+
+    Raises
+    ------
+    UserError
+        If on the way to them a class has no region; see `borders`.
+    """
     return fsolve(lambda anchors: borders(anchors, reductions) - np.asarray(wanted), near)
 
 
@@ -77,7 +84,7 @@ def _held(
     class_counts: ArrayLike, noise_scale: float, held: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Anchors, ends of the regions in training, ends of those at test; the first class points up."""
-    sizes = cloud_sizes(class_counts).double().numpy()
+    sizes = cloud_sizes(class_counts).numpy()
     reductions, none = noise_scale * GCLLoss(class_counts).mean_noise * sizes, np.zeros(len(sizes))
     even = 90 + 360 * np.arange(len(sizes)) / len(sizes)
     anchors = even if held == ANCHORS else anchors_for(borders(even, none), reductions, even)

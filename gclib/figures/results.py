@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from gclib.figures.style import GREY, HEAD_TO_TAIL, METHODS, class_colours, method_colours
+from gclib.figures.style import BLUE, GREY, HEAD_TO_TAIL, class_colours, method_colours
 from gclib.metrics import Reliability
 
 __all__ = ["class_panels", "group_bars", "probability_panels", "reliability_panels"]
 
 COLUMNS = 3
-BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
 GROUP_COLOURS = {
     name: to_hex(HEAD_TO_TAIL(place)) for name, place in (("many", 0.0), ("medium", 0.5), ("few", 1.0))
 }

@@ -5,6 +5,7 @@ gradient is :math:`1/(1+e^\Delta)` (Eq. 3).
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,14 +13,18 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gclib.figures.interactive import line_slider
-from gclib.figures.style import GREY
+from gclib.figures.interactive import line_slider, slider_layout
+from gclib.figures.style import BLUE, GREY, LINES
 
-__all__ = ["curve_sliders", "lead_panels", "lead_slider"]
+__all__ = ["curve_sliders", "lead_panels", "lead_slider", "target_gradient_at"]
 
 CURVE = "target gradient"
 SPACE = 85  # pixels from one slider to the next
-LINES = ("-", "--", "-.", ":")
+
+
+def target_gradient_at(lead: ArrayLike) -> np.ndarray:
+    """Return the target gradient at a lead; among two classes the lead is their logit difference (Eq. 3)."""
+    return 1 / (1 + np.exp(lead))
 
 
 def curve_sliders(
@@ -65,7 +70,7 @@ def curve_sliders(
                     y=gradients[count][start[1]],
                     name="as the sliders say",
                     visible=count == start[0],
-                    line={"color": "#3573da", "width": 3},
+                    line={"color": BLUE, "width": 3},
                 )
                 for count in classes
             ),
@@ -85,18 +90,12 @@ def curve_sliders(
         },
         yaxis={"title": CURVE, "range": [-0.02, 1.02]},
         sliders=[
-            {
-                "active": begin[number],
-                "steps": [
-                    {"label": place, "method": "restyle", "args": [change, moving]}
-                    for place, change in places.items()
-                ],
-                "currentvalue": {"prefix": f"{name} = "},
-                "pad": {"t": 65 + number * SPACE},
-                "x": 0.02,
-                "len": 0.92,  # room for the label of the last position
-                "bordercolor": GREY,
-            }
+            slider_layout(
+                f"{name} = ",
+                {place: [change, moving] for place, change in places.items()},
+                begin[number],
+                top=65 + number * SPACE,
+            )
             for number, (name, places) in enumerate(changes.items())
         ],
     )
@@ -129,7 +128,8 @@ def lead_slider(
     """
     centres = (np.asarray(leads)[1:] + np.asarray(leads)[:-1]) / 2
     frames = {
-        str(epoch): {CURVE: _curve(centres)} | {name: np.asarray(rows)[k] for name, rows in shares.items()}
+        str(epoch): {CURVE: target_gradient_at(centres)}
+        | {name: np.asarray(rows)[k] for name, rows in shares.items()}
         for k, epoch in enumerate(epochs)
     }
     figure = line_slider(
@@ -168,8 +168,8 @@ def lead_panels(
     )
     where = np.linspace(edges[0], edges[-1], 300)
     for axes, place in zip(grid[:, 0], shown, strict=True):
-        axes.plot(where, _curve(where), color=GREY, linestyle=":", label=CURVE)
-        for (name, rows), style in zip(shares.items(), LINES, strict=False):
+        axes.plot(where, target_gradient_at(where), color=GREY, linestyle=":", label=CURVE)
+        for (name, rows), style in zip(shares.items(), cycle(LINES), strict=False):
             axes.stairs(
                 np.asarray(rows)[place],
                 edges,
@@ -185,7 +185,3 @@ def lead_panels(
     grid[-1, 0].set_xlabel("lead of the target logit")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
-
-
-def _curve(lead: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(lead))

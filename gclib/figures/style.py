@@ -17,9 +17,11 @@ from gclib.errors import UserError
 
 __all__ = [
     "BACKGROUNDS",
+    "BLUE",
     "GREY",
     "HEAD_TO_TAIL",
     "HEAT",
+    "LINES",
     "MARKERS",
     "METHODS",
     "class_colours",
@@ -63,7 +65,11 @@ METHODS = {
 }
 """Recipe to colour; related methods have related colours."""
 
-MARKERS = "osD^v<>P"  # colour is never the only difference between lines
+BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
+
+# Colour is never the only difference between lines.
+MARKERS = "osD^v<>P"
+LINES = ("-", "--", "-.", ":")
 
 RC = {
     "figure.figsize": (6.4, 3.6),  # inches; about the width of the text, so that letters match it

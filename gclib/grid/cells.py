@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gclib import checkpoints, records
 from gclib.data import load
-from gclib.errors import UserError, nearest
+from gclib.errors import require_one_of
 from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import get
 from gclib.tables.rows import ROWS, rows
@@ -126,10 +126,7 @@ def cells(
     >>> [str(cell) for cell in cells("table5", seeds=[0, 1])][:2]
     ['gcl-official-cben seed 0', 'gcl-official-lws seed 0']
     """
-    if table not in TABLES:
-        raise UserError(
-            f"unknown table {table!r}: expected one of {', '.join(TABLES)}{nearest(table, TABLES)}"
-        )
+    require_one_of("table", table, TABLES)
     # Seed by seed: the whole table once, before any of it a second time.
     names = dict.fromkeys(row.recipe for row in rows(TABLES[table]))  # also recipes that came since
     return [Cell(data, ratio, name, seed, scale) for seed in dict.fromkeys(seeds) for name in names]

@@ -1,6 +1,5 @@
 """The open cells of a grid as a Snakemake workflow: its plan, its run, its interruption, and what failed."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from gclib import ROOT, records, train
 from gclib.errors import UserError
+from gclib.files import lock
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
 from gclib.notebook import KEEP_MEMORY
 
@@ -58,7 +58,7 @@ def run(
     Raises
     ------
     UserError
-        If another grid works in `workdir`, or the profile cannot be used.
+        If another grid works in `workdir`, it cannot be written, or the profile cannot be used.
     ModuleNotFoundError
         If Snakemake is not installed.
     KeyboardInterrupt
@@ -69,14 +69,16 @@ def run(
     for module in ("snakemake", "psutil"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
-    with _only_grid(workdir / "grid") as lock:
+    busy = f"another grid works in {workdir}; wait for it, or give another --workdir"
+    # Snakemake inherits the lock, so that it holds as long as one of both lives.
+    with lock(workdir / "grid", busy) as held:
         for one in progress:
             if one.state == "trained":
                 report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
         waiting = [one for one in progress if one.open]
         if waiting:
             plan = _write_plan(waiting, workdir)
-            _snakemake([*_command(plan, workdir, jobs), *options], workdir, lock, waiting, report)
+            _snakemake([*_command(plan, workdir, jobs), *options], workdir, held, waiting, report)
     return [f"{one.cell} ({_reason(one, workdir)})" for one in waiting if not one.record.exists()]
 
 
@@ -92,20 +94,6 @@ def _profile(name: str) -> Path:
             "as a cluster with workflow/slurm.sh up"
         )
     return path
-
-
-@contextmanager
-def _only_grid(folder: Path) -> Iterator[IO[str]]:
-    """Hold the folder of a grid; Snakemake inherits the lock, so that it holds as long as one of both lives."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another grid works in {folder.parent}; wait for it, or give another --workdir"
-            ) from None
-        yield file
 
 
 def _name(cell: Cell) -> str:
@@ -172,14 +160,14 @@ def _command(plan: Path, workdir: Path, jobs: int) -> list[str]:
 def _snakemake(
     command: list[str],
     workdir: Path,
-    lock: IO[str],
+    held: IO[str],
     waiting: Sequence[Progress],
     report: Callable[[str], None],
 ) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | KEEP_MEMORY
     open_cells, ended = list(waiting), False
     with (workdir / "grid" / "snakemake.log").open("w") as log, _terminated_as_interrupted():
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, pass_fds=[lock.fileno()])
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, pass_fds=[held.fileno()])
         try:
             while not ended:
                 time.sleep(0.2)

@@ -1,7 +1,6 @@
 """What the losses share: checks of parameters, precision, a cross-entropy with a lean backward pass."""
 
 import math
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError
 
 
 def validated_counts(class_counts: ArrayLike) -> np.ndarray:
@@ -35,7 +34,13 @@ def validated_counts(class_counts: ArrayLike) -> np.ndarray:
 
 
 def class_weights(weight: ArrayLike | None, num_classes: int | None = None) -> Tensor | None:
-    """Return class weights as a float64 tensor (C,) of its own, or None."""
+    """Return class weights as a float64 tensor (C,) of its own, or None.
+
+    Raises
+    ------
+    UserError
+        If a weight is negative, or there is not one for each of the `num_classes`.
+    """
     if weight is None:
         return None
     values = torch.as_tensor(weight, dtype=torch.float64).clone()
@@ -62,14 +67,6 @@ def require_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise UserError(f"{name} is {value!r}, expected a number above 0; change {name}")
-
-
-def require_one_of(what: str, name: str, options: Collection[str]) -> None:
-    """Raise a UserError for a name that is not among the options."""
-    if name not in options:
-        raise UserError(
-            f"unknown {what} {name!r}, expected one of {', '.join(options)}{nearest(name, options)}"
-        )
 
 
 def target_gradient(logits: Tensor, target: Tensor) -> Tensor:

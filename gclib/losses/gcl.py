@@ -7,10 +7,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from gclib.errors import require_one_of
 from gclib.losses.common import (
     AdjustedCrossEntropy,
     at_least_float32,
-    require_one_of,
     require_positive,
     require_range,
     validated_counts,

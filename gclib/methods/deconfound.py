@@ -1,5 +1,7 @@
 """De-confound-TDE (Tang et al., NeurIPS 2020): normalised training, then minus the mean feature's effect."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ class Deconfound(Stage, name="de-confound"):
     """
 
     whole_batches = True
+    defaults: ClassVar = {"alpha": 1.0, "mu": 0.9}
     mean: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
@@ -29,14 +32,14 @@ class Deconfound(Stage, name="de-confound"):
     def logits(self, images: Tensor) -> Tensor:
         """Logits in training, ``(B, C)``; the mean feature moves on."""
         features = self.network.features(images)
-        self.mean.mul_(float(self.settings.parameters["mu"])).add_(features.detach().mean(0))
+        self.mean.mul_(self.setting("mu")).add_(features.detach().mean(0))
         return self.network.head(features)
 
     def forward(self, images: Tensor) -> Tensor:
         """Total direct effect, ``(B, C)``."""
         features = self.network.features(images)
         effect = self.network.head.effect(features, self.mean.to(features.dtype))
-        return self.network.head(features) - float(self.settings.parameters["alpha"]) * effect
+        return self.network.head(features) - self.setting("alpha") * effect
 
 
 def _tde(data: LongTailed) -> tuple[StageSettings, ...]:

@@ -4,6 +4,7 @@ The paper has no CIFAR-LT setting. Chosen here: stage one of ``ce``, then 10 epo
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
     :math:`w_j\propto(n_j/N)^{-\rho}`, summing to C; ``parameters["rho"]`` is 1.2 for a linear classifier.
     """
 
+    defaults: ClassVar = {"rho": 1.2}
+
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.alpha = nn.Parameter(torch.ones(data.num_classes))
@@ -31,9 +34,7 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
         self.confidence = nn.Linear(network.num_features, 1)
         nn.init.constant_(self.confidence.weight, 0.1)
         nn.init.zeros_(self.confidence.bias)
-        relative = torch.from_numpy(data.class_counts / data.class_counts.sum()) ** -float(
-            settings.parameters["rho"]
-        )
+        relative = torch.from_numpy(data.class_counts / data.class_counts.sum()) ** -self.setting("rho")
         self.criterion.weight = nn.Buffer(relative * (data.num_classes / relative.sum()), persistent=False)
 
     def logits(self, images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ for the projection; class-balanced images for the classifier, each image once an
 
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from gclib import sampling
 from gclib.data import LongTailed
+from gclib.errors import require_one_of
 from gclib.methods.settings import OURS, PAPER, Definition, SamplerSettings, Schedule, StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import ResNet
@@ -68,11 +70,13 @@ class HybridContrast(Stage, name="hybrid"):
     """
 
     takes_mixup = False
+    defaults: ClassVar = {"contrast": "supervised", "temperature": 0.1}
     alpha: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
-        self.supervised = settings.parameters["contrast"] == "supervised"
+        require_one_of("contrast", self.setting("contrast"), ("supervised", "prototypical"))
+        self.supervised = self.setting("contrast") == "supervised"
         width = network.num_features
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, OUTPUTS))
         self.prototypes = None if self.supervised else nn.Parameter(torch.randn(data.num_classes, OUTPUTS))
@@ -107,7 +111,7 @@ class HybridContrast(Stage, name="hybrid"):
         if batch.other.other is not None:
             views.append(batch.other.other.images)
             targets.append(batch.other.other.targets)
-        target, temperature = torch.cat(targets), float(self.settings.parameters["temperature"])
+        target, temperature = torch.cat(targets), self.setting("temperature")
         z = F.normalize(self.projection(self.network.features(torch.cat(views))))
         if self.prototypes is None:
             contrast = supervised_contrast(z, target, temperature)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
     running statistics of batch norm follow the re-balanced batches ("shift learning").
     """
 
+    defaults: ClassVar = {"factor": 1.0, "shift": False}
+
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.scales = nn.Parameter(torch.ones(data.num_classes))
@@ -36,7 +38,7 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
     def train(self, mode: bool = True) -> "SmoothedClassifier":
         """Set the mode; the embedding follows only where its statistics shall shift."""
         super().train(mode)
-        self.network.embedding.train(mode and bool(self.settings.parameters["shift"]))
+        self.network.embedding.train(mode and self.setting("shift"))
         return self
 
     def logits(self, images: Tensor) -> Tensor:
@@ -45,10 +47,9 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """The scales, and the classifier at a fraction of their learning rate."""
-        factor = float(self.settings.parameters["factor"])
         return [
             {"params": [self.scales]},
-            {"params": list(self.network.head.parameters()), "factor": factor},
+            {"params": list(self.network.head.parameters()), "factor": self.setting("factor")},
         ]
 
 

@@ -5,7 +5,7 @@ Kang et al. have no CIFAR-LT setting. The recipes go on from ``ce-mixup``, as th
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -52,9 +52,11 @@ class RetrainClassifier(FrozenEmbedding, name="cRT"):
     Kang et al. re-initialise; the released GCL code goes on from the classifier of stage one.
     """
 
+    defaults: ClassVar = {"reinitialise": False}
+
     def begin(self, data: LongTailed) -> None:
         """Draw a new classifier if asked to."""
-        if self.settings.parameters.get("reinitialise", False):
+        if self.setting("reinitialise"):
             self.network.head.reset_parameters()
 
     def logits(self, images: Tensor) -> Tensor:
@@ -87,18 +89,19 @@ class LearnableWeightScaling(FrozenEmbedding, name="LWS"):
 class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
     r"""Tau-normalisation: :math:`\tilde w_j = w_j / \lVert w_j \rVert^\tau`, bias dropped, no training.
 
+    :math:`\tau` is ``parameters["tau"]``, 1 unless given.
+
     On a cosine classifier it takes the raw anchors and features: after normalisation there is no norm left to undo.
     """
+
+    trains = False
+    defaults: ClassVar = {"tau": 1.0}
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the rescaled classifier, ``(B, C)``."""
         weight: Any = self.network.head.weight
-        tau = float(self.settings.parameters["tau"])
-        return F.linear(self.embed(images), weight / weight.norm(dim=1, keepdim=True) ** tau)
-
-    def parameter_groups(self) -> Iterable[nn.Parameter]:
-        """Nothing."""
-        return []
+        lengths = weight.norm(dim=1, keepdim=True)
+        return F.linear(self.embed(images), weight / lengths ** self.setting("tau"))
 
 
 class NearestClassMean(FrozenEmbedding, name="NCM"):
@@ -108,6 +111,7 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
     released code, "cl2n"). The class means are not normalised again.
     """
 
+    trains = False
     center: Tensor
     means: Tensor
 
@@ -132,10 +136,6 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
         """Minus the squared distances, ``(B, C)``."""
         centered = F.normalize(self.embed(images) - self.center)
         return -(centered[:, None] - self.means).square().sum(2)
-
-    def parameter_groups(self) -> Iterable[nn.Parameter]:
-        """Nothing."""
-        return []
 
 
 def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...]:

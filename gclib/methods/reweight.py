@@ -1,6 +1,7 @@
 """Margins and weights by class: LDAM, deferred re-weighting (DRW), the class-balanced and the focal loss."""
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -28,11 +29,13 @@ class Reweighted(Stage, name="reweight"):
     ``parameters["beta"]`` is 0.9999 unless given. The loss must take weights.
     """
 
+    defaults: ClassVar = {"start": 0.0, "beta": 0.9999}
+
     class_weights: torch.Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
-        relative = effective_number_weights(data.class_counts, float(settings.parameters.get("beta", 0.9999)))
+        relative = effective_number_weights(data.class_counts, self.setting("beta"))
         weights = torch.from_numpy(relative * (data.num_classes / relative.sum()))
         self.register_buffer("class_weights", weights, persistent=False)
         # A tensor from the start, filled in place: a step stays a fixed function of tensors.
@@ -40,7 +43,7 @@ class Reweighted(Stage, name="reweight"):
 
     def begin_epoch(self, epoch: int) -> None:
         """Fill the loss's weights: ones before the start, then the class weights."""
-        deferred = epoch < round(float(self.settings.parameters["start"]) * self.settings.epochs)
+        deferred = epoch < round(self.setting("start") * self.settings.epochs)
         self.criterion.weight.copy_(torch.ones_like(self.class_weights) if deferred else self.class_weights)
 
 

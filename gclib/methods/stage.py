@@ -1,11 +1,11 @@
 """What a method is made of: stages.
 
 A stage owns the network, whatever state its method adds (as buffers, so that a checkpoint holds it), all that is
-random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.train` knows nothing else of a method.
+random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.loop` knows nothing else of a method.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gclib import losses, sampling
 from gclib.data import LongTailed
-from gclib.errors import UserError, nearest
+from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
 from gclib.networks import ResNet
 
@@ -94,6 +94,8 @@ class Stage(nn.Module):
     """
 
     methods: ClassVar[dict[str, type["Stage"]]] = {}
+    defaults: ClassVar[Mapping[str, float | str | bool]] = {}  # of ``settings.parameters``; see `setting`
+    trains: ClassVar[bool] = True  # False for a post-hoc method, a stage of zero epochs
     whole_batches: ClassVar[bool] = False  # whether an epoch's last, smaller batch is left out
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: ResNet
@@ -126,19 +128,28 @@ class Stage(nn.Module):
     @staticmethod
     def check(settings: StageSettings, data: LongTailed) -> None:
         """Raise a UserError for settings that no stage can be built from."""
-        if settings.method not in Stage.methods:
-            hint = nearest(settings.method, Stage.methods)
+        require_one_of("method", settings.method, Stage.methods)
+        method = Stage.methods[settings.method]
+        for name in method.defaults.keys() & settings.parameters.keys():
+            _require_same_kind(
+                f"method {settings.method!r}", name, settings.parameters[name], method.defaults[name]
+            )
+        if settings.epochs and not method.trains:
             raise UserError(
-                f"unknown method {settings.method!r}; expected one of {', '.join(Stage.methods)}{hint}"
+                f"method {settings.method!r} trains nothing, but was given {settings.epochs} epochs; expected 0"
             )
         loss = make_loss(settings.loss, data.class_counts)
         make_probabilities(settings.sampler, data.class_counts)
-        if (settings.mixup or loss.stochastic) and not Stage.methods[settings.method].takes_mixup:
+        if (settings.mixup or loss.stochastic) and not method.takes_mixup:
             given = f"mixup {settings.mixup:g}" if settings.mixup else f"loss {settings.loss.name!r}"
             raise UserError(
                 f"method {settings.method!r} was given {given}; expected no mixup and a loss without noise, "
                 "for its loss is its own; leave that setting as it is"
             )
+
+    def setting(self, name: str) -> Any:
+        """Value of a parameter of the method: what the recipe says, or else the method's default."""
+        return self.settings.parameters.get(name, self.defaults[name])
 
     def begin(self, data: LongTailed) -> None:
         """Prepare once, after the weights of the stage before are loaded."""
@@ -199,9 +210,10 @@ class Stage(nn.Module):
     def parameter_groups(self) -> Iterable[nn.Parameter] | Iterable[dict[str, Any]]:
         """What is trained, as torch's optimisers take it; a group's ``"factor"`` scales its learning rate.
 
-        All parameters of the stage unless a method says otherwise: the network's, and those that the method adds.
+        All parameters of the stage unless a method says otherwise: the network's, and those that the method adds. None
+        for a post-hoc method.
         """
-        return self.parameters()
+        return self.parameters() if self.trains else []
 
 
 class TrainNetwork(Stage, name="train"):
@@ -209,10 +221,14 @@ class TrainNetwork(Stage, name="train"):
 
 
 def make_loss(settings: LossSettings, class_counts: np.ndarray) -> nn.Module:
-    """Build the loss that `settings` names for these class counts."""
-    if settings.name not in LOSSES:
-        hint = nearest(settings.name, LOSSES)
-        raise UserError(f"unknown loss {settings.name!r}; expected one of {', '.join(LOSSES)}{hint}")
+    """Build the loss that `settings` names for these class counts.
+
+    Raises
+    ------
+    UserError
+        For an unknown loss or parameter, or a value of another kind or out of its range.
+    """
+    require_one_of("loss", settings.name, LOSSES)
     known = {
         name: parameter.default
         for name, parameter in inspect.signature(LOSSES[settings.name]).parameters.items()
@@ -224,11 +240,17 @@ def make_loss(settings: LossSettings, class_counts: np.ndarray) -> nn.Module:
             raise UserError(
                 f"unknown parameter {name!r} of loss {settings.name!r}; expected {expected}{nearest(name, known)}"
             )
-        if isinstance(value, str) != isinstance(known[name], str):
-            raise UserError(
-                f"parameter {name!r} of loss {settings.name!r} is {value!r}; expected something like {known[name]!r}"
-            )
+        _require_same_kind(f"loss {settings.name!r}", name, value, known[name])
     return LOSSES[settings.name](class_counts, **settings.parameters)
+
+
+def _require_same_kind(owner: str, name: str, value: object, default: object) -> None:
+    """Raise a UserError where a number, a text or a switch was expected and another of these was given."""
+    kinds = [
+        bool if isinstance(one, bool) else str if isinstance(one, str) else float for one in (value, default)
+    ]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"parameter {name!r} of {owner} is {value!r}; expected something like {default!r}")
 
 
 def make_probabilities(settings: SamplerSettings, class_counts: np.ndarray) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gclib import ROOT
 from gclib.errors import UserError, nearest
+from gclib.files import write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
 
@@ -234,22 +235,12 @@ def find(name: str) -> Path:
 
 
 def _write(notebook: Any, path: Path) -> None:
-    """Write a notebook whole or not at all."""
     import nbformat
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        text = nbformat.writes(notebook) + "\n"
-        # The numbers of a list on one line: with one line for each, figures of thousands of points make megabytes.
-        text = re.sub(r"\n +(?=(-?\d[\d.e+-]*|null),?\n)", " ", text)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or choose another place"
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    text = nbformat.writes(notebook) + "\n"
+    # The numbers of a list on one line: with one line for each, figures of thousands of points make megabytes.
+    text = re.sub(r"\n +(?=(-?\d[\d.e+-]*|null),?\n)", " ", text)
+    write_atomically(path, text.encode())
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The run record: one checked JSON file a run."""
 
 from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
-from gclib.records.files import RecordError, find, load, locate, place, results_path, save
+from gclib.records.fields import content_hash
+from gclib.records.files import RecordError, find, find_with_paths, load, locate, place, results_path, save
 from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import (
     Course,
@@ -10,7 +11,6 @@ from gclib.records.schema import (
     Outcome,
     RunRecord,
     StageRun,
-    content_hash,
     run_identity,
 )
 
@@ -28,6 +28,7 @@ __all__ = [
     "compare",
     "content_hash",
     "find",
+    "find_with_paths",
     "fingerprints",
     "load",
     "locate",

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gclib.errors import UserError
+from gclib.records.fields import content_hash
 from gclib.records.report import verify
-from gclib.records.schema import RunRecord, content_hash
+from gclib.records.schema import RunRecord
 
 __all__ = ["FINGERPRINTS", "fingerprints", "marks"]
 

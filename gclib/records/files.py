@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gclib.checkpoints import write_atomically
 from gclib.errors import UserError, nearest
+from gclib.files import write_atomically
 from gclib.records.schema import RunRecord
 
 NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
@@ -103,13 +103,25 @@ def find(
         If one of the files is no valid record.
     """
     wanted = (scale, dataset, ratio, recipe, seed)
-    records = [load(path) for name in NAMES for path in Path(root).glob(f"**/{name}")]
-    placed = [((r.scale, r.data.name, r.data.ratio or 0.0, r.name, r.seed), r) for r in records]
     return [
         record
-        for place, record in sorted(placed, key=lambda pair: pair[0])
-        if all(want is None or want == value for want, value in zip(wanted, place, strict=True))
+        for _, record in find_with_paths(root)
+        if all(want is None or want == value for want, value in zip(wanted, _order(record), strict=True))
     ]
+
+
+def find_with_paths(root: str | Path = "results") -> list[tuple[Path, RunRecord]]:
+    """Load all records below a folder, each with its file, in the order of `find`; errors as there."""
+    found = [(path, load(path)) for path in _files(root)]
+    return sorted(found, key=lambda pair: _order(pair[1]))
+
+
+def _order(record: RunRecord) -> tuple[str, str, float, str, int]:
+    return record.scale, record.data.name, record.data.ratio or 0.0, record.name, record.seed
+
+
+def _files(root: str | Path) -> list[Path]:
+    return [path for name in NAMES for path in sorted(Path(root).glob(f"**/{name}"))]
 
 
 def locate(reference: str, *roots: str | Path) -> Path:
@@ -129,9 +141,8 @@ def locate(reference: str, *roots: str | Path) -> Path:
     """
     if Path(reference).exists() or not re.fullmatch("[0-9a-f]{16}", reference):
         return Path(reference)
-    paths = (path for root in roots for name in NAMES for path in sorted(Path(root).glob(f"**/{name}")))
     wanted = f'"identity":"{reference}"'  # as `save` writes it: a damaged record beside it does not matter
-    for path in paths:
+    for path in (path for root in roots for path in _files(root)):
         if wanted in path.read_text(encoding="utf-8", errors="replace"):
             return path
     raise UserError(

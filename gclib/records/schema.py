@@ -1,71 +1,32 @@
 """What a run record holds, and how its fields check each other."""
 
-import hashlib
-import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import Field, JsonValue, Strict, model_validator
 
 from gclib.data import LongTailed, class_counts
 from gclib.errors import UserError
-from gclib.metrics import SMALL, group_accuracy
+from gclib.metrics import SMALL, Reliability, group_accuracy, group_rule
+from gclib.records.fields import (
+    Count,
+    Hash,
+    Model,
+    Natural,
+    Number,
+    Percent,
+    Seconds,
+    Share,
+    Text,
+    Time,
+    content_hash,
+    places,
+    require,
+)
 
 ROUNDING = 2e-4  # percent: the sum of two accuracies' rounding to 4 decimals, and a little
-
-
-def _significant(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def _places(decimals: int) -> AfterValidator:
-    return AfterValidator(lambda value: round(value, decimals))
-
-
-def _utc(value: str) -> str:
-    if datetime.fromisoformat(value).utcoffset() != timedelta(0):
-        raise ValueError("expected a time in UTC, for example 2026-01-31T12:00:00+00:00")
-    return value
-
-
-# Strict leaves: "1", True and 1.0 are not the integer 1. Numbers are rounded here, so a record has one form.
-Text = Annotated[str, Strict(), Field(min_length=1)]
-Hash = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{16}$")]
-Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
-Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
-Percent = Annotated[float, Strict(), Field(ge=0, le=100), _places(4)]
-Number = Annotated[float, Strict(), AfterValidator(_significant)]
-Positive = Annotated[float, Strict(), Field(ge=0)]
-
-
-def _plain(value: object) -> JsonValue:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def content_hash(value: object) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a value's canonical JSON.
-
-    Parameters
-    ----------
-    value
-        JSON value (dict, list, str, int, finite float, bool, None) or pydantic model, nested at will.
-
-    Returns
-    -------
-    str
-        Equal for equal values, whatever the order of keys. 1 and 1.0 differ.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the value holds NaN or an infinity, or something that is not JSON.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run_identity(recipe: dict[str, JsonValue], data: "DataSummary", seed: int) -> str:
@@ -73,16 +34,7 @@ def run_identity(recipe: dict[str, JsonValue], data: "DataSummary", seed: int) -
     return content_hash({"recipe": recipe, "data": data, "seed": seed})
 
 
-def _require(holds: bool, complaint: str) -> None:
-    if not holds:
-        raise ValueError(complaint)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Environment(_Model):
+class Environment(Model):
     """Where a run was made. `precision` is what it trained in; `driver` is None on a CPU.
 
     `compiled` says whether training went through `torch.compile`.
@@ -101,7 +53,7 @@ class Environment(_Model):
     cpu: Text
 
 
-class DataSummary(_Model):
+class DataSummary(Model):
     """Which images a run saw: counts per class, and the SHA-256 of the chosen positions within each class."""
 
     name: Text
@@ -124,7 +76,7 @@ class DataSummary(_Model):
     @model_validator(mode="after")
     def _counts_follow_from_ratio(self) -> Self:
         classes = len(self.class_counts)
-        _require(
+        require(
             len(self.test_counts) == classes, f"test_counts: expected {classes} classes as in class_counts"
         )
         if self.ratio is not None:
@@ -132,14 +84,14 @@ class DataSummary(_Model):
                 expected = class_counts(self.class_counts[0], classes, self.ratio).tolist()
             except UserError as error:
                 raise ValueError(f"ratio: {error}") from None
-            _require(
+            require(
                 list(self.class_counts) == expected,
                 f"class_counts: expected {expected} for ratio {self.ratio}",
             )
         return self
 
 
-class Course(_Model):
+class Course(Model):
     """A stage epoch by epoch: columns of equal length, all empty for a post-hoc stage of zero epochs.
 
     `train_accuracy` and `test_accuracy` are in percent, `seconds` per epoch, `test_epochs` counted from 1.
@@ -148,7 +100,7 @@ class Course(_Model):
     loss: tuple[Number, ...]
     learning_rate: tuple[Number, ...]
     train_accuracy: tuple[Percent, ...]
-    seconds: tuple[Annotated[Positive, _places(3)], ...]
+    seconds: tuple[Seconds, ...]
     test_epochs: tuple[Count, ...]
     test_accuracy: tuple[Percent, ...]
 
@@ -156,22 +108,19 @@ class Course(_Model):
     def _columns_agree(self) -> Self:
         epochs = len(self.loss)
         for name in ("learning_rate", "train_accuracy", "seconds"):
-            _require(len(getattr(self, name)) == epochs, f"{name}: expected {epochs} epochs as in loss")
+            require(len(getattr(self, name)) == epochs, f"{name}: expected {epochs} epochs as in loss")
         tested = self.test_epochs
-        _require(
+        require(
             len(self.test_accuracy) == len(tested), f"test_accuracy: expected {len(tested)} as in test_epochs"
         )
-        _require(list(tested) == sorted(set(tested)), "test_epochs: expected rising epochs")
-        _require(
+        require(list(tested) == sorted(set(tested)), "test_epochs: expected rising epochs")
+        require(
             tested[-1:] == ((epochs,) if epochs else ()), f"test_epochs: expected to end with epoch {epochs}"
         )
         return self
 
 
-Share = Annotated[float, Strict(), Field(ge=0, le=1), _places(6)]
-
-
-class Bins(_Model):
+class Bins(Model):
     """Confidence (0..1), accuracy (0..1) and images in bins of equal width, as `gclib.metrics.reliability` has them."""
 
     confidence: tuple[Share, ...]
@@ -179,7 +128,7 @@ class Bins(_Model):
     images: tuple[Natural, ...]
 
 
-class Outcome(_Model):
+class Outcome(Model):
     """What one checkpoint reaches on the test set.
 
     As `gclib.metrics.outcome` gives it: accuracies in percent, `ece` in 0..1, `many`, `medium` and `few` None
@@ -199,38 +148,37 @@ class Outcome(_Model):
     def check(self, data: DataSummary) -> None:
         """Raise ValueError where the numbers contradict each other or the data."""
         classes = len(data.test_counts)
-        _require(len(self.per_class) == classes, f"per_class: expected {classes} classes as in data")
+        require(len(self.per_class) == classes, f"per_class: expected {classes} classes as in data")
         expected: dict[str, float | None] = {
             "top1": float(np.average(self.per_class, weights=data.test_counts)),
-            **group_accuracy(self.per_class, data.class_counts, "thirds" if classes <= SMALL else "counts"),
+            **group_accuracy(self.per_class, data.class_counts, group_rule(classes)),
         }
         for name, mean in expected.items():
             given = getattr(self, name)
             same = given == mean if given is None or mean is None else abs(given - mean) <= ROUNDING
-            _require(same, f"{name}: expected {mean} as the mean of per_class, got {given}")
-        _require(
+            require(same, f"{name}: expected {mean} as the mean of per_class, got {given}")
+        require(
             (self.confusion is None) == (classes > SMALL),
             f"confusion: expected a matrix up to {SMALL} classes and null above",
         )
         bins, images = self.reliability, np.array(self.reliability.images)
-        _require(
+        require(
             len(bins.confidence) == len(bins.accuracy) == len(images)
             and images.sum() == sum(data.test_counts),
             "reliability: expected columns of one length whose images add up to the test set's",
         )
-        gap = np.abs(np.array(bins.confidence) - np.array(bins.accuracy))
-        ece = float(np.average(gap, weights=images))
-        _require(abs(self.ece - ece) <= 1e-5, f"ece: expected {ece:.6f} from reliability, got {self.ece}")
+        ece = Reliability(np.array(bins.confidence), np.array(bins.accuracy), images).ece
+        require(abs(self.ece - ece) <= 1e-5, f"ece: expected {ece:.6f} from reliability, got {self.ece}")
         if self.confusion is not None:
             lengths, sums = {len(row) for row in self.confusion}, [sum(row) for row in self.confusion]
-            _require(lengths == {classes}, f"confusion: expected {classes} columns")
-            _require(sums == list(data.test_counts), "confusion: expected rows that sum to data.test_counts")
+            require(lengths == {classes}, f"confusion: expected {classes} columns")
+            require(sums == list(data.test_counts), "confusion: expected rows that sum to data.test_counts")
             recall = 100 * np.diag(np.array(self.confusion)) / np.array(data.test_counts)
             agrees = np.allclose(recall, self.per_class, rtol=0, atol=ROUNDING)
-            _require(bool(agrees), "confusion: contradicts per_class")
+            require(bool(agrees), "confusion: contradicts per_class")
 
 
-class StageRun(_Model):
+class StageRun(Model):
     """One stage of a run: from which checkpoint of the stage before it started, its course and two outcomes.
 
     `last` is the end of the course, `best` its best epoch on the test set (the earliest among equals). `hash`
@@ -247,23 +195,23 @@ class StageRun(_Model):
     @model_validator(mode="after")
     def _outcomes_follow_from_course(self) -> Self:
         if not self.course.test_epochs:
-            _require(self.last.epoch == 0, "last.epoch: expected 0, for the stage has no epochs")
-            _require(self.best == self.last, "best: expected to equal last, for the stage has no epochs")
+            require(self.last.epoch == 0, "last.epoch: expected 0, for the stage has no epochs")
+            require(self.best == self.last, "best: expected to equal last, for the stage has no epochs")
             return self
         accuracy = self.course.test_accuracy
         for name, at in (("last", len(accuracy) - 1), ("best", accuracy.index(max(accuracy)))):
             outcome, epoch = getattr(self, name), self.course.test_epochs[at]
-            _require(
+            require(
                 outcome.epoch == epoch, f"{name}.epoch: expected {epoch} from the course, got {outcome.epoch}"
             )
-            _require(
+            require(
                 abs(outcome.top1 - accuracy[at]) <= ROUNDING,
                 f"{name}.top1: expected {accuracy[at]} from the course, got {outcome.top1}",
             )
         return self
 
 
-class RunRecord(_Model):
+class RunRecord(Model):
     """A run: what was trained, where, how the code behaved, how it went, and what came out.
 
     `stages` holds the first stage, and for each further stage of the recipe two runs: from the last and from
@@ -278,11 +226,9 @@ class RunRecord(_Model):
     seed: Natural
     identity: Hash = Field(default_factory=lambda run: run_identity(run["recipe"], run["data"], run["seed"]))
     environment: Environment
-    created: Annotated[str, Strict(), AfterValidator(_utc)] = Field(
-        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
-    )
+    created: Time = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     command: Text
-    fingerprint: tuple[tuple[Annotated[float, Strict(), _places(9)], ...], ...]
+    fingerprint: tuple[tuple[Annotated[float, Strict(), places(9)], ...], ...]
     stages: Annotated[tuple[StageRun, ...], Field(min_length=1)]
     digest: dict[str, Hash] = Field(
         default_factory=lambda run: {name: content_hash(run[name]) for name in run}
@@ -311,25 +257,25 @@ class RunRecord(_Model):
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
         fields = [name for name in type(self).model_fields if name != "digest"]
-        _require(set(self.digest) == set(fields), "digest: expected one entry for each other field")
+        require(set(self.digest) == set(fields), "digest: expected one entry for each other field")
         for name in fields:
             unchanged = self.digest[name] == content_hash(getattr(self, name))
-            _require(unchanged, f"{name}: does not match its digest: it was edited or damaged")
-        _require(
+            require(unchanged, f"{name}: does not match its digest: it was edited or damaged")
+        require(
             self.identity == run_identity(self.recipe, self.data, self.seed),
             "identity: expected the hash of recipe, data and seed",
         )
         for key in ("name", "scale"):
             part = self.recipe.get(key)
             plain = isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", part)
-            _require(bool(plain), f"recipe.{key}: expected a plain name, got {part!r}")
+            require(bool(plain), f"recipe.{key}: expected a plain name, got {part!r}")
         further, odd = divmod(len(self.stages) - 1, 2)
         starts = [run.start for run in self.stages]
-        _require(
+        require(
             not odd and starts == ["scratch", *["last", "best"] * further],
             "stages: expected one from scratch and then pairs from last and from best",
         )
-        _require(
+        require(
             len(self.fingerprint) == further + 1,
             f"fingerprint: expected {further + 1} lists, one for each stage",
         )

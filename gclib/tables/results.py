@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from gclib import paper, records
-from gclib.checkpoints import write_atomically
 from gclib.errors import UserError
+from gclib.files import write_atomically
 from gclib.records import RunRecord
 from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Table

@@ -1,37 +1,18 @@
-"""Embeddings of a few images of each class, small enough to lie beside a run's record.
+"""Where a network puts some images of each class: the features, and a picture of them in the plane."""
 
-``python -m gclib.embeddings RECORD...`` makes them from the stage-one weights beside the records, in under a
-minute each for CIFAR-10: ``seed0.json`` gets ``seed0.embedding.npz``.
-"""
-
-import argparse
-import hashlib
-import io
-import json
-import os
-import sys
-import time
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from gclib import ROOT, data, records
 from gclib.augment import normalise
-from gclib.checkpoints import write_atomically
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry
-from gclib.networks import ResNet, read_weights, resnet32
+from gclib.networks import ResNet
 
-__all__ = ["Embedding", "embed", "find", "load", "main", "make", "save", "subset", "tsne"]
-
-SUFFIX = ".embedding.npz"
 PER_CLASS, PERPLEXITY = 60, 30.0
 BATCH = 250
 STORED = {"features": "f2", "labels": "u2", "test": "?", "predicted": "u2", "plane": "f4"}
@@ -196,138 +177,3 @@ def embed(
         class_names=data.class_names,
         settings=settings,
     )
-
-
-def save(embedding: Embedding, path: str | Path) -> None:
-    """Write an embedding, whole or not at all; features in half precision, the same bytes for the same content.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    about = {
-        "class_counts": embedding.class_counts.tolist(),
-        "class_names": embedding.class_names,
-        "settings": embedding.settings,
-    }
-    arrays = {name: getattr(embedding, name).astype(dtype) for name, dtype in STORED.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-    write_atomically(Path(path), buffer.getvalue())
-
-
-def load(path: str | Path) -> Embedding:
-    """Read an embedding and check it.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, or holds something else.
-    """
-    try:
-        content = Path(path).read_bytes()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").tobytes())
-        for name, dtype in STORED.items():
-            if arrays[name].dtype != np.dtype(dtype):
-                raise ValueError(f"{name} is {arrays[name].dtype}, expected {np.dtype(dtype)}")
-        counts, names = np.array(about["class_counts"], dtype=np.int64), tuple(about["class_names"])
-        return Embedding(**arrays, class_counts=counts, class_names=names, settings=about["settings"])
-    except Exception as error:  # a damaged archive raises nearly anything
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} holds no embedding ({reason}); make it again with python -m gclib.embeddings"
-        ) from error
-
-
-def make(path: str | Path) -> Path:
-    """Embed images by the stage-one weights beside a record, and keep the result beside both.
-
-    Parameters
-    ----------
-    path
-        The record.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    UserError
-        If there is no such record, no weights beside it, or not the data that it was made from.
-    """
-    record, weights = records.load(path), Path(path).with_suffix(".safetensors")
-    if not weights.exists():
-        raise UserError(
-            f"no stage-one weights {_shown(weights)}; train with them: {record.command} -p keep new"
-        )
-    dataset = data.load(record.data.name, record.data.ratio)
-    if dataset.digest != record.data.digest:
-        raise UserError(f"{_shown(Path(path))} was made from other images of {dataset.name}; train it again")
-    network = resnet32(dataset.num_classes, str(record.recipe["head"]))
-    network.load_state_dict(read_weights(weights, dataset.num_classes, str(record.recipe["head"])))
-    made = embed(network, dataset)
-    run = {"run": record.identity, "recipe": record.name, "scale": record.scale, "weights": _digest(weights)}
-    target = Path(path).with_suffix(SUFFIX)
-    save(replace(made, settings=made.settings | run), target)
-    return target
-
-
-def find(
-    recipe: str, dataset: str, ratio: float, seed: int = 0, root: str | Path = ROOT / "results"
-) -> Embedding:
-    """Load the embedding beside the record of a run at paper scale.
-
-    Raises
-    ------
-    UserError
-        If it is not made yet, or from other weights than those there now: with the command that makes it.
-    """
-    found = records.find(root, scale="paper", dataset=dataset, ratio=ratio, recipe=recipe, seed=seed)
-    if not found:
-        again = f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {recipe} -p seed {seed}"
-        raise UserError(f"{recipe} is not trained yet: {again} --scale paper -p keep new")
-    record = records.results_path(found[0], root)
-    path, command = record.with_suffix(SUFFIX), f"python -m gclib.embeddings {_shown(record)}"
-    if not path.exists():
-        raise UserError(f"the embedding of {recipe} is not made yet: {command}")
-    embedding, weights = load(path), record.with_suffix(".safetensors")
-    if weights.exists() and embedding.settings.get("weights") != _digest(weights):
-        raise UserError(f"the embedding of {recipe} was made from other weights: {command}")
-    return embedding
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _shown(path: Path) -> str:
-    """The path as seen from the checkout, so that it reads the same on every machine."""
-    return os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the embeddings of the records that the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gclib.embeddings", description="Embed images by the weights beside run records."
-    )
-    parser.add_argument("record", nargs="+", type=Path, help="a run record with weights beside it")
-    for path in parser.parse_args(arguments).record:
-        begun = time.perf_counter()
-        try:
-            target = make(path)
-        except UserError as error:
-            sys.exit(str(error))
-        size = target.stat().st_size / 1000
-        print(f"{target}: {size:.0f} kB in {time.perf_counter() - begun:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

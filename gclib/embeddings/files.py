@@ -1,0 +1,134 @@
+"""An embedding as a file beside the record and the weights that it comes from."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gclib import ROOT, data, plan, records
+from gclib.embeddings.embedding import STORED, Embedding, embed
+from gclib.errors import UserError
+from gclib.files import write_atomically
+from gclib.networks import read_weights, resnet32
+
+SUFFIX = ".embedding.npz"
+
+
+def save(embedding: Embedding, path: str | Path) -> None:
+    """Write an embedding, whole or not at all; features in half precision, the same bytes for the same content.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    about = {
+        "class_counts": embedding.class_counts.tolist(),
+        "class_names": embedding.class_names,
+        "settings": embedding.settings,
+    }
+    arrays = {name: getattr(embedding, name).astype(dtype) for name, dtype in STORED.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def load(path: str | Path) -> Embedding:
+    """Read an embedding and check it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or holds something else.
+    """
+    try:
+        content = Path(path).read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(arrays.pop("about").tobytes())
+        for name, dtype in STORED.items():
+            if arrays[name].dtype != np.dtype(dtype):
+                raise ValueError(f"{name} is {arrays[name].dtype}, expected {np.dtype(dtype)}")
+        counts, names = np.array(about["class_counts"], dtype=np.int64), tuple(about["class_names"])
+        return Embedding(**arrays, class_counts=counts, class_names=names, settings=about["settings"])
+    except Exception as error:  # a damaged archive raises nearly anything
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} holds no embedding ({reason}); make it again with python -m gclib.embeddings"
+        ) from error
+
+
+def make(path: str | Path) -> Path:
+    """Embed images by the stage-one weights beside a record, and keep the result beside both.
+
+    Parameters
+    ----------
+    path
+        The record.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    UserError
+        If there is no such record, no weights beside it, or not the data that it was made from.
+    """
+    record, weights = records.load(path), Path(path).with_suffix(".safetensors")
+    if not weights.exists():
+        raise UserError(
+            f"no stage-one weights {_shown(weights)}; train with them: {record.command} -p keep new"
+        )
+    dataset = data.load(record.data.name, record.data.ratio)
+    if dataset.digest != record.data.digest:
+        raise UserError(f"{_shown(Path(path))} was made from other images of {dataset.name}; train it again")
+    network = resnet32(dataset.num_classes, str(record.recipe["head"]))
+    network.load_state_dict(read_weights(weights, dataset.num_classes, str(record.recipe["head"])))
+    made = embed(network, dataset)
+    run = {"run": record.identity, "recipe": record.name, "scale": record.scale, "weights": _digest(weights)}
+    target = Path(path).with_suffix(SUFFIX)
+    save(replace(made, settings=made.settings | run), target)
+    return target
+
+
+def find(
+    recipe: str, dataset: str, ratio: float, seed: int = 0, root: str | Path = ROOT / "results"
+) -> Embedding:
+    """Load the embedding beside the record of a run at paper scale.
+
+    Raises
+    ------
+    UserError
+        If it is not made yet, or from other weights than those there now: with the command that makes it.
+    """
+    found = records.find(root, scale="paper", dataset=dataset, ratio=ratio, recipe=recipe, seed=seed)
+    if not found:
+        again = plan.command(recipe, dataset, ratio, seed, "paper")
+        raise UserError(f"{recipe} is not trained yet: {again} -p keep new")
+    record = records.results_path(found[0], root)
+    path, command = record.with_suffix(SUFFIX), f"python -m gclib.embeddings {_shown(record)}"
+    if not path.exists():
+        raise UserError(f"the embedding of {recipe} is not made yet: {command}")
+    embedding, weights = load(path), record.with_suffix(".safetensors")
+    if weights.exists() and embedding.settings.get("weights") != _digest(weights):
+        raise UserError(f"the embedding of {recipe} was made from other weights: {command}")
+    return embedding
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _shown(path: Path) -> str:
+    """The path as seen from the checkout, so that it reads the same on every machine."""
+    return os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,94 @@
+"""Files that are written whole or not at all, and a lock on a folder that dies with its process."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from gclib.errors import UserError
+
+__all__ = ["InUseError", "lock", "write_atomically"]
+
+TEMPORARY = ".tmp"
+
+
+def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:
+    """Write a whole file or none: a temporary file beside it, flushed to disk, then renamed.
+
+    Parameters
+    ----------
+    path, content
+        File to write, and what; missing folders are made.
+    previous
+        Where to keep the file that `path` was before; None replaces it.
+
+    Raises
+    ------
+    UserError
+        If there is no permission or no space; nothing half-written stays behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if previous and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+class InUseError(UserError):
+    """Another process holds the folder."""
+
+
+@contextmanager
+def lock(folder: Path, busy: str) -> Iterator[IO[str]]:
+    """Hold a folder for this process. The system lets go of it when the process ends, however it ends.
+
+    Parameters
+    ----------
+    folder
+        Made if it is missing. What a killed process left half-written in it is removed.
+    busy
+        What to say where another process holds it.
+
+    Yields
+    ------
+    file
+        The open file of the lock: a child that inherits it holds the folder as well, for as long as it lives.
+
+    Raises
+    ------
+    InUseError
+        If another process holds it.
+    UserError
+        If the folder cannot be written, or lies on a file system without locks.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(busy) from error
+        except OSError as error:
+            raise UserError(
+                f"cannot lock {folder}: {error.strerror}; choose a folder on another disk"
+            ) from error
+        for left in folder.glob(f".*{TEMPORARY}"):
+            left.unlink()
+        yield file

@@ -1,0 +1,75 @@
+"""What the fields of records are made of: strict and rounded values, one base for all models, the hash of a content."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def places(decimals: int) -> AfterValidator:
+    """Round to so many decimals."""
+    return AfterValidator(lambda value: round(value, decimals))
+
+
+def _utc(value: str) -> str:
+    if datetime.fromisoformat(value).utcoffset() != timedelta(0):
+        raise ValueError("expected a time in UTC, for example 2026-01-31T12:00:00+00:00")
+    return value
+
+
+# Strict leaves: "1", True and 1.0 are not the integer 1. Numbers are rounded here, so a record has one form.
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Hash = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{16}$")]
+Time = Annotated[str, Strict(), AfterValidator(_utc)]
+Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
+Number = Annotated[float, Strict(), AfterValidator(_significant)]
+Percent = Annotated[float, Strict(), Field(ge=0, le=100), places(4)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1), places(6)]
+Seconds = Annotated[float, Strict(), Field(ge=0), places(3)]
+
+
+class Model(BaseModel):
+    """Base of all that is recorded: frozen, an unknown field is an error, and so are NaN and the infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def require(holds: bool, complaint: str) -> None:
+    """Raise ValueError, which pydantic takes for a field that is wrong, where something does not hold."""
+    if not holds:
+        raise ValueError(complaint)
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def content_hash(value: object) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a value's canonical JSON.
+
+    Parameters
+    ----------
+    value
+        JSON value (dict, list, str, int, finite float, bool, None) or pydantic model, nested at will.
+
+    Returns
+    -------
+    str
+        Equal for equal values, whatever the order of keys. 1 and 1.0 differ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the value holds NaN or an infinity, or something that is not JSON.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

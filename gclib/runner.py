@@ -1,0 +1,134 @@
+"""Stages of a run one by one: locked, gone on with from a checkpoint where there is one, trained to the end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from gclib import checkpoints
+from gclib.data import LongTailed
+from gclib.device import can_compile, choose_device, choose_precision
+from gclib.errors import UserError
+from gclib.files import InUseError, lock
+from gclib.loop import Trainer, draw_seed, make_stage
+from gclib.plan import PlannedStage
+from gclib.recipes import Recipe
+
+__all__ = ["Runner"]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Brings the stages of one run to their end: from their checkpoints, or by training.
+
+    Attributes
+    ----------
+    recipe, data, seed
+        What is run; see `gclib.train.fit`.
+    device, precision
+        Where and how it is computed; see `gclib.device`.
+    compiled
+        Whether stages that are begun go through `torch.compile`; one that is gone on with keeps to what it began with.
+    trainer
+        What trains a stage.
+    """
+
+    recipe: Recipe
+    data: LongTailed
+    seed: int
+    device: torch.device
+    precision: str
+    compiled: bool
+    trainer: type[Trainer]
+
+    @classmethod
+    def on(
+        cls, device: str, recipe: Recipe, data: LongTailed, seed: int, trainer: type[Trainer] = Trainer
+    ) -> Self:
+        """Choose precision and compilation for a device by name.
+
+        Raises
+        ------
+        UserError
+            If there is no such device, or the seed is out of range.
+        """
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
+        chosen = choose_device(device)
+        # Compiling takes half a minute, which only a long run gets back.
+        compiled = recipe.scale == "paper" and chosen.type == "cpu" and can_compile()
+        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled, trainer)
+
+    def stage(
+        self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
+    ) -> dict[str, Any]:
+        """Run one stage to its end.
+
+        Parameters
+        ----------
+        planned
+            The stage.
+        start
+            Weights of the network that it starts from; None for new ones.
+        folder
+            Where its checkpoints lie. It is locked meanwhile, but a finished stage is read in any case.
+        resume
+            Whether to go on from the checkpoint there.
+
+        Returns
+        -------
+        dict
+            The state after the last epoch; see `gclib.loop.Trainer.state`.
+
+        Raises
+        ------
+        InUseError
+            If another process trains the stage.
+        UserError
+            If it diverges, cannot be saved, or was begun with another precision or number of threads.
+        """
+
+        def saved() -> tuple[dict[str, Any] | None, bool]:
+            state = checkpoints.load(folder) if resume else None
+            return state, state is not None and state["epoch"] == planned.settings.epochs
+
+        busy = f"{folder} is in use by another run of the same stage; wait for it or choose another folder"
+        try:
+            with lock(folder, busy):
+                state, finished = saved()
+                return state if state and finished else self._train(planned, start, folder, state)
+        except InUseError:
+            state, finished = saved()
+            if state and finished:  # only to be read, so runs side by side share it
+                return state
+            raise
+
+    def _train(
+        self,
+        planned: PlannedStage,
+        start: dict[str, Tensor] | None,
+        folder: Path,
+        state: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        if state is not None:
+            _check_same_arithmetic(state, self.precision, folder)
+        # A run goes on as it was begun: compiled code gives other last bits.
+        compiled = self.compiled if state is None else state.get("compiled", False)
+        stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
+        seed = draw_seed(self.seed, planned.position)
+        trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
+        return trainer.run(state, folder)
+
+
+def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
+    for what, now, advice in (
+        ("precision", precision, "use the device it was begun on"),
+        ("threads", torch.get_num_threads(), f"set OMP_NUM_THREADS={state['threads']}"),
+    ):
+        if state[what] != now:
+            raise UserError(
+                f"{folder} was begun with {what} {state[what]} and would go on with {now}, which gives other numbers; "
+                f"{advice}, or start anew with resume off"
+            )
