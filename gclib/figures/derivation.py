@@ -24,7 +24,7 @@ def saturation(difference: ArrayLike, gradients: Mapping[str, ArrayLike]) -> Fig
     difference
         Target logit minus the other logit, shape ``(N,)``, rising.
     gradients
-        Label to the size of the gradient on the target logit, 0 to 1, shape ``(N,)``.
+        Label to the target gradient :math:`1-p_y`, shape ``(N,)``.
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     colours = method_colours(gradients)
@@ -32,7 +32,7 @@ def saturation(difference: ArrayLike, gradients: Mapping[str, ArrayLike]) -> Fig
         axes.plot(difference, values, color=colours[label], linestyle=style, label=label)
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_xlabel("logit difference, target minus other")
-    axes.set_ylabel("size of the gradient\non the target logit")
+    axes.set_ylabel("target gradient, $1-p_y$")
     axes.set_ylim(0, 1.02)
     axes.margins(x=0)
     if len(gradients) > 1:

@@ -27,6 +27,7 @@ __all__ = ["embedding_panels", "embedding_plot", "epoch_animation", "epoch_panel
 CELLS = 60  # of the grid on which the obscure region is drawn, in each direction
 DPI = 100  # of the still pictures: a thousand points make a large file
 CROSS, OPEN = 4, 100  # plotly's numbers: of the symbol, and added to it for an open one
+HALO = ", ".join(["0 0 2px white"] * 4)  # round a name, so that it reads on points, on white and on dark
 
 
 def obscure_cells(plane: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -268,7 +269,8 @@ def _moved(part: Embedding) -> tuple[go.Scatter, go.Scatter]:
 
 def _name_tags(part: Embedding) -> go.Scatter:
     names, places = _names(part)
-    tags = {"mode": "text", "hoverinfo": "skip", "showlegend": False, "textfont": {"size": 13}}
+    font = {"size": 13, "color": "black", "shadow": HALO}
+    tags = {"mode": "text", "hoverinfo": "skip", "showlegend": False, "textfont": font}
     return go.Scatter(x=places[:, 0], y=places[:, 1], text=[f"<b>{name}</b>" for name in names], **tags)
 
 
