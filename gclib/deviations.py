@@ -15,7 +15,7 @@ from typing import Any
 from gclib.plan import command
 from gclib.recipes import by_path
 from gclib.records import RunRecord, results_path
-from gclib.tables import Code, Link, Table
+from gclib.tables import Code, Command, Link, Table
 from gclib.tables.table import Item
 
 __all__ = [
@@ -219,8 +219,8 @@ def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list
     if d.selection:
         own = Run(d.selection, named=d.selection)
         same = [run for run, _ in own.pairs(runs)]
-        gain = f"{mean(r.paper_style.top1 - r.clean.top1 for r in same):+.2f} to clean" if same else ""
-        shown: list[Item] = [_link(run, link_root) for run in same] or [Code(own.command)]
+        gain = f"{mean(r.paper_style.top1 - r.clean.top1 for r in same):+.2f} against clean" if same else ""
+        shown: list[Item] = [_link(run, link_root) for run in same] or [Command(own.command)]
         return [[f"{d.selection}: best epoch on test"], [gain or "not measured"], [""], shown]
     if d.run is None:
         return [[d.cost], [""], [""], [""]]
@@ -228,7 +228,7 @@ def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list
     compared: list[Item] = [f"{d.run.recipe} → {change}"]
     pairs = d.run.pairs(runs)
     if not pairs:
-        return [compared, ["not measured"], ["not measured"], [Code(d.run.command)]]
+        return [compared, ["not measured"], ["not measured"], [Command(d.run.command)]]
     paper_style, clean = (
         mean(getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs)
         for which in ("paper_style", "clean")

@@ -126,7 +126,7 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     sampler = base[0].paper_style.top1, others[1].paper_style.top1
     assert rows[11][3] == [f"{sampler[1] - sampler[0]:+.2f}"]
     choice = mean(run.paper_style.top1 - run.clean.top1 for run in base)
-    assert rows[17][3] == [f"{choice:+.2f} to clean"]
+    assert rows[17][3] == [f"{choice:+.2f} against clean"]
     assert rows[3][3] == ["not measured"]
     assert rows[3][5][0].text == next(d.run.command for d in RUNS if d.number == 3)
 

@@ -109,7 +109,7 @@ def test_every_letter_of_a_display_equation_is_among_the_symbols(name: str) -> N
 
 
 def test_parameters_that_the_symbols_name_exist() -> None:
-    named_there = re.findall(r"`(\w+)` of \{py:(\w+)\}`([\w.]+)`", SYMBOLS)
+    named_there = re.findall(r"`(\w+)` of \{py:(\w+)\}`~?([\w.]+)`", SYMBOLS)
     assert len(named_there) > 10
     for parameter, _, name in named_there:
         assert parameter in inspect.signature(named(name)).parameters, f"{name} takes no {parameter}"

@@ -100,7 +100,8 @@ def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike,
     feature
         Shape ``(2,)``.
     noise
-        Shape ``(N, 2)``; the feet of the first eight points on the first anchor are shown.
+        Shape ``(N, 2)``; the first 400 are drawn as points, the first eight with their feet on the first anchor, and
+        all count in the densities.
     anchors
         Shape ``(A, 2)``, of any length.
     std
@@ -111,7 +112,7 @@ def projection_picture(feature: ArrayLike, noise: ArrayLike, anchors: ArrayLike,
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
     colours = method_colours([f"anchor {number}" for number in range(1, len(units) + 1)])
-    left.scatter(*(point + cloud).T, s=4, color=GREY, alpha=0.5, linewidths=0)
+    left.scatter(*(point + cloud[:400]).T, s=4, color=GREY, alpha=0.5, linewidths=0)
     for moved in point + cloud[:8]:
         foot = (moved @ units[0]) * units[0]
         left.plot(*np.array([moved, foot]).T, color=GREY, linewidth=0.8)
@@ -152,26 +153,22 @@ def projection_panels(
     sizes
         Cloud sizes, shape ``(M,)``.
     cosines
-        Label to the mean clouded cosine at each size, shape ``(M,)``.
+        Label to the mean clouded cosine at each size, shape ``(M,)``; "simulated" has the colour of the bars.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
     found, errors = np.array(list(spreads.values())).T
+    colours = method_colours(["simulated", *cosines])  # in both panels
     left.axhline(std, color=GREY, linewidth=1, label="closed form")
-    colour = method_colours(["simulated"])["simulated"]
-    left.errorbar(list(spreads), found, 2 * errors, fmt="o", color=colour, capsize=3, label="simulated")
+    left.errorbar(list(spreads), found, 2 * errors, fmt="o", color=colours["simulated"], capsize=3)
     left.set_xscale("log", base=2)
     left.set_xlabel("dimension d")
     left.set_ylabel("standard deviation\non the anchor")
-    left.margins(y=0.4)
-    left.legend(fontsize=8, loc="upper left")
-    colours = method_colours(cosines)
     for (label, values), style in zip(cosines.items(), cycle(LINES), strict=False):
         right.plot(sizes, values, color=colours[label], linestyle=style, label=label)
     right.set_xlabel("cloud size")
     right.set_ylabel("mean clouded cosine")
-    right.set_ylim(0, 1.45)
-    right.set_yticks(np.linspace(0, 1, 6))
-    right.legend(fontsize=8, loc="upper right")
+    right.set_ylim(0, 1)
+    figure.legend(loc="outside upper center", ncols=len(cosines) + 1)
     return figure
 
 
