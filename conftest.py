@@ -86,3 +86,20 @@ def chromium() -> str:
     if not found:
         pytest.skip("no Chromium found: install chromium or google-chrome to check the book in a browser")
     return found[0]
+
+
+@pytest.fixture
+def gcl(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., tuple[int, str, str]]:
+    """Run ``gcl`` with the words that are given; return exit code, stdout and stderr."""
+    from gclib import cli
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gcl", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return done.value.code or 0, *capsys.readouterr()
+
+    return call

@@ -18,10 +18,8 @@ __all__ = ["fingerprint", "refresh"]
 CLASS_COUNTS = (60, 40, 28, 20, 14, 10, 8, 6, 4, 2)  # 192 images: 12 steps of 16
 BATCH = 16
 
-
-Known = dict[
-    str, tuple[list[float], dict[str, Tensor]]
-]  # losses and weights of a stage, by the stages up to it
+# Losses and weights of a stage, by the content hash of head and stages up to it.
+Known = dict[str, tuple[list[float], dict[str, Tensor]]]
 
 
 def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]:

@@ -10,21 +10,16 @@ import torch
 from torch import Tensor
 
 from gclib import checkpoints, metrics
-from gclib.augment import Augmentation, crop_flip, grey, mix, normalise, pad_images
-from gclib.data import LongTailed, Split
+from gclib.data import LongTailed
 from gclib.device import DTYPES
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Batch, Draws, Stage
+from gclib.methods.stage import Batch, Stage
 from gclib.networks import resnet32
 from gclib.progress import EpochProgress
+from gclib.resident import Resident
 
-__all__ = [
-    "Resident",
-    "Trainer",
-    "draw_seed",
-    "make_stage",
-]
+__all__ = ["Trainer", "draw_seed", "make_stage"]
 
 EVALUATION_BATCH = 500
 
@@ -37,7 +32,28 @@ def make_stage(
     position: int,
     start: dict[str, Tensor] | None,
 ) -> Stage:
-    """Build a stage on a new network, or on the weights `start`; the caller's random state is left alone."""
+    """Build a stage; the caller's random state is left alone.
+
+    Parameters
+    ----------
+    settings
+        Of the stage.
+    head
+        Classifier and network; see `gclib.networks.resnet32`.
+    data
+        The data set.
+    seed
+        Of the run: it decides the new weights, and with `position` what the stage draws as it begins.
+    position
+        Place of the stage in the recipe, from 0.
+    start
+        Weights of the network to start from, on the CPU; None for new ones.
+
+    Raises
+    ------
+    UserError
+        If no stage can be built from the settings; see `gclib.methods.stage.Stage.check`.
+    """
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
         torch.default_generator.manual_seed(seed)
@@ -53,41 +69,6 @@ def make_stage(
 def draw_seed(seed: int, position: int) -> int:
     """Seed of a stage's draws: the same for every recipe, so that recipes are compared on the same draws."""
     return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
-
-
-class Resident:
-    """A data set that lives on the device as one uint8 tensor; batches are made there by a few tensor operations."""
-
-    def __init__(
-        self, split: Split, augmentation: Augmentation, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self.padded = pad_images(torch.from_numpy(split.images), augmentation.shift).to(device)
-        self.labels = torch.from_numpy(split.labels).to(device)
-        self.augmentation, self.dtype = augmentation, dtype
-
-    def batch(self, draws: Draws, start: int, stop: int, step: int) -> Batch:
-        """Make the batch of images ``start .. stop`` of the epoch's draws."""
-        cut = slice(start, stop)
-        indices = draws.indices[cut]
-        shift = self.augmentation.shift
-        pixels = crop_flip(self.padded, indices, draws.offsets[cut], draws.flips[cut], shift)
-        if draws.greys is not None:
-            pixels = grey(pixels, draws.greys[cut])
-        images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]
-        noise = None if draws.noise is None else draws.noise[cut]
-        other = None if draws.other is None else self.batch(draws.other, start, stop, step)
-        if draws.partners is None or draws.weights is None:
-            return Batch(images, targets, None, None, noise, other)
-        partners, weight = draws.partners[cut], draws.weights[step]
-        return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise, other)
-
-    def plain(self, start: int, stop: int) -> Tensor:
-        """Normalised images ``start .. stop`` as they are, ``(B, C, H, W)``."""
-        shift = self.augmentation.shift
-        cut = self.padded[
-            start:stop, shift : self.padded.shape[1] - shift, shift : self.padded.shape[2] - shift
-        ]
-        return normalise(cut, self.augmentation, self.dtype)
 
 
 class Trainer:

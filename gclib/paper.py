@@ -65,8 +65,14 @@ class Cell:
         Key of the method's own work in the bibliography; None for plain cross-entropy.
     accuracy
         Top-1 accuracy in percent; None where the paper prints a dash.
-    quoted
-        True where the paper says that the number is quoted from the method's own paper.
+    provenance
+        Where the number comes from, as far as we could follow it.
+
+        - ``"quoted"``: the paper says that it is the number of the method's own paper.
+        - ``"equals published"``: not marked as quoted, but it agrees with a published number to the decimals that are
+          printed there, so it may be one.
+        - ``"likely slip"``: one point off the number that it seems to repeat.
+        - ``"own run"``: none of these, also where nothing says so.
     strategy, sampler, retraining
         What Tables 3 to 5 vary, by the names of `gclib.losses` and `gclib.sampling` ("none": no re-training);
         None in Tables 1 and 2.
@@ -83,26 +89,12 @@ class Cell:
     method: str
     key: str | None
     accuracy: float | None
-    quoted: bool
+    provenance: Literal["quoted", "equals published", "likely slip", "own run"]
     strategy: str | None = None
     sampler: str | None = None
     retraining: str | None = None
     source: Source | None = None
     note: str = ""
-
-    @property
-    def provenance(self) -> str:
-        """Where the number comes from, as far as we could follow it.
-
-        ``"quoted"``: the paper says so; ``"equals published"``: not marked as quoted, but it agrees with a published
-        number to the decimals that are printed there, so it may be one; ``"likely slip"``: one point off the number
-        that it seems to repeat; ``"own run"``: none of these, also where nothing says so.
-        """
-        if self.quoted:
-            return "quoted"
-        if "slip" in self.note:
-            return "likely slip"
-        return "equals published" if self.note.startswith(("Equals", "Agrees")) else "own run"
 
 
 @cache

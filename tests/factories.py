@@ -1,5 +1,7 @@
 """Valid things to test with: small run records, made from a few choices."""
 
+from typing import Any
+
 import numpy as np
 
 from gclib.data import class_counts
@@ -108,6 +110,13 @@ def make_record(
             for start in begin
         ],
     )
+
+
+def paper_run(recipe: str, seed: int = 0, **choices: Any) -> RunRecord:
+    """Make a record at paper scale on CIFAR-10-LT at ratio 100; GCL's recipes have a second stage."""
+    epochs = (8, 4) if recipe.startswith("gcl") else (8,)
+    usual = {"dataset": "cifar10", "scale": "paper", "ratio": 100.0, "epochs": epochs}
+    return make_record(recipe=recipe, seed=seed, **usual | choices)
 
 
 RECORD = make_record(epochs=(10, 6), seed=31)  # with this seed best and last differ in every stage

@@ -18,9 +18,6 @@ CHAPTERS = {
     "gaussian-cloud": {**COUNTS, "draws": 1000},
     "rebalancing": {**COUNTS, "digits_ratio": 50.0, "repeats": 2},
 }
-# Conclusions of a chapter that it calls a matter of its defaults.
-ONLY_AT_THE_DEFAULTS: dict[str, set[str]] = {}
-
 VERDICT = re.compile(r"^(.*\S) +(True|False)$", re.MULTILINE)
 
 
@@ -55,8 +52,4 @@ def test_a_chapter_holds_with_other_parameters(name: str, tmp_path: Path) -> Non
     notebook.execute(copy, tmp_path / "out.ipynb", CHAPTERS[name])
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     found = verdicts(nbformat.v4.new_notebook(cells=executed.cells[: -len(solutions(committed))]))
-    exempt = ONLY_AT_THE_DEFAULTS.get(name, set())
-    assert found.keys() == stated.keys()
-    assert {words: value for words, value in found.items() if words not in exempt} == {
-        words: value for words, value in stated.items() if words not in exempt
-    }
+    assert found == stated

@@ -4,20 +4,13 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from factories import make_record
+from factories import make_record, paper_run
 
 from gclib import metrics, paper, recipes, tables
-from gclib.records import RunRecord
 from gclib.tables import comparisons
 
-
-def run(recipe: str, seed: int = 0) -> RunRecord:
-    epochs = (8, 4) if recipe.startswith("gcl") else (8,)
-    return make_record(recipe=recipe, seed=seed, dataset="cifar10", scale="paper", ratio=100.0, epochs=epochs)
-
-
 NAMES = {row.recipe for rows in tables.ROWS.values() for row in rows}
-ALL = [run(name, seed) for seed, name in enumerate(sorted(NAMES))]
+ALL = [paper_run(name, seed) for seed, name in enumerate(sorted(NAMES))]
 
 
 def row(table: tables.Table, place: int = 0) -> dict[str, str]:
@@ -67,7 +60,10 @@ def test_every_comparison_names_recipes_and_the_right_cells() -> None:
 
 
 def test_a_difference_comes_from_the_records() -> None:
-    ours, theirs = [run("gcl-official-cben", seed) for seed in (0, 1)], run("gcl-official-effective", 5)
+    ours, theirs = (
+        [paper_run("gcl-official-cben", seed) for seed in (0, 1)],
+        paper_run("gcl-official-effective", 5),
+    )
     shown = row(tables.claim_table("cben", [theirs, *ours]))
     clean = mean(r.clean.top1 for r in ours) - theirs.clean.top1
     assert shown["difference"] == f"{clean:+.2f}"
@@ -78,7 +74,7 @@ def test_a_difference_comes_from_the_records() -> None:
 
 
 def test_the_tail_is_the_rarest_third_after_stage_one() -> None:
-    ours, theirs = run("gcl-official-cben", 3), run("ce-mixup", 4)
+    ours, theirs = paper_run("gcl-official-cben", 3), paper_run("ce-mixup", 4)
     shown = row(tables.claim_table("saturation", [ours, theirs]))
     assert shown["first"] == f"{ours.stages[0].last.few:.2f}"
     assert shown["second"] == f"{theirs.clean.few:.2f}"
@@ -88,7 +84,7 @@ def test_the_tail_is_the_rarest_third_after_stage_one() -> None:
 
 
 def test_squeezing_is_read_from_the_confusion_matrix_and_less_is_better() -> None:
-    ours, theirs = run("gcl-official-cben", 3), run("ce", 4)
+    ours, theirs = paper_run("gcl-official-cben", 3), paper_run("ce", 4)
     shares = []
     for matrix in (ours.stages[0].last.confusion, theirs.clean.confusion):
         taken = sum(matrix[true][given] for true in (7, 8, 9) for given in (0, 1, 2))
@@ -107,7 +103,7 @@ def test_squeezing_is_read_from_the_confusion_matrix_and_less_is_better() -> Non
 
 @pytest.mark.parametrize("name", tables.CLAIMS)
 def test_what_is_missing_shows_its_command(name: str) -> None:
-    for runs in ([], [run("gcl-official-cben")]):
+    for runs in ([], [paper_run("gcl-official-cben")]):
         for place, finding in enumerate(tables.findings(tables.CLAIMS[name], runs)):
             shown = row(tables.claim_table(name, runs), place)
             assert shown["verdict"] == "not measured yet"
@@ -122,7 +118,9 @@ def test_the_conclusion_counts_the_verdicts() -> None:
     found = tables.findings(tables.CLAIMS["competitors"], ALL)
     text = tables.conclusion(found)
     assert sum(finding.verdict in text for finding in found) == len(found)
-    part = tables.findings(tables.CLAIMS["crt"], [run("gcl-official-cben"), run("gcl-official-lws", 1)])
+    part = tables.findings(
+        tables.CLAIMS["crt"], [paper_run("gcl-official-cben"), paper_run("gcl-official-lws", 1)]
+    )
     assert [finding.verdict == "not measured yet" for finding in part] == [False, True]
     assert tables.conclusion(part) == f"1 of 2 {part[0].verdict}, 1 of 2 not measured yet"
     overview = tables.claims_overview(ALL)

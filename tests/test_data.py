@@ -1,6 +1,5 @@
 """Counts, subsets, readers and refusals of the data sets."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -216,13 +215,3 @@ def test_labels_outside_the_classes_are_refused() -> None:
     for labels in ([-1, 0, 1], [0, 2]):
         with pytest.raises(UserError):
             data.long_tailed_indices(np.array(labels), 1)
-
-
-def test_class_counts_agree_with_the_published_ones() -> None:
-    published = Path(__file__).parents[2] / "shared" / "paper" / "lt_counts.json"
-    if not published.exists():
-        pytest.skip("../shared is missing")
-    for key, counts in json.loads(published.read_text()).items():
-        name, ratio = key.split("_ir")
-        classes = {"cifar10": 10, "cifar100": 100}[name]
-        assert data.class_counts(50_000 // classes, classes, float(ratio)).tolist() == counts

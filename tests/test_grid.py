@@ -1,7 +1,6 @@
 """The grid: its cells, what is done, the time of the rest, and what the command says before it runs."""
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
 from factories import ENVIRONMENT, make_record
 
-from gclib import checkpoints, cli, grid, notebook, recipes, records, tables
+from gclib import checkpoints, grid, notebook, recipes, records, tables
 from gclib.grid import Cell, engine
 from gclib.grid.cells import same_later_stages
 from gclib.plan import stage_plan
@@ -151,17 +150,10 @@ def test_the_last_job_ends_between_what_is_possible_and_what_is_needed() -> None
 
 
 @pytest.fixture
-def gcl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Callable:
-    """Run ``gcl grid`` in an empty checkout; return exit code, stdout and stderr."""
+def gcl(gcl: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable:
+    """Run ``gcl grid`` with a line of options, in an empty checkout."""
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
-
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gcl", "grid", *line.split()])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        return done.value.code or 0, *capsys.readouterr()
-
-    return call
+    return lambda line: gcl("grid", *line.split())
 
 
 def test_the_dry_run_shows_cells_states_and_time_and_writes_nothing(gcl: Callable, tmp_path: Path) -> None:

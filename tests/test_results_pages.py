@@ -12,7 +12,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from factories import make_record
+from factories import paper_run
 
 from gclib import records, tables
 from gclib.records import RunRecord
@@ -52,14 +52,9 @@ def test_other_numbers_may_stand(text: str) -> None:
     assert not TYPED.search(text)
 
 
-def run(recipe: str, seed: int) -> RunRecord:
-    epochs = (8, 4) if recipe.startswith("gcl") else (8,)
-    return make_record(recipe=recipe, seed=seed, dataset="cifar10", scale="paper", ratio=100.0, epochs=epochs)
-
-
 NAMES = sorted({row.recipe for rows in tables.ROWS.values() for row in rows})
-ALL = [run(name, seed) for name in NAMES for seed in (0, 1)]
-SOME = [run(name, 0) for name in ("ce", "gcl-official", "gcl-official-cben", "gcl-official-tau")]
+ALL = [paper_run(name, seed) for name in NAMES for seed in (0, 1)]
+SOME = [paper_run(name, 0) for name in ("ce", "gcl-official", "gcl-official-cben", "gcl-official-tau")]
 
 
 class Page:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gclib import checkpoints, data, recipes, records, train
 from gclib.data import LongTailed, Split
@@ -41,6 +42,44 @@ def recipe(name: str = "gcl-official", **overrides: Any) -> recipes.Recipe:
 def no_fingerprint(recipe: recipes.Recipe) -> list[list[float]]:
     """Stand in for the fingerprint, which takes longer than such a run and is tested by itself."""
     return [[1.0] * 12 if stage.epochs else [] for stage in recipe.stages]
+
+
+def fit(
+    workdir: Path, name: str = "ce", seed: int = 0, resume: bool = True, **overrides: Any
+) -> records.RunRecord:
+    """Run a recipe on `few_digits`."""
+    return train.fit(
+        recipe(name, **overrides), few_digits(), seed=seed, device="cpu", workdir=workdir, resume=resume
+    )
+
+
+def stage_folder(workdir: Path, name: str = "ce", position: int = 0, seed: int = 0, **overrides: Any) -> Path:
+    """Where a stage of such a run has its checkpoints."""
+    return workdir / "stages" / stage_plan(recipe(name, **overrides), few_digits(), seed)[position].hash
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of the newest checkpoint."""
+    state = checkpoints.load(folder)
+    assert state is not None
+    return state["weights"]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal to the last bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def watch_epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the name of the stage of each epoch that is trained from now on."""
+    seen, original = [], Trainer.train_epoch
+
+    def watched(trainer: Trainer, epoch: int) -> float:
+        seen.append(trainer.settings.name)
+        return original(trainer, epoch)
+
+    monkeypatch.setattr(Trainer, "train_epoch", watched)
+    return seen
 
 
 @contextmanager

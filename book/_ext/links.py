@@ -1,7 +1,7 @@
 """Roles that lead from prose to code.
 
 ``{source}`gclib.losses.GCLLoss` `` is a link to the page of its source that sphinx.ext.viewcode makes.
-``{test}`test_losses.py::test_gradients` `` is a link to the line of the test once `_config.yml` names a public
+``{test}`test_every_loss.py::test_gradients` `` is a link to the line of the test once `_config.yml` names a public
 address, and the path of the test before.
 """
 

@@ -92,9 +92,7 @@ def recipes(
         print_table(("recipe", "what it is"), summaries)
     else:
         images = data.load(dataset, ratio=ratio, root=root, download=False)
-        recipe = recipes.get(name).resolve(images, scale=scale)
-        table = recipes.settings_table(recipe, images)
-        print(
-            f"{name}: {recipes.get(name).definition.summary} Settings by {recipes.get(name).definition.reference}."
-        )
+        named = recipes.get(name)
+        table = recipes.settings_table(named.resolve(images, scale=scale), images)
+        print(f"{name}: {named.definition.summary} Settings by {named.definition.reference}.")
         print_table(tuple(table), zip(*table.values(), strict=True))

@@ -30,9 +30,22 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass
 class Batch:
-    """What one step sees, on the device. With mixup, `partner_targets` and `weight` are not None.
+    """What one step sees, on the device.
 
-    `other` is the batch of a second stream, where a method has one.
+    Attributes
+    ----------
+    images
+        Normalised, augmented and mixed, shape ``(B, 3, H, W)``.
+    targets
+        Classes of the images, int64 ``(B,)``.
+    partner_targets
+        Classes of their mixup partners, int64 ``(B,)``; None without mixup.
+    weight
+        Mixup's lambda, a scalar: the share of the image itself. None without mixup.
+    noise
+        Raw draw of a stochastic loss, ``(B, 1 or 2, C)``, see `Draws`; else None.
+    other
+        Batch of a second stream, where a method has one; else None.
     """
 
     images: Tensor

@@ -19,12 +19,9 @@ from gclib.tables.details import (
     pooled_reliability,
 )
 from gclib.tables.results import (
-    BEGIN,
-    END,
     TOLERANCE,
     VERDICT_RULE,
     readme_table,
-    refresh_readme,
     results_table,
     verdict,
 )
@@ -33,9 +30,7 @@ from gclib.tables.settings import settings_difference, training_counts
 from gclib.tables.table import Code, Command, Link, Table
 
 __all__ = [
-    "BEGIN",
     "CLAIMS",
-    "END",
     "ROWS",
     "RULE",
     "TOLERANCE",
@@ -61,7 +56,6 @@ __all__ = [
     "per_class_table",
     "pooled_reliability",
     "readme_table",
-    "refresh_readme",
     "results_table",
     "settings_difference",
     "training_counts",

@@ -10,7 +10,7 @@ from gclib.metrics import groups
 from gclib.records import Outcome
 from gclib.tables.rows import ROWS
 
-__all__ = ["CLAIMS", "MEASURES", "Claim", "Comparison", "Measure", "against_all", "measure"]
+__all__ = ["CLAIMS", "MEASURES", "Claim", "Comparison", "Measure", "measure"]
 
 
 class Measure(NamedTuple):
@@ -78,12 +78,15 @@ class Comparison:
 
     def printed(self, dataset: str, ratio: float) -> float | None:
         """Return the difference of the numbers that the paper prints, or None where it does not print both."""
-        numbers = []
-        for recipe in (self.ahead, self.behind):
-            for row in ROWS[self.table] if self.table else ():
-                cell = row.cell(self.table or 0, dataset, ratio)
-                if row.recipe == recipe and not row.stage_one and cell and cell.accuracy is not None:
-                    numbers.append(cell.accuracy)
+        if self.table is None:
+            return None
+        numbers = [
+            cell.accuracy
+            for recipe in (self.ahead, self.behind)
+            for row in ROWS[self.table]
+            if row.recipe == recipe and not row.stage_one
+            if (cell := row.cell(self.table, dataset, ratio)) and cell.accuracy is not None
+        ]
         return numbers[0] - numbers[1] if len(numbers) == 2 else None
 
 
@@ -106,7 +109,7 @@ class Claim:
     comparisons: tuple[Comparison, ...]
 
 
-def against_all() -> tuple[Comparison, ...]:
+def _against_all() -> tuple[Comparison, ...]:
     """GCL against every other row of Table 1 under the same protocol, as far as the paper has the row."""
     found = []
     for protocol in ("published", "unified"):
@@ -152,7 +155,7 @@ CLAIMS = {
     "competitors": Claim(
         "GCL beats every method that it is compared with",
         "Abstract, Section 4.4.1, Table 1",
-        against_all(),
+        _against_all(),
     ),
     "log": Claim(
         "cloud sizes by the logarithm beat the other strategies",

@@ -6,7 +6,6 @@ from statistics import mean, stdev
 
 from gclib import paper, records
 from gclib.errors import UserError
-from gclib.files import write_atomically
 from gclib.records import RunRecord
 from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Table
@@ -15,7 +14,6 @@ __all__ = [
     "TOLERANCE",
     "VERDICT_RULE",
     "readme_table",
-    "refresh_readme",
     "results_table",
     "verdict",
 ]
@@ -37,7 +35,6 @@ COLUMNS = {
     "beyond": "recipe, clean, paper-style, record".split(", "),
     "unified": "recipe, the paper's row, clean, paper-style, record".split(", "),
 }
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def verdict(difference: float) -> str:
@@ -152,19 +149,3 @@ def readme_table(root: str | Path = "results") -> str:
     """
     runs = records.find(root, scale="paper")
     return results_table(runs, link_root="results", marks=records.marks(runs, root)).to_markdown()
-
-
-def refresh_readme(path: str | Path = "README.md", root: str | Path = "results") -> None:
-    """Put the results of today between the two marks in the README.
-
-    Raises
-    ------
-    UserError
-        If the file does not hold each mark once.
-    """
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{path}: no place for the results; expected {BEGIN} and below it {END}, once each")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_atomically(path, f"{before}{BEGIN}\n{readme_table(root)}\n{END}{after}".encode())

@@ -1,0 +1,127 @@
+"""The command line on data, records and recipes: what it lists, shows, compares and verifies."""
+
+import json
+import re
+
+import pytest
+from factories import make_record
+
+from gclib import notebook, records
+
+
+def test_data_check_says_what_the_set_holds(gcl):
+    code, out, _ = gcl("data", "check", "digits")
+    assert (code, out) == (0, "digits: whole; 10 classes, 1000 training and 740 test images of 8x8\n")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Two records in the results of a checkout."""
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    for recipe in ("ce", "ce-mixup"):
+        record = make_record(recipe=recipe)
+        records.save(record, records.results_path(record, tmp_path / "results"))
+    return tmp_path / "results" / "smoke" / "digits-ir20"
+
+
+def test_records_are_listed_with_both_accuracies(gcl, results):
+    record = records.load(results / "ce" / "seed0.json")
+    code, out, _ = gcl("records", "list")
+    assert code == 0
+    for name in ("ce", "ce-mixup"):
+        assert f" {results / name / 'seed0.json'} " in out
+    assert f"{record.clean.top1:.2f}" in out
+    assert f"{record.paper_style.top1:.2f}" in out
+    assert "ce-mixup" not in gcl("records", "list", "--recipe", "ce")[1]
+    assert f" {results / 'ce' / 'seed0.json'} " in gcl("records", "list", results)[1], "a folder within"
+
+
+def test_a_record_that_is_kept_is_listed_with_its_copy_among_the_runs(gcl, results, tmp_path):
+    record = records.load(results / "ce" / "seed0.json")
+    run = tmp_path / "runs" / record.identity / "record.json"
+    records.save(record, run)
+    out = gcl("records", "list", tmp_path, "--recipe", "ce")[1]
+    assert [str(path) in out for path in (results / "ce" / "seed0.json", run)] == [True, True]
+
+
+def test_a_record_is_shown_and_two_are_compared(gcl, results):
+    first, second = (results / name / "seed0.json" for name in ("ce", "ce-mixup"))
+    assert records.load(first).command in gcl("records", "show", first)[1]
+    code, out, _ = gcl("records", "compare", first, second)
+    assert code == 0
+    row = next(line for line in out.splitlines() if "recipe.name" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["recipe.name", "ce", "ce-mixup", ""]
+
+
+def test_verify_names_the_record_that_was_altered(gcl, results):
+    assert gcl("records", "verify")[0] == 0
+    path = results / "ce" / "seed0.json"
+    content = json.loads(path.read_text())
+    content["seed"] = 1
+    path.write_text(json.dumps(content))
+    code, out, _ = gcl("records", "verify")
+    assert code == 1
+    altered, whole = sorted(out.splitlines(), key=len, reverse=True)
+    assert altered.startswith(f"{path}: seed: ")
+    assert whole == f"{results / 'ce-mixup' / 'seed0.json'}: holds"
+
+
+def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
+    from gclib import data, fingerprint, recipes
+
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")
+    fields = make_record().model_dump(exclude={"identity", "digest"}) | {
+        "recipe": recipe.model_dump(mode="json")
+    }
+    record = records.RunRecord(**fields)
+    path = records.results_path(record, tmp_path / "results")
+    records.save(record, path)
+    now = [list(losses) for losses in record.fingerprint]
+    asked = []
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda recipe: asked.append(recipe) or now)
+
+    def sides(out: str) -> list[list[str]]:
+        """Both losses of each step, and whether they differ."""
+        return [row[2:] for row in map(cells, out.splitlines()) if len(row) == 5 and row[0] == "1"]
+
+    code, out, _ = gcl("records", "verify", "--replay", path)
+    assert (code, asked) == (0, [recipe])
+    recorded = [f"{loss:.9f}" for loss in record.fingerprint[0]]
+    assert sides(out) == [[loss, loss, ""] for loss in recorded], "a record named alone is shown"
+    assert not sides(gcl("records", "verify", "--replay")[1]), "one of many is shown where it is stale"
+    now[0][3] += 1e-5
+    for named in ([path], [record.identity], []):
+        code, out, _ = gcl("records", "verify", "--replay", *named)
+        assert code == 1
+        assert f"{path}: stale: stage 1, step 4" in out
+        assert sides(out)[3] == [recorded[3], f"{now[0][3]:.9f}", "differs"]
+        assert len(sides(out)) == len(recorded)
+    assert gcl("records", "verify", path)[0] == 0
+    code, _, err = gcl("records", "verify", "0123456789abcdef")
+    assert code == 2
+    assert "no record has the identity" in err
+
+
+def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, results):
+    code, out, err = gcl("records", "verify", "--replay", results / "ce" / "seed0.json")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"gcl: \w{16}: the recipe of this record is none of today's \(.*\); run it again\n", err
+    )
+
+
+def test_recipes_are_listed_and_resolved(gcl):
+    assert "gcl-official" in gcl("recipes")[1]
+    code, out, _ = gcl("recipes", "gcl-official", "--scale", "paper")
+    assert code == 0
+    rows = {
+        name: values for name, *values in (cells(line) for line in out.splitlines() if line.startswith("│"))
+    }
+    assert rows["epochs"] == ["200", "30", "official code"]
+    assert rows["loss.name"] == ["gcl", "gcl", "official code"]
+    assert rows["classifier"] == ["cosine", "cosine", "official code"]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│").split("│")]

@@ -1,0 +1,245 @@
+"""What stops a run, each in one line: divergence, damage, locks, a full disk; and what is left when it did."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import few_digits, fit, no_fingerprint, recipe, same, stage_folder, watch_epochs, weights
+
+from gclib import checkpoints, files, runner, train
+from gclib.device import choose_device
+from gclib.errors import UserError
+from gclib.loop import Trainer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "fingerprint", no_fingerprint)
+        yield
+
+
+@pytest.fixture
+def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the stages of all epochs that are trained from now on."""
+    return watch_epochs(monkeypatch)
+
+
+def test_a_diverging_loss_stops_with_epoch_batch_and_advice(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"the loss is (nan|inf) in epoch \d+, batch \d+ of 4; lower the learning rate"
+    ):
+        fit(tmp_path, learning_rate=1e6, epochs=10)
+
+
+def test_the_named_batch_is_the_first_that_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, original = [], Trainer.step
+
+    def step(trainer: Trainer, batch: Any) -> torch.Tensor:
+        steps.append(1)
+        return original(trainer, batch) * (float("nan") if len(steps) >= 7 else 1)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(
+        UserError, match=r"stage-one: the loss is nan in epoch 2, batch 3 of 4; .*\(now 0.05\)"
+    ):
+        fit(tmp_path)
+    state = checkpoints.load(stage_folder(tmp_path))
+    assert state is not None
+    assert (state["epoch"], len(state["course"]["loss"])) == (1, 1)
+
+
+def test_weights_that_diverge_in_the_last_step_are_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, original = [], Trainer.step
+
+    def step(trainer: Trainer, batch: Any) -> torch.Tensor:
+        steps.append(1)
+        loss = original(trainer, batch)
+        if len(steps) == 4:
+            with torch.no_grad():
+                trainer.stage.network.head.weight.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(UserError, match="output is not finite after epoch 1; lower the learning rate"):
+        fit(tmp_path, epochs=1)
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Workdir of a run of `ce` that was broken off in its third epoch."""
+    original = Trainer.train_epoch
+
+    def breaks(trainer: Trainer, epoch: int) -> float:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(trainer, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path)
+    return tmp_path
+
+
+def test_another_number_of_threads_or_precision_is_refused(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        with pytest.raises(
+            UserError, match=r"begun with threads 1 and would go on with 3.*OMP_NUM_THREADS=1"
+        ):
+            fit(interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "choose_precision", lambda scale, device: "float32")
+        with pytest.raises(
+            UserError, match=r"begun with precision float64 and would go on with float32.*device"
+        ):
+            fit(interrupted)
+    assert not epochs
+    fit(interrupted)
+    assert len(epochs) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    interrupted: Path, tmp_path: Path, epochs: list[str], damage: str
+) -> None:
+    newest = stage_folder(interrupted) / checkpoints.NAME
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"cut": content[: len(content) // 2], "flipped": content, "empty": b""}[damage])
+    with pytest.warns(UserWarning, match=f"damaged: {newest}; going on from the checkpoint before"):
+        record = fit(interrupted)
+    assert len(epochs) == 2
+    unbroken = fit(tmp_path / "unbroken")
+    assert record.stages[0].course.loss == unbroken.stages[0].course.loss
+    assert same(weights(newest.parent), weights(stage_folder(tmp_path / "unbroken")))
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / checkpoints.NAME).mkdir()
+    with pytest.raises(UserError, match=r"^cannot read .*checkpoint\.pt: Is a directory; mend it"):
+        checkpoints.load(tmp_path)
+
+
+def test_without_an_undamaged_checkpoint_a_stage_starts_anew(interrupted: Path, epochs: list[str]) -> None:
+    for name in (checkpoints.NAME, checkpoints.PREVIOUS):
+        (stage_folder(interrupted) / name).write_bytes(b"damaged")
+    with pytest.warns(
+        UserWarning, match=r"damaged: .*checkpoint.pt and .*previous.pt; starting anew"
+    ) as caught:
+        fit(interrupted)
+    assert len(caught) == 1
+    assert len(epochs) == 3
+
+
+def test_a_checkpoint_of_another_stage_is_refused(interrupted: Path) -> None:
+    other = stage_folder(interrupted, seed=1)
+    other.mkdir()
+    (stage_folder(interrupted) / checkpoints.NAME).rename(other / checkpoints.NAME)
+    with pytest.raises(UserError, match=r"is a checkpoint of stage .* not of its folder; remove it"):
+        fit(interrupted, seed=1)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from gclib.files import lock
+with lock(Path(sys.argv[1]), "busy"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_runs_of_one_stage_at_once(tmp_path: Path, epochs: list[str]) -> None:
+    folder = stage_folder(tmp_path, epochs=1)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="in use by another run of the same stage; wait for it") as error:
+            fit(tmp_path, epochs=1)
+        assert "\n" not in str(error.value)
+        assert not epochs
+        fit(tmp_path, seed=1, epochs=1)  # another stage is free
+        left = folder / f".checkpoint.pt.1{files.TEMPORARY}"
+        left.write_bytes(b"half a checkpoint")
+        holder.kill()
+    fit(tmp_path, epochs=1)
+    assert not left.exists()
+    done = len(epochs)
+    with files.lock(folder, "busy"):
+        fit(tmp_path, epochs=1)  # a finished stage is only read
+    assert len(epochs) == done
+
+
+def test_no_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert choose_device("auto") == torch.device("cpu")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(UserError, match=f"device '{name}': torch sees 0 CUDA devices; use auto or cpu"):
+            train.fit(recipe("ce"), few_digits(), seed=0, device=name, workdir=tmp_path)
+    for name in ("gpu", "", "cuda:x", "meta"):
+        with pytest.raises(UserError, match="expected auto, cpu, cuda or cuda:N"):
+            choose_device(name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seed_out_of_range(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UserError, match=r"seed .*expected an integer from 0"):
+        fit(tmp_path, seed=seed)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot write to .*file.*; choose another folder"):
+        fit(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_no_space(interrupted: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[str]) -> None:
+    """A full disk, met while a checkpoint is written, leaves the checkpoints there were."""
+    folder = stage_folder(interrupted)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            UserError, match=r"cannot write .*checkpoint.pt: No space left on device; free space"
+        ):
+            fit(interrupted)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    epochs.clear()
+    fit(interrupted)
+    assert len(epochs) == 1
+
+
+def test_no_permission_to_write_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = fit(tmp_path, epochs=1)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    original = Path.open
+
+    def refused(path: Path, mode: str = "r", **rest: Any) -> Any:
+        if "w" in mode and record.identity in path.parts:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return original(path, mode, **rest)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UserError, match=r"cannot write .*: Permission denied"):
+        fit(tmp_path, epochs=1)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
