@@ -142,12 +142,13 @@ def test_the_command_keeps_the_file_and_compares_it(
     course = measured.course.model_copy()
     stage = SimpleNamespace(hash=measured.stage, course=course)
     monkeypatch.setattr(records, "find", lambda *_, **__: [SimpleNamespace(stages=[stage])])
-    assert saturation.difference(measured) == 0
-    stage.course = course.model_copy(update={"test_accuracy": [x + 0.5 for x in course.test_accuracy]})
-    assert saturation.difference(measured) == pytest.approx(0.5)
+    assert saturation.difference(measured).tolist() == [0.0] * len(course.test_accuracy)
+    moved = [*(x + 0.5 for x in course.test_accuracy[:-1]), course.test_accuracy[-1] - 0.25]
+    stage.course = course.model_copy(update={"test_accuracy": moved})
+    assert saturation.difference(measured).tolist() == pytest.approx([-0.5] * (len(moved) - 1) + [0.25])
     with six_epochs_of_few_digits():
         main(line.split())
-    assert "by up to 0.5 points" in capsys.readouterr().out
+    assert "by up to 0.5 points, by 0.25 after the last epoch" in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_refused_in_one_line(measured: Saturation, tmp_path: Path) -> None:

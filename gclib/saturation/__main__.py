@@ -36,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {len(measured.epochs)} epochs measured")
     if apart is None:
         print(f"there is no record of this run under {given.root} to compare it with")
-    elif apart == 0:
+    elif not apart.any():
         print("every test accuracy is that of the run's record")
     else:
-        print(f"test accuracies differ from the run's record, by up to {apart:.4g} points")
+        print(
+            f"test accuracies differ from the run's record, by up to {abs(apart).max():.4g} points, by "
+            f"{abs(apart[-1]):.4g} after the last epoch"
+        )
 
 
 if __name__ == "__main__":

@@ -149,18 +149,17 @@ def find(
     return load(path)
 
 
-def difference(measured: Saturation, root: str | Path = ROOT / "results") -> float | None:
+def difference(measured: Saturation, root: str | Path = ROOT / "results") -> np.ndarray | None:
     """Compare the test accuracies of the run that was measured with those of the record of the same run.
 
     Returns
     -------
-    float or None
-        The largest difference of all epochs, in points; None where there is no record.
+    ndarray or None
+        Ours minus the record's after each tested epoch, in points; None where there is no record.
     """
     for record in records.find(root, dataset=measured.data.name, recipe=measured.name, seed=measured.seed):
         if record.stages[0].hash == measured.stage:
-            known = np.array(record.stages[0].course.test_accuracy)
-            return float(abs(known - measured.course.test_accuracy).max())
+            return np.array(measured.course.test_accuracy) - record.stages[0].course.test_accuracy
     return None
 
 
