@@ -218,4 +218,9 @@ RECIPES = {
     "gcl-paper-slow": _control("gcl-paper-kept at the released code's learning rate of stage two.", _SLOW),
     "gcl-paper-loss": _control("gcl-paper-slow with the released code's loss in stage two.", _LOSS),
     "gcl-paper-mixup": _control("gcl-paper-loss with mixup in stage two.", _LOSS, second_mixup=True),
+    "gcl-paper-batch": _control(
+        "gcl-paper's stage one, then the whole stage two of gcl-official-cben.",
+        _LOSS | {"batch_size": 64},
+        second_mixup=True,
+    ),
 }
