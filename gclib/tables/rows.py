@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gclib import paper, recipes, records
+from gclib import paper, plan, recipes, records
 from gclib.records import RunRecord
 from gclib.tables.table import Item, Link
 
@@ -133,7 +133,7 @@ def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
 
 def command(recipe: str, dataset: str, ratio: float) -> str:
     """Return the command that makes the record of a recipe's first seed."""
-    return f"gcl run training -p data {dataset} -p ratio {ratio:g} -p recipe {recipe} -p seed 0 --scale paper"
+    return plan.command(recipe, dataset, ratio, seed=0, scale="paper")
 
 
 def record_links(
