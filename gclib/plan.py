@@ -58,7 +58,8 @@ def command(
     Parameters
     ----------
     recipe, data, ratio, seed, scale
-        Names and numbers as `gclib.recipes.get` and `gclib.data.load` take them; no ratio leaves the page's own.
+        Names and numbers as `gclib.recipes.get` and `gclib.data.load` take them; no ratio leaves the training
+        split as it is.
     overrides
         Changes to the recipe by dotted path.
 
@@ -66,10 +67,11 @@ def command(
     --------
     >>> command("ce", "digits", 20.0, 1, "smoke", {"epochs": 5})
     'gcl run training -p data digits -p ratio 20 -p recipe ce -p seed 1 -p overrides epochs=5 --scale smoke'
+    >>> command("ce", "folder:birds", None, 0, "paper")
+    'gcl run training -p data folder:birds -p ratio none -p recipe ce -p seed 0 --scale paper'
     """
-    words = ["gcl", "run", "training", "-p", "data", data]
-    if ratio is not None:
-        words += ["-p", "ratio", f"{ratio:.12g}"]
+    cut = "none" if ratio is None else f"{ratio:.12g}"
+    words = ["gcl", "run", "training", "-p", "data", data, "-p", "ratio", cut]
     words += ["-p", "recipe", recipe, "-p", "seed", str(seed)]
     if overrides:
         # No space within a value: spaces part the overrides.

@@ -194,7 +194,9 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
     definition = get(recipe.name).definition
-    published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(data)}
+    # As published, mixup is on; a recipe leaves it out for data that do not bear it.
+    bearing = replace(data, augmentation=replace(data.augmentation, mixup=True))
+    published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(bearing)}
     stages = {stage.name: _flat(stage.model_dump(exclude={"name"})) for stage in recipe.stages}
     first = recipe.stages[0].name  # what a path without a stage means
     changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]

@@ -93,6 +93,19 @@ def test_a_short_epoch_of_ours_has_as_many_steps_as_asked_for(cifar):
     assert len(trainer.step_losses) == 3
 
 
+def test_the_bare_step_computes_in_our_precision(cifar, monkeypatch):
+    dtypes = {}
+    for precision in ("float32", "bfloat16"):
+        network = resnet32(10, "cosine")
+        monkeypatch.setattr(contests, "resnet32", lambda *_, network=network: network)
+        bare = contests.bare_loop(cifar, precision, 2, compiled=False)
+        network.embedding[0].register_forward_hook(
+            lambda module, images, out, precision=precision: dtypes.update({precision: out.dtype})
+        )
+        bare(1)
+    assert dtypes == {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 def test_the_usual_weights_are_effective_number_sampling():
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), COUNTS))
     weights = np.array(usual.image_weights(labels.tolist(), 10))

@@ -90,6 +90,14 @@ def test_every_module_is_on_an_api_page() -> None:
     assert set(re.findall(r"automodule:: gclib\.(\w+)$", text, re.MULTILINE)) == modules - commands
 
 
+def test_api_pages_show_constructors_and_each_attribute(book: Path) -> None:
+    pages = {name: text for name, text in html_files(book).items() if name.startswith("book/api/")}
+    (loss,) = re.findall(r'id="gclib\.losses\.GCLLoss">.*?</dt>', pages["book/api/losses"], re.DOTALL)
+    assert all(name in loss for name in ("class_counts", "noise_std", "focal_gamma"))
+    assert not [name for name, text in pages.items() if '<span class="pre">kwargs</span>' in text]
+    assert all(f"<strong>{name}</strong>" in pages["book/api/data"] for name in ("train", "test"))
+
+
 def test_equations_have_the_numbers_of_the_paper(published: dict[str, str]) -> None:
     shown = [
         pair

@@ -77,6 +77,14 @@ def test_the_table_tells_what_was_changed(cifar: LongTailed) -> None:
             assert (one, two) == tuple(str(stage.get(setting, "")) for stage in flat)
 
 
+def test_mixup_that_the_data_do_not_bear_is_not_put_on_the_code() -> None:
+    digits = data.load("digits", 20)
+    table = recipes.settings_table(recipes.get("gcl-official").resolve(digits, "smoke"), digits)
+    rows = dict(zip(table["setting"], zip(*list(table.values())[1:], strict=True), strict=True))
+    assert rows["mixup"] == ("0.0", "0.0", "scale and data")
+    assert rows["momentum"] == ("0.9", "0.9", CODE)
+
+
 @pytest.mark.parametrize("word", ["scale=paper", "data=cifar10", "self=1"])
 def test_an_argument_of_resolve_is_no_override(word: str) -> None:
     with pytest.raises(UserError, match=f"override '{word}': no setting of a recipe"):

@@ -118,7 +118,7 @@ class TestSave:
     def test_replaces_only_when_told_to(self, path):
         save(RECORD, path)
         other = make_record(seed=1)
-        with pytest.raises(UserError, match="--force"):
+        with pytest.raises(UserError, match="keep replace"):
             save(other, path)
         assert load(path) == RECORD
         save(other, path, force=True)

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -28,7 +29,7 @@ GROUP_COLOURS = {
 
 def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Figure, dict[str, Axes]]:
     """Make a panel for each name, with common axes; titles are set, unused places stay empty."""
-    columns = min(COLUMNS, len(names))
+    columns = 2 if len(names) == 4 else min(COLUMNS, len(names))
     rows = ceil(len(names) / columns)
     figure, grid = plt.subplots(
         rows, columns, figsize=(6.4, 0.6 + height * rows), sharex=True, sharey=True, squeeze=False
@@ -99,7 +100,10 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
         axes.barh(heights, values(group), 0.24, color=colour, label=group)
         for height in heights[np.isnan(values(group))]:
             axes.text(1, height, "no such class", fontsize=7, va="center")
-    axes.plot(values("all"), places, color=GREY, linestyle="", marker="|", markersize=16, label="all classes")
+    rim = [
+        withStroke(linewidth=4, foreground="white")
+    ]  # without it the mark is lost on the bars, or on a dark page
+    axes.plot(values("all"), places, "|", color="black", markersize=16, label="all classes", path_effects=rim)
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)

@@ -7,6 +7,7 @@ equal steps.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ __all__ = [
     "contrast",
     "luminance",
     "method_colours",
+    "slant",
     "use",
 ]
 
@@ -189,4 +191,10 @@ def class_ticks(axes: Axes, class_names: Iterable[str] | None, num_classes: int)
         axes.set_xlabel("class index, head to tail")
         return
     axes.set_xlabel("class, head to tail")
-    axes.set_xticks(range(num_classes), list(class_names), rotation=45, ha="right", rotation_mode="anchor")
+    names = list(class_names)
+    axes.set_xticks(range(num_classes), names, **slant(names))
+
+
+def slant(names: list[str]) -> dict[str, Any]:
+    """Return how labels below an axis are turned: words lean, digits stand."""
+    return {} if max(map(len, names)) <= 2 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}

@@ -16,7 +16,16 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gclib.errors import UserError
-from gclib.figures.style import GREY, HEAT, MARKERS, class_colours, class_ticks, contrast, method_colours
+from gclib.figures.style import (
+    GREY,
+    HEAT,
+    MARKERS,
+    class_colours,
+    class_ticks,
+    contrast,
+    method_colours,
+    slant,
+)
 from gclib.records import RunRecord
 
 __all__ = [
@@ -259,7 +268,9 @@ def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figur
     axes.set_xlabel("predicted class, head to tail")
     axes.set_ylabel("true class, head to tail")
     if written:
-        axes.set_xticks(axes.get_xticks(), list(class_names), rotation=45, ha="right", rotation_mode="anchor")
+        names = list(class_names)
+        axes.set_xticks(axes.get_xticks(), names, **slant(names))
+        axes.tick_params(axis="y", labelrotation=0)
     for text, colour in zip(axes.texts, np.asarray(axes.collections[0].get_facecolor()), strict=False):
         text.set_color(max("white", "black", key=lambda ink: contrast(ink, to_hex(tuple(colour)))))
     axes.tick_params(length=0)

@@ -60,7 +60,9 @@ def save(record: RunRecord, path: str | Path, force: bool = False) -> None:
     """
     path = Path(path)
     if path.exists() and not force:
-        raise UserError(f"{path} is there already; give --force to replace it, or choose another place")
+        raise UserError(
+            f"{path} is there already; replace it with -p keep replace (in Python: force), or choose another place"
+        )
     content = json.dumps(record.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
     _parse(content, path)
     write_atomically(path, content)

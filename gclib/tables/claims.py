@@ -172,10 +172,10 @@ def claim_table(
 
 
 def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100) -> Table:
-    """Show each claim with its place in the paper and the conclusion from the records."""
+    """Show each claim with its place in the paper and the conclusion from the records, by `RULE`."""
     runs = list(runs)
     rows = [
         [[claim.sentence], [claim.where], [conclusion(findings(claim, runs, dataset, ratio))]]
         for claim in CLAIMS.values()
     ]
-    return Table(["claim", "in the paper", "in our records"], rows, RULE)
+    return Table(["claim", "in the paper", "in our records"], rows, "")
