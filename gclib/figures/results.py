@@ -100,9 +100,8 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
         axes.barh(heights, values(group), 0.24, color=colour, label=group)
         for height in heights[np.isnan(values(group))]:
             axes.text(1, height, "no such class", fontsize=7, va="center")
-    rim = [
-        withStroke(linewidth=4, foreground="white")
-    ]  # without it the mark is lost on the bars, or on a dark page
+    # Without a rim the mark is lost on the bars, or on a dark page.
+    rim = [withStroke(linewidth=4, foreground="white")]
     axes.plot(values("all"), places, "|", color="black", markersize=16, label="all classes", path_effects=rim)
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
