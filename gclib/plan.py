@@ -68,10 +68,9 @@ def command(
     >>> command("ce", "digits", 20.0, 1, "smoke", {"epochs": 5})
     'gcl run training -p data digits -p ratio 20 -p recipe ce -p seed 1 -p overrides epochs=5 --scale smoke'
     >>> command("ce", "folder:birds", None, 0, "paper")
-    'gcl run training -p data folder:birds -p ratio none -p recipe ce -p seed 0 --scale paper'
+    'gcl run training -p data folder:birds -p ratio 0 -p recipe ce -p seed 0 --scale paper'
     """
-    cut = "none" if ratio is None else f"{ratio:.12g}"
-    words = ["gcl", "run", "training", "-p", "data", data, "-p", "ratio", cut]
+    words = ["gcl", "run", "training", "-p", "data", data, "-p", "ratio", f"{ratio or 0:.12g}"]
     words += ["-p", "recipe", recipe, "-p", "seed", str(seed)]
     if overrides:
         # No space within a value: spaces part the overrides.

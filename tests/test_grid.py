@@ -15,6 +15,7 @@ from gclib import checkpoints, grid, notebook, recipes, records, tables
 from gclib.grid import Cell, engine
 from gclib.grid.cells import same_later_stages
 from gclib.plan import stage_plan
+from gclib.tables.rows import rows
 
 # Cells, and what is done
 
@@ -24,7 +25,7 @@ def test_the_cells_are_the_recipes_of_the_rows_once_for_each_seed(number: int) -
     cells = grid.cells(f"table{number}", "cifar100", 50.0, [3, 0, 3], "short")
     assert {(cell.data, cell.ratio, cell.scale) for cell in cells} == {("cifar100", 50.0, "short")}
     pairs = [(cell.recipe, cell.seed) for cell in cells]
-    assert set(pairs) == {(row.recipe, seed) for row in tables.ROWS[number] for seed in (0, 3)}
+    assert set(pairs) == {(row.recipe, seed) for row in rows(number) for seed in (0, 3)}
     assert len(pairs) == len(set(pairs))
 
 
@@ -70,7 +71,10 @@ def test_a_stage_that_is_finished_is_no_work_and_is_shared_by_nobody(tmp_path: P
 
 
 def test_a_cell_waits_for_one_that_trains_the_same_later_stage(tmp_path: Path) -> None:
-    """On the digits the unified twin of GCL is GCL: small data takes the difference in batch and mixup away."""
+    """On the digits the unified twin of GCL is GCL: small data takes the difference in batch and mixup away.
+
+    So it does from the controls of the text's stage two that add the code's mixup and batch.
+    """
     names = ("gcl-official", "gcl-official-cben", "gcl-unified", "ce")
     every = grid.survey([Cell("digits", 20, name, 0, "smoke") for name in names], tmp_path, tmp_path)
     waits = {one.cell.recipe: [o.cell.recipe for o in same_later_stages(one, every)] for one in every}
@@ -80,7 +84,8 @@ def test_a_cell_waits_for_one_that_trains_the_same_later_stage(tmp_path: Path) -
         for stage in stage_plan(recipes.get(name).resolve(DIGITS), DIGITS, 0)[1:]:
             hashes.setdefault(stage.hash, []).append(name)
     assert {tuple(group) for group in hashes.values() if len(group) > 1} == {
-        ("gcl-official-cben", "gcl-unified")
+        ("gcl-official-cben", "gcl-unified"),
+        ("gcl-paper-batch", "gcl-paper-loss", "gcl-paper-mixup"),
     }
 
 
