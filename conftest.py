@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,3 +103,30 @@ def gcl(
         return done.value.code or 0, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def without_fingerprint() -> Iterator[None]:
+    """Let runs go without the fingerprint, which takes longer than small ones and is tested by itself."""
+    from training import no_fingerprint
+
+    from gclib import train
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "fingerprint", no_fingerprint)
+        yield
+
+
+@pytest.fixture
+def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the stages of all epochs that are trained from now on."""
+    from gclib.loop import Trainer
+
+    seen, original = [], Trainer.train_epoch
+
+    def watched(trainer: Trainer, epoch: int) -> float:
+        seen.append(trainer.settings.name)
+        return original(trainer, epoch)
+
+    monkeypatch.setattr(Trainer, "train_epoch", watched)
+    return seen

@@ -1,13 +1,12 @@
 """Runs: records, shared stages, precisions, kept weights, and what a run leaves alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training import few_digits, fit, no_fingerprint, recipe, same, stage_folder, watch_epochs, weights
+from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import checkpoints, loop, records, train
 from gclib.device import choose_precision
@@ -18,17 +17,7 @@ from gclib.plan import stage_plan
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fingerprint", no_fingerprint)
-        yield
-
-
-@pytest.fixture
-def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the stages of all epochs that are trained from now on."""
-    return watch_epochs(monkeypatch)
+pytestmark = pytest.mark.usefixtures("without_fingerprint")
 
 
 @pytest.fixture(scope="module")

@@ -4,31 +4,19 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training import few_digits, fit, no_fingerprint, recipe, same, stage_folder, watch_epochs, weights
+from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import checkpoints, files, runner, train
 from gclib.device import choose_device
 from gclib.errors import UserError
 from gclib.loop import Trainer
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fingerprint", no_fingerprint)
-        yield
-
-
-@pytest.fixture
-def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the stages of all epochs that are trained from now on."""
-    return watch_epochs(monkeypatch)
+pytestmark = pytest.mark.usefixtures("without_fingerprint")
 
 
 def test_a_diverging_loss_stops_with_epoch_batch_and_advice(tmp_path: Path) -> None:

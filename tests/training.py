@@ -70,18 +70,6 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def watch_epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that gets the name of the stage of each epoch that is trained from now on."""
-    seen, original = [], Trainer.train_epoch
-
-    def watched(trainer: Trainer, epoch: int) -> float:
-        seen.append(trainer.settings.name)
-        return original(trainer, epoch)
-
-    monkeypatch.setattr(Trainer, "train_epoch", watched)
-    return seen
-
-
 @contextmanager
 def lean() -> Iterator[None]:
     """Train to the same weights, but with one test and one checkpoint, after the last epoch, and no fingerprint.
