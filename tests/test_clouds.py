@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy.integrate import quad
 
 from gclib.data import class_counts
-from gclib.figures import clouds, style
+from gclib.figures import clouds, projection, style
 from gclib.losses import (
     CrossEntropyLoss,
     FocalLoss,
@@ -180,8 +180,8 @@ def figures() -> dict[str, Figure]:
     return {
         "difference": clouds.difference_cloud(COUNTS, 0.5),
         "gradients": clouds.gradient_panels([0, 0.1, 0.2], {"head": curves, "tail": curves}, "gradient"),
-        "picture": clouds.projection_picture([1, 0.5], np.ones((9, 2)) / 3, [[1, 0], [2, 2]], 1 / 3),
-        "projection": clouds.projection_panels(
+        "picture": projection.projection_picture([1, 0.5], np.ones((9, 2)) / 3, [[1, 0], [2, 2]], 1 / 3),
+        "projection": projection.projection_panels(
             {2: (0.33, 0.01), 8: (0.34, 0.01)}, 1 / 3, [0, 1], {"Eq. 7": [1, 1], "simulated": [1, 0.5]}
         ),
     }

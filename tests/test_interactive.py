@@ -45,20 +45,6 @@ def test_an_interactive_figure_needs_a_name_and_a_description(div_id: str, alt: 
         shown(div_id, alt)
 
 
-def test_a_slider_moves_every_line() -> None:
-    frames = {"1": {"a": [0, 1], "b": [2, 3]}, "5": {"a": [4, 5], "b": [6, 7]}}
-    figure = interactive.line_slider([0, 1], frames, slider="s =", x_title="x", y_title="y", start=1)
-    assert [(line.name, list(line.y)) for line in figure.data] == [("a", [4, 5]), ("b", [6, 7])]
-    (slider,) = figure.layout.sliders
-    assert slider.active == 1
-    assert [[list(line) for line in step.args[0]["y"]] for step in slider.steps] == [
-        [[0, 1], [2, 3]],
-        [[4, 5], [6, 7]],
-    ]
-    assert figure.layout.yaxis.range[0] < 0
-    assert figure.layout.yaxis.range[1] > 7
-
-
 def test_buttons_choose_the_slider() -> None:
     figure = go.Figure([go.Scatter(), go.Scatter()])
     one = {"0": {"y": [[0], [1]], "name": ["a", "b"]}, "1": {"y": [[2], [3]], "name": ["c", "d"]}}

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from gclib.embeddings import Embedding
-from gclib.figures.interactive import button_row
+from gclib.figures.interactive import button_row, slider_layout
 from gclib.figures.style import GREY, class_colours
 from gclib.geometry import CLEAR, NEIGHBOURS, largest_share
 
@@ -224,9 +224,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     ]
     still = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
     moving = {"frame": {"duration": 150, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": True}
-    steps = [
-        {"label": frame.name, "method": "animate", "args": [[frame.name], still]} for frame in figure.frames
-    ]
+    steps = {frame.name: [[frame.name], still] for frame in figure.frames}
     buttons: list[dict[str, Any]] = [
         {"label": "play", "method": "animate", "args": [None, moving]},
         {"label": "pause", "method": "animate", "args": [[None], still]},
@@ -234,16 +232,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     _bare(figure, zeroline=True)
     figure.update_layout(
         height=500,
-        sliders=[
-            {
-                "active": length - 1,
-                "steps": steps,
-                "currentvalue": {"prefix": "epoch "},
-                "pad": {"t": 65},  # below the buttons
-                "x": 0.02,
-                "len": 0.92,
-            }
-        ],
+        sliders=[slider_layout("epoch ", steps, length - 1, top=65, method="animate")],  # below the buttons
         updatemenus=[button_row(buttons, top=15, direction="left", showactive=False)],
     )
     return figure

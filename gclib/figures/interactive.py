@@ -10,7 +10,6 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ import plotly.io
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 from PIL import Image
 
 from gclib.errors import UserError
@@ -31,7 +29,6 @@ __all__ = [
     "Interactive",
     "add_sliders",
     "button_row",
-    "line_slider",
     "show_plotly",
     "slider_layout",
 ]
@@ -163,7 +160,9 @@ def add_sliders(
         figure.update_layout(updatemenus=[button_row(buttons, top=70, direction="right")])
 
 
-def slider_layout(name: str, steps: Mapping[str, list], active: int, top: int) -> dict[str, Any]:
+def slider_layout(
+    name: str, steps: Mapping[str, list], active: int, top: int, method: str = "restyle"
+) -> dict[str, Any]:
     """Return a slider for the layout of a figure.
 
     Parameters
@@ -171,15 +170,17 @@ def slider_layout(name: str, steps: Mapping[str, list], active: int, top: int) -
     name
         What is written before its position.
     steps
-        Position, as written, to the arguments of plotly's ``restyle`` there.
+        Position, as written, to the arguments of plotly's method there.
     active
         Index of the position at first.
     top
         Pixels between the figure and the slider.
+    method
+        ``"restyle"``, or ``"animate"`` for a figure with frames.
     """
     return {
         "active": active,
-        "steps": [{"label": place, "method": "restyle", "args": args} for place, args in steps.items()],
+        "steps": [{"label": place, "method": method, "args": args} for place, args in steps.items()],
         "currentvalue": {"prefix": name},
         "pad": {"t": top},
         "x": 0.02,
@@ -202,68 +203,6 @@ def button_row(buttons: Sequence[Mapping[str, Any]], top: int, **look: Any) -> d
         "buttons": buttons,
         **look,
     }
-
-
-def line_slider(
-    x: ArrayLike,
-    frames: Mapping[str, Mapping[str, ArrayLike]],
-    *,
-    slider: str,
-    x_title: str,
-    y_title: str,
-    start: int = 0,
-) -> go.Figure:
-    """Make lines that change with a slider.
-
-    Parameters
-    ----------
-    x
-        Shape ``(N,)``, the same at every position of the slider.
-    frames
-        Position of the slider, as written, to the lines there: name to values, shape ``(N,)``. Every
-        position has the same names.
-    slider
-        What the slider sets; written before its position.
-    x_title, y_title
-        Titles of the axes.
-    start
-        Index of the position shown at first.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        For `show_plotly`.
-    """
-    positions = list(frames)
-    names = list(frames[positions[start]])
-    dashes = ("solid", "dash", "dot", "dashdot")
-    lines = [
-        go.Scatter(
-            x=np.asarray(x), y=np.asarray(frames[positions[start]][name]), name=name, line={"dash": dash}
-        )
-        for name, dash in zip(names, cycle(dashes), strict=False)
-    ]
-    figure = go.Figure(lines)
-    everything = [np.asarray(line) for frame in frames.values() for line in frame.values()]
-    low, high = min(line.min() for line in everything), max(line.max() for line in everything)
-    steps = [
-        {
-            "label": place,
-            "method": "restyle",
-            "args": [{"y": [np.asarray(frames[place][name]) for name in names]}],
-        }
-        for place in positions
-    ]
-    figure.update_layout(
-        xaxis_title=x_title,
-        # Fixed, or the axis would move instead of the lines.
-        yaxis={"title": y_title, "range": [low - 0.02 * (high - low), high + 0.02 * (high - low)]},
-        showlegend=len(names) > 1,
-        sliders=[
-            {"active": start, "steps": steps, "currentvalue": {"prefix": f"{slider} "}, "pad": {"t": 65}}
-        ],
-    )
-    return figure
 
 
 def _rounded(value: Any) -> Any:

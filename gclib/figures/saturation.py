@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gclib.figures.interactive import line_slider, slider_layout
+from gclib.figures.interactive import add_sliders, slider_layout
 from gclib.figures.style import BLUE, GREY, LINES
 
 __all__ = ["curve_sliders", "lead_panels", "lead_slider", "target_gradient_at"]
@@ -127,22 +127,22 @@ def lead_slider(
         For `gclib.figures.interactive.show_plotly`; it starts at the first epoch.
     """
     centres = (np.asarray(leads)[1:] + np.asarray(leads)[:-1]) / 2
-    frames = {
-        str(epoch): {CURVE: target_gradient_at(centres)}
-        | {name: np.asarray(rows)[k] for name, rows in shares.items()}
+    curve = target_gradient_at(centres)
+    lines = [go.Scatter(y=curve, name=CURVE, line={"color": GREY, "dash": "dot"})]
+    for name, dash in zip(shares, cycle(("dash", "dot", "dashdot", "solid")), strict=False):
+        look = {"color": colours[name], "dash": dash, "shape": "hvh"}
+        lines.append(go.Scatter(name=name, line=look))
+    figure = go.Figure(lines).update_traces(x=centres)
+    places = {
+        str(epoch): {"y": [curve, *(np.asarray(rows)[k] for rows in shares.values())]}
         for k, epoch in enumerate(epochs)
     }
-    figure = line_slider(
-        centres,
-        frames,
-        slider="epoch",
-        x_title="lead of the target logit",
-        y_title="gradient; share of the images",
-    ).update_layout(height=460)
-    figure.data[0].line = {"color": GREY, "dash": "dot"}
-    for line in figure.data[1:]:
-        line.line.update(color=colours[line.name], shape="hvh")
-    return figure
+    add_sliders(figure, {"epoch": places}, {"epoch": 0})
+    return figure.update_layout(
+        height=460,
+        xaxis_title="lead of the target logit",
+        yaxis={"title": "gradient; share of the images", "range": [-0.02, 1.02]},
+    )
 
 
 def lead_panels(
