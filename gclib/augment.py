@@ -94,6 +94,6 @@ def mix(images: Tensor, partners: Tensor, weight: Tensor) -> Tensor:
     partners
         int64, shape ``(B,)``: position in the batch of each image's partner.
     weight
-        Scalar tensor, one for the batch, as MiSLAS and the released GCL code have it.
+        Scalar tensor, one for the batch, as MisLAS and the released GCL code have it.
     """
     return torch.lerp(images[partners], images, weight.to(images.dtype))

@@ -99,7 +99,7 @@ def groups(class_counts: ArrayLike, rule: str = "counts") -> dict[str, np.ndarra
     rule
         ``"counts"``: more than 100 training images, 20 to 100, fewer than 20 (Kang et al., ICLR 2020).
         ``"thirds"``: the most frequent third of the classes, the middle and the rarest third, for data like
-        CIFAR-10-LT where no class has fewer than 20 images; with 10 classes 3, 4 and 3, as MiSLAS has them.
+        CIFAR-10-LT where no class has fewer than 20 images; with 10 classes 3, 4 and 3, as MisLAS has them.
 
     Returns
     -------

@@ -120,7 +120,7 @@ def class_probabilities(class_counts: ArrayLike, strategy: str, **parameters: fl
         "reversed"    :math:`n_{\max}/n_j`                          BBN, Zhou et al., CVPR 2020
         ============= ============================================= ==========================================
 
-        :math:`\delta_j` is the cloud size of strategy "log", scaled to [0, 1]. The codes of Kang et al., MiSLAS and
+        :math:`\delta_j` is the cloud size of strategy "log", scaled to [0, 1]. The codes of Kang et al., MisLAS and
         OLTR do not draw for "class": they go round the classes and take four images of each. GCL's code draws.
     **parameters
         ``beta`` in [0, 1) for "effective", 0.9999 if not given; ``a`` in [0, 1) and ``b`` in [0, 1 - a) for

@@ -103,7 +103,7 @@ def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
 
 
 def long_tailed_indices(labels: np.ndarray, ratio: float, seed: int = 0) -> np.ndarray:
-    """Choose the long-tailed subset exactly as the field does (LDAM, MiSLAS, BBN, GCL).
+    """Choose the long-tailed subset exactly as the field does (LDAM, MisLAS, BBN, GCL).
 
     For each class in label order its positions are shuffled by NumPy's legacy generator and the first n_c are kept.
     Each class consumes a full shuffle, so for one seed the subsets of larger ratios lie within those of smaller ones.

@@ -178,7 +178,7 @@ class FocalLoss(nn.Module):
 
 
 class LabelAwareSmoothingLoss(nn.Module):
-    r"""Label-aware smoothing (MiSLAS, Zhong et al., CVPR 2021), as its code has it, of logits (B, C).
+    r"""Label-aware smoothing (MisLAS, Zhong et al., CVPR 2021), as its code has it, of logits (B, C).
 
     :math:`(1-\epsilon_y)\,\ell_{\mathrm{CE}}(z,y)+\frac{\epsilon_y}{C}\sum_k(-\log p_k)`: the target's mass
     is :math:`1-\epsilon_y+\epsilon_y/C`. In the paper's text it is :math:`1-\epsilon_y`, and each other class

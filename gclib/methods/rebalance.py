@@ -31,7 +31,7 @@ __all__ = [
 class FrozenEmbedding(Stage):
     """Base of all that train no feature: the embedding and its batch-norm statistics stay as they are.
 
-    So do the released codes of GCL, and of MiSLAS on CIFAR-10; in that of Kang et al. the statistics move on.
+    So do the released codes of GCL, and of MisLAS on CIFAR-10; in that of Kang et al. the statistics move on.
     """
 
     def train(self, mode: bool = True) -> "FrozenEmbedding":
@@ -139,7 +139,7 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
 
 
 def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...]:
-    """Stage one of ``ce-mixup``; stage two as in the MiSLAS code: 10 epochs, half a cosine, no mixup."""
+    """Stage one of ``ce-mixup``; stage two as in the MisLAS code: 10 epochs, half a cosine, no mixup."""
     trained: dict[str, Any] = {
         "epochs": 10,
         "schedule": Schedule(kind="cosine"),

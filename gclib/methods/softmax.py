@@ -27,7 +27,7 @@ RECIPES = {
         unified="ce-unified",
     ),
     "ce-mixup": Definition(  # no twin: without mixup it is ce
-        "Cross-entropy with mixup, linear classifier, as in MiSLAS stage one.",
+        "Cross-entropy with mixup, linear classifier, as in MisLAS stage one.",
         "linear",
         _ce_mixup,
         "Zhong et al., CVPR 2021",
