@@ -15,6 +15,7 @@ CHAPTERS = {
     "long-tail": {**COUNTS, "digits_ratio": 50.0, "num_subsets": 5, "num_runs": 2},
     "softmax-saturation": {"num_classes": 100, "ratio": 50.0, "seed": 1},
     "clouded-logits": {"num_classes": 100, "dimension": 128, "draws": 2000, "seed": 1},
+    "embedding": {"ratio": 50.0, "epochs": 20, "plane_epochs": 30, "seed": 1},
     "gaussian-cloud": {**COUNTS, "draws": 1000},
     "rebalancing": {**COUNTS, "digits_ratio": 50.0, "repeats": 2},
 }

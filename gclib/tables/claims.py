@@ -178,4 +178,5 @@ def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: 
         [[claim.sentence], [claim.where], [conclusion(findings(claim, runs, dataset, ratio))]]
         for claim in CLAIMS.values()
     ]
-    return Table(["claim", "in the paper", "in our records"], rows, "")
+    caption = f"The paper's claims, and what our records of {dataset}, ratio {ratio:g}, say to them."
+    return Table(["claim", "in the paper", "in our records"], rows, caption)
