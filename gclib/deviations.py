@@ -209,8 +209,8 @@ def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Tabl
         for d in sorted(differences(), key=lambda d: d.number)
     ]
     caption = (
-        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds; + means "
-        "that the changed run is better. "
+        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds; "
+        "+ means that the changed run is better. "
         "Clean is the last epoch, paper-style the best epoch on the test set."
     )
     return Table(
