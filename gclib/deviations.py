@@ -1,6 +1,6 @@
-"""Where the paper's text and its released code part, what this project does there, and what it costs in points.
+"""Where the paper's text and its released code part, what this project does there, and what it changes in points.
 
-The content is ``deviations.toml`` beside this file. A cost is the difference of two records that differ in the one
+The content is ``deviations.toml`` beside this file. A change is the difference of two records that differ in the one
 thing; where a record is missing, the command that makes it stands in its place.
 """
 
@@ -40,7 +40,7 @@ HERE = {
 }
 """Whom this project follows."""
 
-DATA, RATIO = "cifar10", 100.0  # where costs are measured
+DATA, RATIO = "cifar10", 100.0  # where changes are measured
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,14 @@ class Run:
         Name of a recipe that has it otherwise, or None.
     changes
         Else the settings that are changed, by dotted path.
+    part
+        Where the two runs tell only a part of the difference: which.
     """
 
     recipe: str
     named: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    part: str = ""
 
     @property
     def command(self) -> str:
@@ -108,11 +111,11 @@ class Difference:
         Name of a recipe to its settings, dotted path to value, for CIFAR-10-LT at paper scale; "default" where the
         recipe leaves a parameter at the default of its loss or sampler.
     run
-        The two runs that tell what it costs, or None.
+        The two runs that tell what it changes, or None.
     selection
         Name of a recipe whose records tell by themselves what the choice of the epoch does, or None.
     cost
-        Where neither is given: why not.
+        Where neither is given: what is known, or why nothing is.
     """
 
     number: int
@@ -186,7 +189,7 @@ def open_table() -> Table:
 
 
 def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:
-    """Return what each difference costs, in points of top-1 accuracy on CIFAR-10-LT at ratio 100.
+    """Return what each difference changes, in points of top-1 accuracy on CIFAR-10-LT at ratio 100.
 
     Parameters
     ----------
@@ -198,7 +201,7 @@ def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Tabl
     Returns
     -------
     Table
-        One row for each of the 32. A positive number: the recipe gains by the change.
+        One row for each of the 32. + means that the changed run is better.
     """
     runs = list(runs)
     rows: list[Sequence[Sequence[Item]]] = [
@@ -206,11 +209,14 @@ def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Tabl
         for d in sorted(differences(), key=lambda d: d.number)
     ]
     caption = (
-        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds. "
+        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds; "
+        "+ means that the changed run is better. "
         "Clean is the last epoch, paper-style the best epoch on the test set."
     )
     return Table(
-        ["no.", "topic", "recipe and change", "paper-style", "clean", "records or command"], rows, caption
+        ["no.", "topic", "recipe and change", "change, paper-style", "change, clean", "records or command"],
+        rows,
+        caption,
     )
 
 
@@ -225,7 +231,7 @@ def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list
     if d.run is None:
         return [[d.cost], [""], [""], [""]]
     change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
-    compared: list[Item] = [f"{d.run.recipe} → {change}"]
+    compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({d.run.part})" * bool(d.run.part)]
     pairs = d.run.pairs(runs)
     if not pairs:
         return [compared, ["not measured"], ["not measured"], [Command(d.run.command)]]

@@ -111,6 +111,18 @@ def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, results):
     )
 
 
+def test_a_recipe_for_cifar_is_shown_before_its_images_are_there(gcl, tmp_path, monkeypatch):
+    monkeypatch.setenv("GCLIB_DATA", str(tmp_path))
+    code, out, _ = gcl("recipes", "gcl-official", "--dataset", "cifar10", "--ratio", "100")
+    assert code == 0
+    assert re.search(r"batch_size\W+64\W+64\b", out)  # the code's; on the digits it is fitted to fewer images
+    assert re.search(r"mixup\W+1\.0\W+1\.0\b", out)  # off on the digits
+    assert not list(tmp_path.iterdir())
+    code, _, err = gcl("recipes", "ce", "--dataset", "cifar10", "--ratio", "5001")
+    assert code == 2
+    assert "leaves class 9 without an image" in err
+
+
 def test_recipes_are_listed_and_resolved(gcl):
     assert "gcl-official" in gcl("recipes")[1]
     code, out, _ = gcl("recipes", "gcl-official", "--scale", "paper")

@@ -49,7 +49,7 @@ def test_each_says_what_where_and_whom_we_follow(d: Difference) -> None:
     assert re.search(r"section \d|Eqs?\. \d+|Table \d|Algorithm 1|abstract|^–$", d.place), d.place
     assert d.here in HERE
     assert d.here != "neither" or d.note, "neither needs a word on what is done instead"
-    assert sum(map(bool, (d.run, d.selection, d.cost))) == 1, "exactly one way to say what it costs"
+    assert sum(map(bool, (d.run, d.selection, d.cost))) == 1, "exactly one way to say what it changes"
 
 
 @pytest.mark.parametrize("d", [d for d in ALL if d.settings], ids=number)

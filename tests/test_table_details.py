@@ -21,7 +21,7 @@ def test_accuracy_of_each_class() -> None:
         assert of_class["ce"] == f"{mean(r.clean.per_class[index] for r in runs[:2]):.1f}"
         assert of_class["gcl-official"] == f"{runs[2].clean.per_class[index]:.1f}"
         assert of_class["training images"] == str(runs[0].data.class_counts[index])
-    assert rows["gcl-official"]["mean"] == f"{runs[2].clean.top1:.1f}"
+    assert rows["gcl-official"]["mean"] == f"{runs[2].clean.top1:.2f}"
 
 
 @pytest.mark.parametrize("runs", [[], [paper_run("ce"), paper_run("ce", ratio=50.0)]])
@@ -52,8 +52,9 @@ def test_calibration_says_which_way_a_classifier_errs() -> None:
     confidence = (
         100 * sum(c * n for c, n in zip(bins.confidence, bins.images, strict=True)) / sum(bins.images)
     )
-    assert row["mean confidence"] == f"{confidence:.1f}"
-    assert row["confidence − accuracy"] == f"{confidence - record.clean.top1:+.1f}"
+    assert row["accuracy"] == f"{record.clean.top1:.2f}"
+    assert row["mean confidence"] == f"{confidence:.2f}"
+    assert row["confidence − accuracy"] == f"{confidence - record.clean.top1:+.2f}"
     assert row["ECE"] == f"{100 * record.clean.ece:.2f}"
 
 

@@ -85,14 +85,17 @@ def recipes(
 
     Exit codes: 0 done; 2 bad input.
     """
-    from gclib import data, recipes
+    from gclib import data, recipes, tables
 
     if name is None:
         summaries = ((known, recipes.get(known).definition.summary) for known in recipes.names())
         print_table(("recipe", "what it is"), summaries)
     else:
-        images = data.load(dataset, ratio=ratio, root=root, download=False)
         named = recipes.get(name)
+        if dataset in tables.WHOLE:  # their sizes are known: a recipe can be read before the images are there
+            images = tables.without_images(dataset, ratio)
+        else:
+            images = data.load(dataset, ratio=ratio, root=root, download=False)
         table = recipes.settings_table(named.resolve(images, scale=scale), images)
         print(f"{name}: {named.definition.summary} Settings by {named.definition.reference}.")
         print_table(tuple(table), zip(*table.values(), strict=True))

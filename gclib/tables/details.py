@@ -75,9 +75,9 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
         rows.append(
             [
                 name,
-                f"{accuracy:.1f}",
-                f"{confidence:.1f}",
-                f"{confidence - accuracy:+.1f}",
+                f"{accuracy:.2f}",
+                f"{confidence:.2f}",
+                f"{confidence - accuracy:+.2f}",
                 mean_and_spread([100 * run.clean.ece for run in group]),
             ]
         )
@@ -161,7 +161,7 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     counts = data.pop().class_counts
     rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(count)] for count in counts)]]
     for name, group in groups.items():
-        accuracies = class_means(group)
-        rows.append([[name], *([f"{value:.1f}"] for value in (mean(accuracies), *accuracies))])
+        top1 = mean(run.clean.top1 for run in group)
+        rows.append([[name], [f"{top1:.2f}"], *([f"{value:.1f}"] for value in class_means(group))])
     caption = "Accuracy (%) of each class on the test set, last epoch (clean), mean over seeds."
     return Table(["recipe", "mean", *(f"class {index}" for index in range(len(counts)))], rows, caption)

@@ -7,9 +7,10 @@ from gclib.errors import UserError
 from gclib.recipes import get, settings_table
 from gclib.tables.table import Table
 
-__all__ = ["settings_difference", "training_counts"]
+__all__ = ["WHOLE", "settings_difference", "training_counts", "without_images"]
 
-WHOLE = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # training images per class before the cut, classes
+WHOLE = {"cifar10": (5000, 10), "cifar100": (500, 100)}
+"""Training images per class before the cut, and classes, of the data sets whose sizes are known without a file."""
 
 
 def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
@@ -37,6 +38,33 @@ def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
     return class_counts(*WHOLE[dataset], ratio)
 
 
+def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
+    """Return a long-tailed CIFAR with black images: all that a recipe has to know of it, and no file is read.
+
+    Parameters
+    ----------
+    dataset
+        ``"cifar10"`` or ``"cifar100"``.
+    ratio
+        Imbalance ratio.
+
+    Returns
+    -------
+    LongTailed
+        Its test split is the training split and its digest is zeros: to resolve recipes, not to train.
+
+    Raises
+    ------
+    UserError
+        For another data set.
+    """
+    counts = training_counts(dataset, ratio)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.broadcast_to(np.uint8(0), (len(labels), 32, 32, 3))  # takes no memory
+    split, names = Split(images, labels), tuple(map(str, range(len(counts))))
+    return LongTailed(dataset, ratio, split, split, counts, names, CIFAR, "0" * 64)
+
+
 def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio: float = 100) -> Table:
     """Show the settings in which two recipes differ at paper scale; no image is needed.
 
@@ -54,11 +82,7 @@ def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio
     UserError
         For another data set or an unknown recipe.
     """
-    counts = training_counts(dataset, ratio)
-    labels = np.repeat(np.arange(len(counts)), counts)
-    images = np.broadcast_to(np.uint8(0), (len(labels), 32, 32, 3))  # takes no memory
-    split, names = Split(images, labels), tuple(map(str, range(len(counts))))
-    data = LongTailed(dataset, ratio, split, split, counts, names, CIFAR, "0" * 64)
+    data = without_images(dataset, ratio)
     columns = []
     for name in (first, second):
         table = settings_table(get(name).resolve(data), data)
