@@ -135,6 +135,10 @@ LOOK = r"""() => {
       const room = p.getBoundingClientRect(), size = drawing.getBoundingClientRect();
       return Math.abs(size.width - room.width) > 1 || Math.abs(size.height - room.height) > 1;
     })).map(p => p.id),
+    untold: [...article.querySelectorAll('g.slider-group')].filter(s => s.getAttribute('role') !== 'slider').length,
+    abrupt: [...article.querySelectorAll('*')]
+      .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth - box.clientWidth > 4)
+      .filter(box => getComputedStyle(box).maskImage === 'none').map(box => box.outerHTML.slice(0, 80)),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
     excess: document.scrollingElement.scrollWidth - window.innerWidth,
     theme: document.documentElement.dataset.theme,
@@ -154,6 +158,8 @@ def check(visit: Visit, theme: str) -> None:
     assert seen["mute"] == [], "images without a description"
     assert seen["undrawn"] == [], "interactive figures that were not drawn"
     assert seen["misfit"] == [], "interactive figures that are larger or smaller than their room"
+    assert seen["untold"] == 0, "sliders that do not take the keyboard"
+    assert seen["abrupt"] == [], "boxes that scroll sideways and do not show it"
     assert seen["excess"] <= 0, "the page scrolls sideways"
     assert seen["theme"] == theme
 
