@@ -241,7 +241,7 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
     figure.update_xaxes(constrain="domain").update_yaxes(constrain="domain")
     _bare(figure, zeroline=True)
     figure.update_layout(
-        height=500,
+        height=460,
         sliders=[slider_layout("epoch ", steps, length - 1, top=65, method="animate")],  # below the buttons
         updatemenus=[button_row(buttons, top=15, direction="left", showactive=False)],
     )

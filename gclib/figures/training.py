@@ -164,7 +164,7 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
         for number, record in enumerate(group):
             label = name if number == 0 else None
             _draw_run(record, (top, middle, bottom), colours[name], label)
-    middle.plot([], [], color=GREY, linestyle="-", marker="o", markersize=2.8, label="test")
+    middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=2.4, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")
     middle.legend(loc="lower right", ncols=2)
     top.set_ylabel("training loss")
@@ -190,7 +190,7 @@ def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, l
         middle.plot(epochs, course.train_accuracy, color=colour, linestyle=":", linewidth=1.3)
         # Marks show a test that has no neighbour to draw a line to, as in a stage tested once.
         tested = np.array(course.test_epochs) + before
-        middle.plot(tested, course.test_accuracy, color=colour, marker="o", markersize=2.8)
+        middle.plot(tested, course.test_accuracy, color=colour, linewidth=1.2, marker="o", markersize=2.4)
         bottom.plot(epochs, course.learning_rate, color=colour, drawstyle="steps-mid")
         if before:
             for axes in panels:
