@@ -131,6 +131,14 @@ LOOK = r"""() => {
     clipped: [...article.querySelectorAll('mjx-container')].filter(shown).filter(clipped).length,
     empty: images.filter(i => !i.naturalWidth).map(i => i.src),
     mute: images.filter(i => !i.alt || /\.(png|svg|jpe?g)$/.test(i.alt)).map(i => i.src),
+    misfit: plots.filter(p => [...p.querySelectorAll('svg.main-svg')].some(drawing => {
+      const room = p.getBoundingClientRect(), size = drawing.getBoundingClientRect();
+      return Math.abs(size.width - room.width) > 1 || Math.abs(size.height - room.height) > 1;
+    })).map(p => p.id),
+    untold: [...article.querySelectorAll('g.slider-group')].filter(s => s.getAttribute('role') !== 'slider').length,
+    abrupt: [...article.querySelectorAll('*')]
+      .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth - box.clientWidth > 4)
+      .filter(box => getComputedStyle(box).maskImage === 'none').map(box => box.outerHTML.slice(0, 80)),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
     excess: document.scrollingElement.scrollWidth - window.innerWidth,
     theme: document.documentElement.dataset.theme,
@@ -139,6 +147,7 @@ LOOK = r"""() => {
 
 
 def check(visit: Visit, theme: str) -> None:
+    visit.page.wait_for_timeout(300)  # plotly answers a change of size after a tenth of a second
     seen = visit.page.evaluate(LOOK)
     assert not visit.faults
     assert seen["rendered"] == seen["math"]
@@ -148,6 +157,9 @@ def check(visit: Visit, theme: str) -> None:
     assert seen["empty"] == [], "images that did not load"
     assert seen["mute"] == [], "images without a description"
     assert seen["undrawn"] == [], "interactive figures that were not drawn"
+    assert seen["misfit"] == [], "interactive figures that are larger or smaller than their room"
+    assert seen["untold"] == 0, "sliders that do not take the keyboard"
+    assert seen["abrupt"] == [], "boxes that scroll sideways and do not show it"
     assert seen["excess"] <= 0, "the page scrolls sideways"
     assert seen["theme"] == theme
 

@@ -23,7 +23,7 @@ from gclib.embeddings.__main__ import main
 from gclib.errors import UserError
 from gclib.figures import embedding as figures
 from gclib.figures import interactive, style
-from gclib.geometry import geometry
+from gclib.geometry import NEIGHBOURS, geometry
 from gclib.networks import ResNet
 
 RECORD = ROOT / "results" / "smoke" / "digits-ir20" / "gcl-official" / "seed0.json"
@@ -263,12 +263,24 @@ def test_panels_show_every_image_in_the_colour_of_its_class() -> None:
     assert figure.axes[-1].get_xlabel()
     assert figure.legends
     part = whole.of(test=True)
-    right, wrong = figure.axes[2].collections[1:]  # behind them lies the region
+    right, wrong = figure.axes[2].collections[-2:]  # behind them lies the region, if there is one
     np.testing.assert_allclose(right.get_offsets(), part.plane[part.right])
     np.testing.assert_allclose(wrong.get_offsets(), part.plane[~part.right])
     colours = np.array(style.class_colours(part.class_counts))[part.labels]
     assert [to_hex(colour) for colour in right.get_facecolors()] == colours[part.right].tolist()
     assert [text.get_text() for text in figure.axes[2].texts] == list(NAMES)
+
+
+def test_the_region_is_shaded_only_where_every_class_can_be_clear() -> None:
+    whole = made(each=2 * NEIGHBOURS)
+    rare = (whole.labels == 2) & ~whole.test
+    keep = ~rare | (np.cumsum(rare) <= NEIGHBOURS)  # one image too few in training
+    parts = {
+        name: getattr(whole, name)[keep] for name in ("features", "plane", "labels", "predicted", "test")
+    }
+    lean = replace(whole, **parts)
+    training, test = figures.embedding_panels({"ce": lean}).axes
+    assert [len(training.collections), len(test.collections)] == [2, 3]
 
 
 def test_hovering_tells_class_split_and_verdict() -> None:

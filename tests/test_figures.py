@@ -235,6 +235,8 @@ def test_curves_follow_the_stages_of_the_clean_run() -> None:
     drawn = [line.get_ydata() for line in accuracy.lines if list(line.get_ydata())]
     assert any(np.array_equal(line, last.course.test_accuracy) for line in drawn)
     assert not any(np.array_equal(line, record.stages[2].course.test_accuracy) for line in drawn)
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["test", "train"]
+    assert not loss.get_legend()
 
 
 def test_a_run_without_epochs_has_no_curves() -> None:

@@ -41,6 +41,7 @@ def test_a_class_without_a_region_is_refused(reductions: list) -> None:
 
 def test_the_sliders_hold_what_they_say() -> None:
     figure = regions.region_slider(COUNTS, [0, 0.5, 1])
+    assert figure.layout.sliders[0].currentvalue.prefix == "κ = "
     (buttons,) = (menu.buttons for menu in figure.layout.updatemenus)
     shown = [[step["args"][0] for step in button.args[1]["sliders"][0]["steps"]] for button in buttons]
     for held, places in zip(("anchors", "ring"), shown, strict=True):

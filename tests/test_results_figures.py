@@ -90,6 +90,11 @@ def test_groups_lie_beside_each_other_from_many_to_few() -> None:
     assert figure.legends
 
 
+def test_a_group_without_a_hit_says_zero() -> None:
+    groups = {"ce": {"many": 90.0, "medium": 70.0, "few": 0.0, "all": 60.0}}
+    assert [text.get_text() for text in results.group_bars(groups).axes[0].texts] == ["0"]
+
+
 def test_bins_stand_where_their_confidence_is() -> None:
     (axes,) = results.reliability_panels({"ce": bins()}).axes
     bars = axes.patches

@@ -252,6 +252,7 @@ def test_leads_are_drawn_epoch_by_epoch_in_the_colours_of_their_group() -> None:
         for row, expected in zip(rows, shares.values(), strict=True):
             np.testing.assert_allclose(row, expected[place])
     assert [line.line.color for line in figure.data[1:]] == list(colours.values())
+    assert len({line.line.dash for line in figure.data}) == len(figure.data)
     panels = lead_panels(leads, shares, epochs, colours).axes
     assert [axes.get_title("right") for axes in panels] == [f"after epoch {n}" for n in (5, 15, 20)]
     for axes, place in zip(panels, (0, 2, 3), strict=True):

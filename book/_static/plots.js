@@ -1,4 +1,5 @@
-// Plotly's sliders and buttons know the mouse only. Here they take the keyboard and say what they are.
+// Plotly's sliders and buttons know the mouse only: here they take the keyboard and say what they are. And plotly
+// measures a figure once, maybe before the page is laid out: here it measures again whenever the room changes.
 (() => {
   const KEYS = {
     ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1,
@@ -43,6 +44,11 @@
     }
   }
 
+  // An observer reports each figure once at first, so this mends what was drawn too early as well.
+  const sizes = new ResizeObserver(entries => entries.forEach(({ target, contentRect }) => {
+    if (contentRect.width > 0) Plotly.Plots.resize(target);
+  }));
+
   window.addEventListener('load', () => {
     document.querySelectorAll('.plotly-graph-div').forEach(plot => {
       describe(plot);
@@ -50,6 +56,7 @@
         name => plot.on(name, () => describe(plot))
       );
       plot.addEventListener('keydown', press);
+      sizes.observe(plot);
     });
   });
 })();

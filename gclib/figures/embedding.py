@@ -65,6 +65,9 @@ def obscure_cells(plane: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.n
 def embedding_panels(embeddings: Mapping[str, Embedding]) -> Figure:
     """Draw training images above test images, method beside method, over the obscure region (Figs. 1 and 3).
 
+    The region is drawn only where every class has more than `NEIGHBOURS` images in the panel. A class with fewer can
+    hardly be `CLEAR` of the nearest images anywhere, so that its own place would count as obscure.
+
     Parameters
     ----------
     embeddings
@@ -73,20 +76,24 @@ def embedding_panels(embeddings: Mapping[str, Embedding]) -> Figure:
     figure, grid = plt.subplots(
         2, len(embeddings), figsize=(6.4, 6.6), sharex="col", sharey="col", squeeze=False, dpi=DPI
     )
+    shaded = False
     for column, (name, embedding) in zip(grid.T, embeddings.items(), strict=True):
         for axes, split in zip(column, ("training", "test"), strict=True):
             part = embedding.of(split == "test")
-            x, y, obscure = obscure_cells(part.plane, part.labels)
-            shade = np.where(obscure, 1.0, np.nan)
-            axes.pcolormesh(
-                x, y, shade, cmap=ListedColormap([GREY]), alpha=0.35, linewidth=0, rasterized=True
-            )
+            counts = np.bincount(part.labels)
+            if counts[counts > 0].min() > NEIGHBOURS:  # else rare classes are obscure by the rule alone
+                x, y, obscure = obscure_cells(part.plane, part.labels)
+                shade = np.where(obscure, 1.0, np.nan)
+                axes.pcolormesh(
+                    x, y, shade, cmap=ListedColormap([GREY]), alpha=0.35, linewidth=0, rasterized=True
+                )
+                shaded = True
             _scatter(axes, part)
             axes.set_title(f"{name}, {split} images")
             axes.set_ylabel("second coordinate")
             axes.grid(visible=False)
         column[-1].set_xlabel("first coordinate")
-    _legend(figure, shade=True)
+    _legend(figure, shade=shaded)
     return figure
 
 
@@ -229,9 +236,12 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
         {"label": "play", "method": "animate", "args": [None, moving]},
         {"label": "pause", "method": "animate", "args": [[None], still]},
     ]
+    for axis in figure.select_yaxes():  # squares in any width: angles are what is to be seen
+        axis.update(scaleanchor=axis.anchor, scaleratio=1, constraintoward="top")
+    figure.update_xaxes(constrain="domain").update_yaxes(constrain="domain")
     _bare(figure, zeroline=True)
     figure.update_layout(
-        height=500,
+        height=460,
         sliders=[slider_layout("epoch ", steps, length - 1, top=65, method="animate")],  # below the buttons
         updatemenus=[button_row(buttons, top=15, direction="left", showactive=False)],
     )

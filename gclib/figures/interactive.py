@@ -35,7 +35,8 @@ __all__ = [
 
 PLOTLY_JS = "../_static/plotly/plotly.min.js"  # as seen from a page in notebooks/
 DIGITS = 4  # significant digits that are kept
-_AXIS = {"gridcolor": "rgba(122,122,122,0.25)", "linecolor": GREY, "zerolinecolor": GREY, "ticks": "outside"}
+_AXIS = {"gridcolor": "rgba(122,122,122,0.25)", "linecolor": GREY, "zerolinecolor": GREY}
+_AXIS |= {"ticks": "outside", "tickcolor": GREY}
 _SCALE = [[place / 9, to_hex(HEAD_TO_TAIL(place / 9))] for place in range(10)]
 
 TEMPLATE = go.layout.Template(
@@ -121,7 +122,11 @@ def show_plotly(figure: go.Figure, div_id: str, alt: str, twin: Figure) -> Inter
 
 
 def add_sliders(
-    figure: go.Figure, sliders: Mapping[str, Mapping[str, dict[str, list]]], start: Mapping[str, int]
+    figure: go.Figure,
+    sliders: Mapping[str, Mapping[str, dict[str, list]]],
+    start: Mapping[str, int],
+    prefix: str | None = None,
+    top: int = 65,
 ) -> None:
     """Put a slider below a figure; where there are several, buttons choose the one that shows.
 
@@ -132,15 +137,20 @@ def add_sliders(
     figure
         What the slider changes.
     sliders
-        Name of a slider, written before its position, to its positions: as written, to what is set there:
+        Name of a slider to its positions: as written, to what is set there:
         property to one value for each trace, as plotly's ``restyle`` takes it; None for a trace without it.
     start
         Name of a slider to the index of its first position.
+    prefix
+        What is written before a position; None for the name of the slider.
+    top
+        Pixels between the figure and what is below it; the numbers and the title of an x axis need the default.
     """
 
     def of(name: str) -> dict[str, Any]:
         steps = {place: [change] for place, change in sliders[name].items()}
-        return slider_layout(f"{name} ", steps, start[name], top=65 if len(sliders) == 1 else 125)
+        below = top if len(sliders) == 1 else top + 60  # the buttons are between
+        return slider_layout(f"{name} " if prefix is None else prefix, steps, start[name], below)
 
     first = next(iter(sliders))
     for name, values in list(sliders[first].values())[start[first]].items():
@@ -157,7 +167,7 @@ def add_sliders(
             }
             for name, places in sliders.items()
         ]
-        figure.update_layout(updatemenus=[button_row(buttons, top=70, direction="right")])
+        figure.update_layout(updatemenus=[button_row(buttons, top=top + 5, direction="right")])
 
 
 def slider_layout(
@@ -186,6 +196,7 @@ def slider_layout(
         "x": 0.02,
         "len": 0.92,  # room for the label of the last position
         "bordercolor": GREY,
+        "tickcolor": GREY,
     }
 
 

@@ -121,6 +121,7 @@ def region_slider(class_counts: ArrayLike, noise_scales: Sequence[float], start:
                 text=["", "", "", f"{count:,}"],
                 hoverinfo="skip",
                 showlegend=False,
+                cliponaxis=False,  # the numbers stand at the edge
             )
         )
 
@@ -140,13 +141,15 @@ def region_slider(class_counts: ArrayLike, noise_scales: Sequence[float], start:
 
     places = {held: {f"{kappa:g}": change(held, kappa) for kappa in noise_scales} for held in HELD}
     nearest = int(np.abs(np.asarray(noise_scales) - start).argmin())
-    add_sliders(figure, places, dict.fromkeys(HELD, nearest))
+    add_sliders(
+        figure, places, dict.fromkeys(HELD, nearest), prefix="κ = ", top=10
+    )  # no x axis to leave room for
     figure.update_layout(
-        height=620,
+        height=540,
         polar={
             "bgcolor": "rgba(0,0,0,0)",
             "bargap": 0,
-            "radialaxis": {"visible": False, "range": [0, 1.25]},
+            "radialaxis": {"visible": False, "range": [0, 1.15]},
             "angularaxis": {"visible": False},
         },
         legend={"orientation": "v", "yanchor": "bottom", "y": 1.02, "x": 0},

@@ -64,10 +64,12 @@ def class_panels(
     figure, panels = _panels(list(accuracies), 1.35)
     counts = np.asarray(class_counts)
     classes = np.arange(len(counts))
+    rim = [withStroke(linewidth=3, foreground="white")]  # or the grey is lost on the bars
     for name, axes in panels.items():
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
         if reference is not None and reference in accuracies and name != reference:
-            axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2, label=reference)
+            line = axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2)[0]
+            line.set(label=reference, path_effects=rim)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -98,11 +100,13 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
         heights = places + (number - 1) * 0.26
         axes.barh(heights, values(group), 0.24, color=colour, label=group)
-        for height in heights[np.isnan(values(group))]:
-            axes.text(1, height, "no such class", fontsize=7, va="center")
-    # Without a rim the mark is lost on the bars, or on a dark page.
-    rim = [withStroke(linewidth=4, foreground="white")]
-    axes.plot(values("all"), places, "|", color="black", markersize=16, label="all classes", path_effects=rim)
+        for height, value in zip(heights, values(group), strict=True):
+            if not value > 0:  # no bar to see: the words tell nothing from zero
+                words = "no such class" if np.isnan(value) else "0"
+                axes.text(1, height, words, fontsize=7, va="center")
+    # White reads on the bars and on a dark page, its grey edge on a white one.
+    look = {"markerfacecolor": "white", "markeredgecolor": GREY, "markeredgewidth": 1.4, "markersize": 7}
+    axes.plot(values("all"), places, "D", label="all classes", **look)
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)

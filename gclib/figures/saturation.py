@@ -19,6 +19,7 @@ from gclib.figures.style import BLUE, GREY, LINES
 __all__ = ["curve_sliders", "lead_panels", "lead_slider", "target_gradient_at"]
 
 CURVE = "target gradient"
+CURVE_LINE = ":"
 SPACE = 85  # pixels from one slider to the next
 
 
@@ -129,7 +130,8 @@ def lead_slider(
     centres = (np.asarray(leads)[1:] + np.asarray(leads)[:-1]) / 2
     curve = target_gradient_at(centres)
     lines = [go.Scatter(y=curve, name=CURVE, line={"color": GREY, "dash": "dot"})]
-    for name, dash in zip(shares, cycle(("dash", "dot", "dashdot", "solid")), strict=False):
+    dashes = cycle(("solid", "dash", "dashdot", "longdash"))  # dots are the curve's
+    for name, dash in zip(shares, dashes, strict=False):
         look = {"color": colours[name], "dash": dash, "shape": "hvh"}
         lines.append(go.Scatter(name=name, line=look))
     figure = go.Figure(lines).update_traces(x=centres)
@@ -167,9 +169,10 @@ def lead_panels(
         len(shown), 1, figsize=(6.4, 0.8 + 1.5 * len(shown)), sharex=True, sharey=True, squeeze=False
     )
     where = np.linspace(edges[0], edges[-1], 300)
+    styles = [style for style in LINES if style != CURVE_LINE]
     for axes, place in zip(grid[:, 0], shown, strict=True):
-        axes.plot(where, target_gradient_at(where), color=GREY, linestyle=":", label=CURVE)
-        for (name, rows), style in zip(shares.items(), cycle(LINES), strict=False):
+        axes.plot(where, target_gradient_at(where), color=GREY, linestyle=CURVE_LINE, label=CURVE)
+        for (name, rows), style in zip(shares.items(), cycle(styles), strict=False):
             axes.stairs(
                 np.asarray(rows)[place],
                 edges,

@@ -71,7 +71,7 @@ BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
 
 # Colour is never the only difference between lines.
 MARKERS = "osD^v<>P"
-LINES = ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)))  # widths of the line on, off
 
 RC = {
     "figure.figsize": (6.4, 3.6),  # inches; about the width of the text, so that letters match it

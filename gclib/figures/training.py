@@ -139,7 +139,7 @@ def class_courses(
 
 
 def training_curves(records: Sequence[RunRecord]) -> Figure:
-    """Draw loss, accuracy and learning rate of runs, epoch by epoch.
+    """Draw training loss, accuracy and learning rate of runs, epoch by epoch; small marks are the tested epochs.
 
     Stages follow each other, each from the last epoch of the one before; a dotted line marks where one ends.
 
@@ -164,17 +164,17 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
         for number, record in enumerate(group):
             label = name if number == 0 else None
             _draw_run(record, (top, middle, bottom), colours[name], label)
-    middle.plot([], [], color=GREY, linestyle="-", label="test")
+    middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=2.4, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")
-    top.set_ylabel("loss")
+    middle.legend(loc="lower right", ncols=2)
+    top.set_ylabel("training loss")
     middle.set_ylabel("accuracy (%)")
     middle.set_ylim(0, 100)
     bottom.set_ylabel("learning rate")
     bottom.set_yscale("log")
     bottom.set_xlabel("epoch")
     bottom.set_xlim(left=0)
-    handles = [*top.get_legend_handles_labels()[0], *middle.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    figure.legend(handles=top.get_legend_handles_labels()[0], loc="outside upper center", ncols=5)
     return figure
 
 
@@ -188,7 +188,9 @@ def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, l
         course = stage.course
         top.plot(epochs, course.loss, color=colour, label=label)
         middle.plot(epochs, course.train_accuracy, color=colour, linestyle=":", linewidth=1.3)
-        middle.plot(np.array(course.test_epochs) + before, course.test_accuracy, color=colour)
+        # Marks show a test that has no neighbour to draw a line to, as in a stage tested once.
+        tested = np.array(course.test_epochs) + before
+        middle.plot(tested, course.test_accuracy, color=colour, linewidth=1.2, marker="o", markersize=2.4)
         bottom.plot(epochs, course.learning_rate, color=colour, drawstyle="steps-mid")
         if before:
             for axes in panels:
