@@ -105,8 +105,8 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
                 words = "no such class" if np.isnan(value) else "0"
                 axes.text(1, height, words, fontsize=7, va="center")
     # White reads on the bars and on a dark page, its grey edge on a white one.
-    look = {"markerfacecolor": "white", "markeredgecolor": GREY, "markeredgewidth": 1.4, "markersize": 7}
-    axes.plot(values("all"), places, "D", label="all classes", **look)
+    marks = axes.plot(values("all"), places, "D", label="all classes")[0]
+    marks.set(markerfacecolor="white", markeredgecolor=GREY, markeredgewidth=1.4, markersize=7)
     axes.set_yticks(places, list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)
