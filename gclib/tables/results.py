@@ -24,7 +24,10 @@ VERDICT_RULE = (
     f"authors' code) with the paper's number: up to {TOLERANCE:.1f} points apart is reproduced, else higher "
     "or lower. Clean is the last epoch."
 )
-OURS_RULE = "Clean is the last epoch, paper-style the best epoch on the test set. The paper has no number to compare with."
+OURS_RULE = (
+    "Clean is the last epoch, paper-style the best epoch on the test set. "
+    "The paper has no number to compare with."
+)
 SPREAD_RULE = (
     "A number with ± is a mean over seeds with its sample standard deviation; one without is a single run."
 )
