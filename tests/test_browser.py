@@ -136,7 +136,7 @@ LOOK = r"""() => {
       return Math.abs(size.width - room.width) > 1 || Math.abs(size.height - room.height) > 1;
     })).map(p => p.id),
     untold: [...article.querySelectorAll('g.slider-group')].filter(s => s.getAttribute('role') !== 'slider').length,
-    abrupt: [...article.querySelectorAll('*')]
+    abrupt: [...document.querySelectorAll('.bd-article *')]
       .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth - box.clientWidth > 4)
       .filter(box => getComputedStyle(box).maskImage === 'none').map(box => box.outerHTML.slice(0, 80)),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
