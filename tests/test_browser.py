@@ -139,6 +139,10 @@ LOOK = r"""() => {
     abrupt: [...document.querySelectorAll('.bd-article *')]
       .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth - box.clientWidth > 4)
       .filter(box => getComputedStyle(box).maskImage === 'none').map(box => box.outerHTML.slice(0, 80)),
+    cramped: [...article.querySelectorAll('table')].filter(shown)
+      .filter(t => innerWidth <= 600 && t.querySelector('thead th:nth-child(4)') && t.scrollWidth > t.clientWidth + 4)
+      .filter(t => [...t.querySelectorAll('td')].some(c => !c.querySelector('details') && c.textContent.length > 40))
+      .map(t => t.textContent.slice(0, 80)),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
     excess: document.scrollingElement.scrollWidth - window.innerWidth,
     theme: document.documentElement.dataset.theme,
@@ -160,6 +164,7 @@ def check(visit: Visit, theme: str) -> None:
     assert seen["misfit"] == [], "interactive figures that are larger or smaller than their room"
     assert seen["untold"] == 0, "sliders that do not take the keyboard"
     assert seen["abrupt"] == [], "boxes that scroll sideways and do not show it"
+    assert seen["cramped"] == [], "tables of sentences that are wider than a phone"
     assert seen["excess"] <= 0, "the page scrolls sideways"
     assert seen["theme"] == theme
 
