@@ -58,6 +58,16 @@ def test_every_notebook_is_in_the_book() -> None:
     assert {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
 
 
+@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if "add-your" not in name])
+def test_code_that_interrupts_the_reader_is_folded(name: str) -> None:
+    """Long cells, imports, and the descriptions of interactive figures; where code is the subject it stays open."""
+    for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and not {"parameters", "hide-input"} & set(cell.metadata.get("tags", [])):
+            assert len(cell.source.splitlines()) <= 12, cell.source
+            assert "show_plotly(" not in cell.source
+            assert "style.use()" not in cell.source
+
+
 def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
     loads = re.compile(
         r"<(?:(?:script|img|iframe|source|video)\b[^>]*\bsrc"
