@@ -208,9 +208,10 @@ def test_images_stand_in_the_row_of_their_class() -> None:
 
 def test_courses_have_the_colours_of_their_classes() -> None:
     values = np.arange(20.0).reshape(2, 10)
-    lines = training.class_courses(values, COUNTS, NAMES, "share", top=1).axes[0].lines
+    thirds, lines = np.split(training.class_courses(values, COUNTS, NAMES, "share", top=1).axes[0].lines, [3])
     assert [to_hex(line.get_color()) for line in lines] == style.class_colours(COUNTS)
     assert [line.get_ydata().tolist() for line in lines] == values.T.tolist()
+    assert [line.get_ydata()[0] for line in thirds] == [1.0, 4.5, 8.0]  # classes 0 to 2, 3 to 6, 7 to 9
     assert lines[0].get_xdata().tolist() == [1, 2]
     every_fifth = training.class_courses(values, COUNTS, NAMES, "share", epochs=[5, 10]).axes[0].lines
     assert every_fifth[0].get_xdata().tolist() == [5, 10]

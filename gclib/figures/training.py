@@ -15,10 +15,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from gclib import metrics
 from gclib.errors import UserError
 from gclib.figures.style import (
     GREY,
     HEAT,
+    LINES,
     MARKERS,
     class_colours,
     class_ticks,
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 BARS_UP_TO = 20  # classes; above, bars of several methods would be thinner than a line
+THIRDS = ("head third", "middle third", "tail third")
 WRITTEN_UP_TO = 10  # classes; above, percentages no longer fit into the cells of a confusion matrix
 
 
@@ -107,12 +110,14 @@ def class_courses(
     top: float | None = None,
     epochs: ArrayLike | None = None,
 ) -> Figure:
-    """Draw a quantity of each class epoch by epoch, in the colours from head to tail.
+    """Draw a quantity epoch by epoch: faint for each class, bold the mean of the head, middle and tail third.
+
+    The colours run from head to tail; a third has that of its middle class.
 
     Parameters
     ----------
     values
-        Shape ``(E, C)``.
+        Shape ``(E, C)``, C at least 3.
     class_counts
         Training images per class, shape ``(C,)``.
     class_names
@@ -127,14 +132,28 @@ def class_courses(
     lines, counts = np.asarray(values), np.asarray(class_counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     places = np.arange(1, len(lines) + 1) if epochs is None else np.asarray(epochs)
-    for index, colour in enumerate(class_colours(counts)):
-        axes.plot(places, lines[:, index], color=colour, label=f"{class_names[index]} ({counts[index]:,})")
+    colours = class_colours(counts)
+    thirds = zip(THIRDS, metrics.groups(counts, "thirds").values(), LINES, strict=False)
+    for name, members, style in thirds:
+        middle = colours[members[len(members) // 2]]
+        axes.plot(
+            places,
+            lines[:, members].mean(1),
+            color=middle,
+            linestyle=style,
+            linewidth=2.4,
+            label=name,
+            zorder=3,
+        )
+    for index, colour in enumerate(colours):
+        name = f"{class_names[index]} ({counts[index]:,})"
+        axes.plot(places, lines[:, index], color=colour, linewidth=1, alpha=0.4, label=name)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.set_ylim(0, top)
     axes.margins(x=0)
-    if len(counts) <= WRITTEN_UP_TO:
-        figure.legend(title="class (training images)", loc="outside right center")
+    shown = len(THIRDS) + (len(counts) if len(counts) <= WRITTEN_UP_TO else 0)
+    figure.legend(handles=axes.lines[:shown], title="mean, and class (images)", loc="outside right center")
     return figure
 
 
