@@ -24,7 +24,7 @@ __all__ = [
     "Difference",
     "Open",
     "Run",
-    "cost_table",
+    "changes_table",
     "differences",
     "differences_table",
     "open_questions",
@@ -114,7 +114,7 @@ class Difference:
         The two runs that tell what it changes, or None.
     selection
         Name of a recipe whose records tell by themselves what the choice of the epoch does, or None.
-    cost
+    known
         Where neither is given: what is known, or why nothing is.
     """
 
@@ -130,7 +130,7 @@ class Difference:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Run | None = None
     selection: str | None = None
-    cost: str = ""
+    known: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def open_table() -> Table:
     return Table(["question", "why it is open", "chosen here"], rows, "")
 
 
-def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:
+def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:
     """Return what each difference changes, in points of top-1 accuracy on CIFAR-10-LT at ratio 100.
 
     Parameters
@@ -205,7 +205,7 @@ def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Tabl
     """
     runs = list(runs)
     rows: list[Sequence[Sequence[Item]]] = [
-        [[str(d.number)], [d.topic], *_cost(d, runs, link_root)]
+        [[str(d.number)], [d.topic], *_changed(d, runs, link_root)]
         for d in sorted(differences(), key=lambda d: d.number)
     ]
     caption = (
@@ -220,7 +220,7 @@ def cost_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Tabl
     )
 
 
-def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list[Item]]:
+def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list[Item]]:
     """Return the cells: what is compared, paper-style, clean, records or command."""
     if d.selection:
         own = Run(d.selection, named=d.selection)
@@ -229,7 +229,7 @@ def _cost(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list
         shown: list[Item] = [_link(run, link_root) for run in same] or [Command(own.command)]
         return [[f"{d.selection}: best epoch on test"], [gain or "not measured"], [""], shown]
     if d.run is None:
-        return [[d.cost], [""], [""], [""]]
+        return [[d.known], [""], [""], [""]]
     change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
     compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({d.run.part})" * bool(d.run.part)]
     pairs = d.run.pairs(runs)

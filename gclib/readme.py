@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from gclib import ROOT, tables
+from gclib.data import training_counts
 from gclib.errors import UserError
 from gclib.figures import derivation, style
 from gclib.figures.clouds import half_normal
@@ -39,7 +40,7 @@ def refresh(path: str | Path = "README.md", root: str | Path = "results") -> Non
 def main() -> None:
     """Draw the clouds of CIFAR-10-LT at ratio 100 (Eq. 11) and put today's results into the README."""
     style.use()
-    counts = tables.training_counts("cifar10", 100)
+    counts = training_counts("cifar10", 100)
     reduction = np.linspace(-0.5, 0, 401)
     widths = NOISE_SCALE * NOISE_STD * cloud_sizes(counts).numpy()
     densities = np.stack([half_normal(reduction, width) for width in widths])

@@ -49,7 +49,7 @@ def test_each_says_what_where_and_whom_we_follow(d: Difference) -> None:
     assert re.search(r"section \d|Eqs?\. \d+|Table \d|Algorithm 1|abstract|^–$", d.place), d.place
     assert d.here in HERE
     assert d.here != "neither" or d.note, "neither needs a word on what is done instead"
-    assert sum(map(bool, (d.run, d.selection, d.cost))) == 1, "exactly one way to say what it changes"
+    assert sum(map(bool, (d.run, d.selection, d.known))) == 1, "exactly one way to say what it changes"
 
 
 @pytest.mark.parametrize("d", [d for d in ALL if d.settings], ids=number)
@@ -119,7 +119,7 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     ]
     found = margin.run.pairs([*base, *without, *others])
     assert found == [(base[0], without[1]), (base[1], without[0])]
-    rows = {int(cells[0][0]): cells for cells in deviations.cost_table([*base, *without, *others]).rows}
+    rows = {int(cells[0][0]): cells for cells in deviations.changes_table([*base, *without, *others]).rows}
     gain = mean(other.clean.top1 - first.clean.top1 for first, other in found)
     assert rows[7][4] == [f"{gain:+.2f}"]
     assert [link.text for link in rows[7][5]] == ["gcl-official, seed 0"] * 2 + ["gcl-official, seed 1"] * 2
@@ -132,7 +132,7 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
 
 
 def test_without_records_every_row_shows_a_command_or_a_reason() -> None:
-    for _, _, (compared,), paper_style, _, (last,) in deviations.cost_table([]).rows:
+    for _, _, (compared,), paper_style, _, (last,) in deviations.changes_table([]).rows:
         assert compared
         if paper_style == ["not measured"]:
             assert last.text.startswith("gcl run training -p data cifar10 ")

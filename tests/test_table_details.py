@@ -7,6 +7,7 @@ from factories import paper_run
 from tabular import cells
 
 from gclib import tables
+from gclib.data import training_counts
 from gclib.errors import UserError
 from gclib.records import RunRecord
 
@@ -75,6 +76,6 @@ def test_settings_that_two_recipes_share_are_left_out() -> None:
     assert [[cell[0] for cell in row] for row in table.rows] == [
         ["stage-two", "sampler.strategy", "class", "cben"]
     ]
-    assert tables.training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
+    assert training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
     with pytest.raises(UserError, match="no class counts for digits"):
         tables.settings_difference("ce", "ldam", "digits")

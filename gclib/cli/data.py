@@ -85,15 +85,15 @@ def recipes(
 
     Exit codes: 0 done; 2 bad input.
     """
-    from gclib import data, recipes, tables
+    from gclib import data, recipes
 
     if name is None:
         summaries = ((known, recipes.get(known).definition.summary) for known in recipes.names())
         print_table(("recipe", "what it is"), summaries)
     else:
         named = recipes.get(name)
-        if dataset in tables.WHOLE:  # their sizes are known: a recipe can be read before the images are there
-            images = tables.without_images(dataset, ratio)
+        if dataset in data.WHOLE:  # their sizes are known: a recipe can be read before the images are there
+            images = data.without_images(dataset, ratio)
         else:
             images = data.load(dataset, ratio=ratio, root=root, download=False)
         table = recipes.settings_table(named.resolve(images, scale=scale), images)

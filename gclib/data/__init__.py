@@ -1,5 +1,6 @@
 """Data sets by name, their long-tailed subsets, and where they lie."""
 
+from gclib.data.known import WHOLE, training_counts, without_images
 from gclib.data.longtail import LongTailed, class_counts, load, long_tailed_indices
 from gclib.data.sources import CIFAR, DIGITS, FOLDER, SOURCES, Source, Split, names, root_folder
 
@@ -8,6 +9,7 @@ __all__ = [
     "DIGITS",
     "FOLDER",
     "SOURCES",
+    "WHOLE",
     "LongTailed",
     "Source",
     "Split",
@@ -16,4 +18,6 @@ __all__ = [
     "long_tailed_indices",
     "names",
     "root_folder",
+    "training_counts",
+    "without_images",
 ]

@@ -26,7 +26,7 @@ from gclib.tables.results import (
     verdict,
 )
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
-from gclib.tables.settings import WHOLE, settings_difference, training_counts, without_images
+from gclib.tables.settings import settings_difference
 from gclib.tables.table import Code, Command, Link, Table
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "RULE",
     "TOLERANCE",
     "VERDICT_RULE",
-    "WHOLE",
     "Claim",
     "Code",
     "Command",
@@ -59,8 +58,6 @@ __all__ = [
     "readme_table",
     "results_table",
     "settings_difference",
-    "training_counts",
     "usable",
     "verdict",
-    "without_images",
 ]
