@@ -18,6 +18,7 @@ CHAPTERS = {
     "embedding": {"ratio": 50.0, "epochs": 20, "plane_epochs": 30, "seed": 1},
     "gaussian-cloud": {**COUNTS, "draws": 1000},
     "rebalancing": {**COUNTS, "digits_ratio": 50.0, "repeats": 2},
+    "deviations": {"threshold": 0.5},
 }
 VERDICT = re.compile(r"^(.*\S) +(True|False)$", re.MULTILINE)
 
