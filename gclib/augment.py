@@ -5,6 +5,7 @@ batch are one indexing operation on a zero-padded, resident uint8 tensor.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -70,8 +71,13 @@ def crop_flip(padded: Tensor, indices: Tensor, offsets: Tensor, flips: Tensor, s
 
 def grey(images: Tensor, chosen: Tensor) -> Tensor:
     """Turn the `chosen` (bool, ``(B,)``) of uint8 ``(B, H, W, 3)`` images grey, by the luma of ITU-R BT.601."""
-    luma = (images * images.new_tensor([0.299, 0.587, 0.114], dtype=torch.float32)).sum(3, keepdim=True)
+    luma = (images * _constants((0.299, 0.587, 0.114), torch.float32, images.device)).sum(3, keepdim=True)
     return torch.where(chosen[:, None, None, None], luma.round().to(images.dtype), images)
+
+
+@cache  # to bring them to a GPU anew for every batch would make the host wait for it each time
+def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) -> Tensor:
@@ -79,8 +85,8 @@ def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) ->
 
     The result is a view with the channels innermost, which is torch's channels-last layout: no copy is made.
     """
-    mean = torch.tensor(augmentation.mean, dtype=dtype, device=images.device)
-    std = torch.tensor(augmentation.std, dtype=dtype, device=images.device)
+    mean = _constants(augmentation.mean, dtype, images.device)
+    std = _constants(augmentation.std, dtype, images.device)
     return images.to(dtype).mul_(1 / (255 * std)).sub_(mean / std).permute(0, 3, 1, 2)
 
 

@@ -11,9 +11,26 @@ import torch
 from gclib.errors import UserError
 from gclib.files import write_atomically
 
-__all__ = ["load", "save"]
+__all__ = ["load", "on_host", "save"]
 
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+def on_host(state: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the state with its tensors on the CPU: those there as they are, those of a GPU copied all at once."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: moved(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [moved(one) for one in value]
+        return value.to("cpu", non_blocking=True) if isinstance(value, torch.Tensor) else value
+
+    if device.type != "cuda":
+        return state
+    state = moved(state)
+    torch.cuda.synchronize(device)  # a copy that does not block may not have arrived before
+    return state
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gclib import checkpoints, metrics
+from gclib.capture import CapturedStep
 from gclib.data import LongTailed
 from gclib.device import DTYPES
 from gclib.errors import UserError
@@ -101,6 +102,7 @@ class Trainer:
         self.stage.network.in_bfloat16 = precision == "bfloat16"
         self.compiled = compiled
         self.loss = torch.compile(self.stage.loss, dynamic=False) if compiled else self.stage.loss
+        self.whole_step = CapturedStep(self.step) if device.type == "cuda" else self.step
         self.settings, self.data = stage.settings, data
         self.device, self.precision = device, precision
         self.train_set = Resident(data.train, data.augmentation, device, DTYPES[precision])
@@ -142,7 +144,9 @@ class Trainer:
         if not epochs:
             self.evaluate(0)
             checkpoints.save(folder, self.state(0))
-        with EpochProgress(self.settings.name, epochs, done) as progress:
+        # Deterministic, so that a run that was stopped goes on to the same last bit on a GPU as well.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with exact, EpochProgress(self.settings.name, epochs, done) as progress:
             for epoch in range(done, epochs):
                 begun = time.perf_counter()
                 loss = self.train_epoch(epoch)
@@ -174,9 +178,11 @@ class Trainer:
         stage.correct.zero_()
         for step, start in enumerate(starts):
             batch = self.train_set.batch(draws, start, min(start + settings.batch_size, count), step)
-            # The last batch of an epoch is smaller: one more shape is not worth compiling for.
-            with nullcontext() if start + settings.batch_size <= count else self.eager():
-                losses[step] = self.step(batch)
+            if start + settings.batch_size <= count:
+                losses[step] = self.whole_step(batch)
+            else:  # the last of an epoch is smaller: one more shape is not worth compiling for
+                with self.eager():
+                    losses[step] = self.step(batch)
         values = losses.cpu().double()
         if not values.isfinite().all():
             step = int((~values.isfinite()).nonzero()[0])
@@ -239,8 +245,8 @@ class Trainer:
         return self.last["top1"]
 
     def state(self, epoch: int) -> dict[str, Any]:
-        """All that the rest of the stage depends on, and its outcomes so far."""
-        return {
+        """All that the rest of the stage depends on, and its outcomes so far, on the CPU."""
+        state = {
             "epoch": epoch,
             "precision": self.precision,
             "compiled": self.compiled,
@@ -253,6 +259,7 @@ class Trainer:
             "last": self.last,
             "best": self.best,
         }
+        return checkpoints.on_host(state, self.device)
 
     def restore(self, state: dict[str, Any]) -> int:
         """Go back to a saved state; return the number of epochs done."""
