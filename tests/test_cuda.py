@@ -88,8 +88,9 @@ def test_a_recorded_step_sees_a_new_learning_rate(tmp_path: Path) -> None:
         )
         if not captured:
             trainer.whole_step = trainer.step
-        for epoch in range(3):  # warm-up: the rate changes with each
-            trainer.train_epoch(epoch)
+        trainer.run(
+            None, tmp_path / f"captured-{captured}"
+        )  # in its warm-up the rate changes with each epoch
         trainers.append(trainer)
     assert isinstance(trainers[0].whole_step, CapturedStep)
     states: list[Any] = [trainer.stage.state_dict() for trainer in trainers]
