@@ -40,7 +40,15 @@ def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]
     list of list of float
         One list per stage; empty for a stage of zero epochs.
     """
-    known = {} if known is None else known
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several threads add up in another order
+    try:
+        return _losses(recipe, {} if known is None else known)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _losses(recipe: Recipe, known: Known) -> list[list[float]]:
     data = _fingerprint_data()
     cpu = torch.device("cpu")
     fingerprints: list[list[float]] = []

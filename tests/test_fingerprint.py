@@ -95,3 +95,14 @@ def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.Monke
     refresh(tmp_path)
     assert asked == ["ce"]
     assert records.fingerprints(tmp_path) == {records.content_hash(record(0).recipe): [[0.333333333]]}
+
+
+def test_the_callers_threads_do_not_matter() -> None:
+    one = fingerprint(resolve("ce"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert fingerprint(resolve("ce")) == one
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

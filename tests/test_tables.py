@@ -174,3 +174,25 @@ def test_the_verdict_follows_the_written_rule(difference: float, expected: str) 
     assert tables.verdict(difference) == expected
     assert expected in tables.VERDICT_RULE
     assert f"{tables.TOLERANCE:.1f} points" in tables.results_table([]).caption
+
+
+def test_the_overview_has_every_setting_of_a_table() -> None:
+    runs = [paper_run("ce", seed) for seed in (0, 1)]
+    rows = cells(tables.overview_table(runs, marks={runs[1].identity: "stale"}))
+    assert list(rows) == [row.recipe for row in tables.ROWS[1] if row.part == "paper"]
+    ours, printed = [run.paper_style.top1 for run in runs], paper.accuracy(1, "CE loss", "cifar10", 100)
+    filled = rows["ce"]["CIFAR-10-LT, ratio 100"]
+    assert filled.startswith(f"{mean(ours):.2f} ± {stdev(ours):.2f} ({mean(ours) - printed:+.2f}), [seed 0](")
+    assert "seed 1 (stale)" in filled
+    for name, row in rows.items():
+        for setting, shown in list(row.items())[1:]:
+            dataset, ratio = setting.split(", ratio ")
+            asked = f"-p data {dataset.removesuffix('-LT').replace('-', '').lower()} -p ratio {ratio} -p recipe {name} "
+            assert (asked in shown) == (shown != filled)
+
+
+def test_the_overview_of_stage_one_takes_stage_one() -> None:
+    record = paper_run("gcl-official-cben")
+    row = cells(tables.overview_table([record], 5))["gcl-official-cben, stage one"]
+    difference = record.stages[0].best.top1 - 80.52
+    assert row["CIFAR-10-LT, ratio 100"].startswith(f"{record.stages[0].best.top1:.2f} ({difference:+.2f}), ")

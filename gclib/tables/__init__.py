@@ -18,6 +18,7 @@ from gclib.tables.details import (
     per_class_table,
     pooled_reliability,
 )
+from gclib.tables.overview import overview_table
 from gclib.tables.results import (
     TOLERANCE,
     VERDICT_RULE,
@@ -53,6 +54,7 @@ __all__ = [
     "decide",
     "findings",
     "group_means",
+    "overview_table",
     "per_class_table",
     "pooled_reliability",
     "readme_table",
