@@ -231,8 +231,10 @@ def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[l
     if d.run is None:
         return [[d.known], [""], [""], [""]]
     change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
-    compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({d.run.part})" * bool(d.run.part)]
     pairs = d.run.pairs(runs)
+    anew = "stage one was trained anew" if any(_stage_one_anew(*pair) for pair in pairs) else ""
+    remark = "; ".join(filter(None, (d.run.part, anew)))
+    compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({remark})" * bool(remark)]
     if not pairs:
         return [compared, ["not measured"], ["not measured"], [Command(d.run.command)]]
     paper_style, clean = (
@@ -241,6 +243,12 @@ def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[l
     )
     links: list[Item] = [_link(run, link_root) for pair in pairs for run in pair]
     return [compared, [f"{paper_style:+.2f}"], [f"{clean:+.2f}"], links]
+
+
+def _stage_one_anew(base: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs share the settings of stage one, but not its training: rounding alone sets them apart there."""
+    first, second = base.stages[0], other.stages[0]
+    return first.hash == second.hash and first.course.test_accuracy != second.course.test_accuracy
 
 
 def _link(run: RunRecord, root: str) -> Link:

@@ -110,25 +110,38 @@ def record(name: str, cifar: LongTailed, seed: int = 0, **overrides: Any) -> Run
 
 
 def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: LongTailed) -> None:
-    margin = next(d for d in ALL if d.number == 7)
+    scale = next(d for d in ALL if d.number == 8)
     base = [record("gcl-official", cifar, seed) for seed in (0, 1, 2)]
-    without = [record("gcl-official", cifar, seed, **margin.run.changes) for seed in (1, 0)]
+    without = [record("gcl-official", cifar, seed, **scale.run.changes) for seed in (1, 0)]
     others = [
-        record("gcl-official", cifar, 2, **margin.run.changes, **{"stage-two.epochs": 29}),
+        record("gcl-official", cifar, 2, **scale.run.changes, **{"stage-two.epochs": 29}),
         record("gcl-official-cben", cifar, 0),
     ]
-    found = margin.run.pairs([*base, *without, *others])
+    found = scale.run.pairs([*base, *without, *others])
     assert found == [(base[0], without[1]), (base[1], without[0])]
     rows = {int(cells[0][0]): cells for cells in deviations.changes_table([*base, *without, *others]).rows}
     gain = mean(other.clean.top1 - first.clean.top1 for first, other in found)
-    assert rows[7][4] == [f"{gain:+.2f}"]
-    assert [link.text for link in rows[7][5]] == ["gcl-official, seed 0"] * 2 + ["gcl-official, seed 1"] * 2
+    assert rows[8][4] == [f"{gain:+.2f}"]
+    assert [link.text for link in rows[8][5]] == ["gcl-official, seed 0"] * 2 + ["gcl-official, seed 1"] * 2
     sampler = base[0].paper_style.top1, others[1].paper_style.top1
     assert rows[11][3] == [f"{sampler[1] - sampler[0]:+.2f}"]
     choice = mean(run.paper_style.top1 - run.clean.top1 for run in base)
     assert rows[17][3] == [f"{choice:+.2f} against clean"]
     assert rows[3][3] == ["not measured"]
     assert rows[3][5][0].text == next(d.run.command for d in RUNS if d.number == 3)
+
+
+def test_a_first_stage_that_was_trained_anew_is_named(cifar: LongTailed) -> None:
+    scale = next(d for d in ALL if d.number == 8)
+    base, other = record("gcl-official", cifar), record("gcl-official", cifar, **scale.run.changes)
+    first = other.stages[0]
+    course = first.course.model_copy(update={"test_accuracy": first.course.test_accuracy[::-1]})
+    anew = other.model_copy(
+        update={"stages": (first.model_copy(update={"course": course}), *other.stages[1:])}
+    )
+    for run, said in ((other, False), (anew, True)):
+        rows = {cells[0][0]: cells for cells in deviations.changes_table([base, run]).rows}
+        assert ("stage one was trained anew" in rows["8"][2][0]) == said
 
 
 def test_without_records_every_row_shows_a_command_or_a_reason() -> None:

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
     "errors files checkpoints augment data device networks losses sampling metrics geometry records environment "
-    "methods resident recipes plan progress loop runner fingerprint train embeddings saturation paper tables "
+    "methods resident recipes plan progress capture loop runner fingerprint train embeddings saturation paper tables "
     "deviations figures readme notebook grid cli"
 ).split()
 CONDA_NAMES = {
