@@ -139,6 +139,20 @@ def test_speeds_come_from_this_device_or_else_from_others_and_it_says_so() -> No
     assert far.own[("ce", 0)] == pytest.approx(seconds_per_image(both[1], [0])[0])
 
 
+def test_the_other_cifar_on_this_device_says_more_than_this_one_on_another() -> None:
+    card = ENVIRONMENT.model_copy(update={"device": "a card"})
+    fields = make_record(dataset="cifar100", scale="paper", ratio=100.0).model_dump(
+        exclude={"identity", "digest"}
+    )
+    on_a_card = records.RunRecord(**fields | {"environment": card})
+    here = make_record(dataset="cifar10", scale="paper", ratio=100.0)
+    found = grid.speeds([on_a_card, here], ENVIRONMENT, "cifar100", "paper")
+    assert found is not None
+    assert found.own[("ce", 0)] == pytest.approx(seconds_per_image(here, [0])[0])
+    assert "1 record of other images of this size made on this device" in found.basis
+    assert grid.speeds([here], ENVIRONMENT, "folder:birds", "paper") is None
+
+
 def test_the_last_job_ends_between_what_is_possible_and_what_is_needed() -> None:
     lengths = {"a": 5.0, "b": 3.0}
     tasks = [(1.0, "a"), (2.0, "a"), (4.0, "b"), (7.0, None), (1.0, None)]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from gclib.data import WHOLE
 from gclib.grid.cells import Cell, Progress, StageLeft, shared_stages
 from gclib.records import Environment, RunRecord
 
@@ -47,19 +48,23 @@ def speeds(found: Iterable[RunRecord], here: Environment, data: str, scale: str)
     here
         Device and precision that the runs to come would have.
     data, scale
-        Data set of the runs to come, and their scale. Records of other data do not count: its images may be larger.
+        Data set of the runs to come, and their scale. Of other data only the other CIFAR counts, and only where it was
+        run on this device: other images may be larger.
 
     Returns
     -------
     Speeds or None
         None if no record is of use.
     """
-    unique = {(record.identity, record.created): record for record in found if record.data.name == data}
-    alike = [record for record in unique.values() if _machine(record.environment) == _machine(here)]
-    others = [record for record in unique.values() if record.scale == scale]
-    for records, where in (
-        (alike, f"on this device ({in_words(here)})"),
-        (others, f"on other devices ({_listed(others)}), so this is only a rough guide"),
+    unique = {(record.identity, record.created): record for record in found}.values()
+    equal = WHOLE.keys() if data in WHOLE else {data}  # with images of one size
+    alike = [r for r in unique if r.data.name in equal and _machine(r.environment) == _machine(here)]
+    own_data = [record for record in alike if record.data.name == data]
+    others = [record for record in unique if record.data.name == data and record.scale == scale]
+    for records, of, where in (
+        (own_data, data, f"on this device ({in_words(here)})"),
+        (alike, "other images of this size", f"on this device ({in_words(here)})"),
+        (others, data, f"on other devices ({_listed(others)}), so this is only a rough guide"),
     ):
         measured: dict[tuple[str, int], list[float]] = {}
         for record in records:
@@ -73,7 +78,7 @@ def speeds(found: Iterable[RunRecord], here: Environment, data: str, scale: str)
             }
             typical = {first: median(values) for first, values in by_kind.items() if values}
             count = f"{len(records)} record{'s' * (len(records) > 1)}"
-            return Speeds(own, typical, f"the speed of {count} of {data} made {where}")
+            return Speeds(own, typical, f"the speed of {count} of {of} made {where}")
     return None
 
 
