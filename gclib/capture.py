@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gclib.errors import UserError
 from gclib.methods.stage import Batch
 
 __all__ = ["CapturedStep"]
@@ -36,19 +37,35 @@ class CapturedStep:
         self.loss: Tensor | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Make one step; the loss is overwritten by the next call."""
+        """Make one step; the loss is overwritten by the next call.
+
+        Raises
+        ------
+        UserError
+            If the step does something that cannot be recorded.
+        """
         self.seen += 1
         if self.seen <= WARM_UP:
             return self._aside(batch)
         if self.batch is None:
             self.batch = _copied(batch)  # the recording reads from these tensors
-            with torch.cuda.graph(self.graph):
-                self.loss = self.step(self.batch)
+            self.loss = self._recorded(self.batch)
         for kept, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
             kept.copy_(new)
         self.graph.replay()
         assert self.loss is not None
         return self.loss
+
+    def _recorded(self, batch: Batch) -> Tensor:
+        try:
+            with torch.cuda.graph(self.graph):
+                return self.step(batch)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"a training step of this method cannot be recorded for the GPU ({reason}); expected one that brings "
+                "no value to the CPU, as item(), if and an index by a mask do; change it, or use device cpu"
+            ) from error
 
     def _aside(self, batch: Batch) -> Tensor:
         # On a stream of its own, as torch asks for before a recording.
