@@ -154,7 +154,12 @@ def estimate(progress: Sequence[Progress], measured: Speeds, jobs: int) -> Estim
             unmeasured.add(one.cell.recipe)
     basis = measured.basis
     if unmeasured:
-        basis += f"; {len(unmeasured)} recipes without such a record are taken to be as fast as the others"
+        few = (
+            "1 recipe without such a record is"
+            if len(unmeasured) == 1
+            else f"{len(unmeasured)} recipes without such a record are"
+        )
+        basis += f"; {few} taken to be as fast as the others"
     return Estimate(
         stages,
         own,
