@@ -1,11 +1,10 @@
 """The whole of a table of the paper in one view: a row for each recipe, a column for each data set and ratio."""
 
 from collections.abc import Iterable, Mapping
-from statistics import mean
 
 from gclib import paper
 from gclib.records import RunRecord
-from gclib.tables.results import mean_and_spread
+from gclib.tables.results import numbers
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
 from gclib.tables.table import Command, Item, Table
 
@@ -48,11 +47,9 @@ def overview_table(
             if not ours:
                 line.append([Command(command(row.recipe, *setting), "not run yet")])
                 continue
-            accuracies = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in ours]
-            text = mean_and_spread(accuracies)
-            if cell and cell.accuracy is not None:
-                text += f" ({mean(accuracies) - cell.accuracy:+.2f})"
-            line.append([text, *record_links(ours, link_root, marks)])
+            shown = numbers(row, cell.accuracy if cell else None, ours)
+            difference = f" ({shown['difference']})" if shown["difference"] else ""
+            line.append([shown["paper-style"] + difference, *record_links(ours, link_root, marks)])
         lines.append(line)
     names = [f"{paper.DATASETS[dataset]}, ratio {ratio}" for dataset, ratio in settings]
     caption = (

@@ -113,7 +113,7 @@ def results_table(
             "paper prints": ["–" if printed is None else f"{printed:.2f}"],
             "provenance": [cell.provenance if cell and printed is not None else ""],
             "record": [*record_links(ours, link_root, marks), again],
-            **{name: [value] for name, value in _numbers(row, printed, ours).items()},
+            **{name: [value] for name, value in numbers(row, printed, ours).items()},
         }
         lines.append([columns[name] for name in COLUMNS[part]])
     table = f"Table {number} of the paper" if part == "paper" else "Our runs"
@@ -124,7 +124,7 @@ def results_table(
     return Table(COLUMNS[part], lines, caption)
 
 
-def _numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> dict[str, str]:
+def numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> dict[str, str]:
     """Return clean, paper-style, difference and verdict, as text."""
     if not runs:
         return dict.fromkeys(("clean", "paper-style", "difference", "verdict"), "")
