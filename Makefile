@@ -33,7 +33,7 @@ bench: $(INSTALLED)  ## speed, side by side with the usual ways
 	$(BIN)/python -m benchmarks
 
 refresh: $(INSTALLED)  ## execute the committed notebooks again, in place, with their defaults
-	$(BIN)/python -m gclib.fingerprint
+	$(BIN)/python -m gclib.train.fingerprint
 	$(BIN)/gcl refresh
 	$(BIN)/python -m gclib.readme
 

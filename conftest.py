@@ -110,17 +110,17 @@ def without_fingerprint() -> Iterator[None]:
     """Let runs go without the fingerprint, which takes longer than small ones and is tested by itself."""
     from training import no_fingerprint
 
-    from gclib import train
+    from gclib.train import runs
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fingerprint", no_fingerprint)
+        patch.setattr(runs, "fingerprint", no_fingerprint)
         yield
 
 
 @pytest.fixture
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the stages of all epochs that are trained from now on."""
-    from gclib.loop import Trainer
+    from gclib.train.loop import Trainer
 
     seen, original = [], Trainer.train_epoch
 

@@ -11,9 +11,9 @@ from benchmarks import contests, methods
 from benchmarks.report import Report
 from gclib import ROOT
 from gclib.cli.printing import print_table
-from gclib.device import can_compile, choose_precision
-from gclib.environment import environment
 from gclib.errors import UserError
+from gclib.train.device import can_compile, choose_precision
+from gclib.train.environment import environment
 
 
 def main(

@@ -16,11 +16,11 @@ from benchmarks import usual
 from benchmarks.timing import interleave
 from gclib import recipes, sampling
 from gclib.data import CIFAR, LongTailed, Split, class_counts, load
-from gclib.device import DTYPES, can_compile
 from gclib.errors import UserError
-from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.losses import GCLLoss, cloud_sizes
 from gclib.networks import resnet32
+from gclib.train.device import DTYPES, can_compile
+from gclib.train.loop import Trainer, draw_seed, make_stage
 
 __all__ = ["compiled", "few", "images", "inaturalist_labels", "losses", "memory", "sampler", "training"]
 

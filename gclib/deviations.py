@@ -12,11 +12,11 @@ from importlib.resources import files
 from statistics import mean
 from typing import Any
 
-from gclib.plan import command
 from gclib.recipes import by_path
 from gclib.records import RunRecord, results_path
 from gclib.tables import Code, Command, Link, Table
 from gclib.tables.table import Item
+from gclib.train.plan import command
 
 __all__ = [
     "GROUPS",

@@ -8,7 +8,7 @@ from factories import make_record
 
 from gclib import data, grid, recipes, records
 from gclib.grid import Cell
-from gclib.plan import stage_plan
+from gclib.train.plan import stage_plan
 
 DIGITS = data.load("digits", 20)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gclib import data
-from gclib.augment import crop_flip, mix, normalise, pad_images
 from gclib.data import CIFAR, DIGITS
+from gclib.data.augment import crop_flip, mix, normalise, pad_images
 
 
 def images(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:

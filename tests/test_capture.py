@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gclib.capture import WARM_UP, CapturedStep
 from gclib.errors import UserError
 from gclib.methods.stage import Batch
+from gclib.train.capture import WARM_UP, CapturedStep
 
 
 def batch(value: float) -> Batch:

@@ -67,7 +67,8 @@ def test_verify_names_the_record_that_was_altered(gcl, results):
 
 
 def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
-    from gclib import data, fingerprint, recipes
+    from gclib import data, recipes
+    from gclib.train import fingerprint
 
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
     recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")

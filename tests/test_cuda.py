@@ -7,9 +7,10 @@ import pytest
 import torch
 from training import few_digits, no_fingerprint, recipe, same, weights
 
-from gclib import recipes, records, runner, train
-from gclib.capture import WARM_UP
-from gclib.loop import Trainer
+from gclib import recipes, records, train
+from gclib.train import runner
+from gclib.train.capture import WARM_UP
+from gclib.train.loop import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gclib import ROOT, environment
+from gclib import ROOT
+from gclib.train import environment
 
 
 def commit() -> str | None:

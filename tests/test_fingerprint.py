@@ -8,10 +8,10 @@ import torch
 from factories import make_record
 
 from gclib import ROOT, data, losses, recipes, records
-from gclib.fingerprint import Known, fingerprint, refresh
-from gclib.loop import Trainer
 from gclib.recipes import Recipe
 from gclib.records.report import FINGERPRINT_TOLERANCE
+from gclib.train.fingerprint import Known, fingerprint, refresh
+from gclib.train.loop import Trainer
 
 
 def resolve(name: str) -> Recipe:
@@ -70,7 +70,7 @@ KEPT = {records.content_hash(run.recipe): run.recipe for run in records.find(ROO
 
 def test_the_committed_file_knows_the_recipe_of_every_record() -> None:
     stored = records.fingerprints(ROOT / "results")
-    assert set(stored) == set(KEPT), "python -m gclib.fingerprint brings it up to date"
+    assert set(stored) == set(KEPT), "python -m gclib.train.fingerprint brings it up to date"
 
 
 @pytest.mark.parametrize("key", KEPT)
@@ -78,7 +78,7 @@ def test_the_committed_fingerprints_are_those_of_today(key: str) -> None:
     today = fingerprint(Recipe.model_validate(KEPT[key]), KNOWN)
     steps = records.replay(records.fingerprints(ROOT / "results")[key], today)
     assert steps
-    assert all(step.equal for step in steps), "python -m gclib.fingerprint brings it up to date"
+    assert all(step.equal for step in steps), "python -m gclib.train.fingerprint brings it up to date"
 
 
 def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.Monke
         records.save(record(seed), tmp_path / f"seed{seed}.json")
     asked: list[str] = []
     monkeypatch.setattr(
-        "gclib.fingerprint.fingerprint", lambda recipe, known: asked.append(recipe.name) or [[1 / 3]]
+        "gclib.train.fingerprint.fingerprint", lambda recipe, known: asked.append(recipe.name) or [[1 / 3]]
     )
     refresh(tmp_path)
     assert asked == ["ce"]

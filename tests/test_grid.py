@@ -11,11 +11,12 @@ import yaml
 from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
 from factories import ENVIRONMENT, make_record
 
-from gclib import checkpoints, grid, notebook, recipes, records, tables
+from gclib import grid, notebook, recipes, records, tables
 from gclib.grid import Cell, engine
 from gclib.grid.cells import same_later_stages
-from gclib.plan import stage_plan
 from gclib.tables.rows import rows
+from gclib.train import checkpoints
+from gclib.train.plan import stage_plan
 
 # Cells, and what is done
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from cells import digit_cells, record_of, stage_hashes, states
 
-from gclib import checkpoints, grid, records
+from gclib import grid, records
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid import Cell, Progress, engine
+from gclib.train import checkpoints
 
 # Each process is forked from one that has imported torch: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")

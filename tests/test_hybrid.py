@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
-from gclib.augment import grey
-from gclib.loop import Trainer, make_stage
+from gclib.data.augment import grey
 from gclib.methods.hybrid import prototypical_contrast, supervised_contrast
 from gclib.methods.stage import Stage
-from gclib.resident import Resident
+from gclib.train.loop import Trainer, make_stage
+from gclib.train.resident import Resident
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
-from gclib.augment import normalise
-from gclib.loop import Trainer, make_stage
+from gclib.data.augment import normalise
 from gclib.methods.oltr import ModulatedAttention
 from gclib.methods.stage import Batch, Stage
 from gclib.networks import resnet32
+from gclib.train.loop import Trainer, make_stage
 
 TARGETS = torch.arange(12) % 10
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gclib.progress import EpochProgress
+from gclib.train.progress import EpochProgress
 
 
 def progress(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
     """Return what is printed while a stage goes through its epochs."""
     output = io.StringIO()
-    monkeypatch.setattr("gclib.progress.Console", lambda: Console(file=output, width=120, **console))
+    monkeypatch.setattr("gclib.train.progress.Console", lambda: Console(file=output, width=120, **console))
     with EpochProgress("stage-one", 10, 2) as bar:
         bar.update(3, 1.2345, 56.78, None)
         bar.update(4, 0.9876, 67.89, 54.32)

@@ -12,10 +12,12 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
-    "errors files checkpoints augment data device networks losses sampling metrics geometry records environment "
-    "methods resident recipes plan progress capture loop runner fingerprint train embeddings saturation paper tables "
-    "deviations figures readme notebook grid cli"
+    "errors files data networks losses sampling metrics geometry records methods recipes train embeddings saturation "
+    "paper tables deviations figures readme notebook grid cli"
 ).split()
+TRAINING = (
+    "device environment checkpoints progress resident capture plan loop runner fingerprint runs".split()
+)
 CONDA_NAMES = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
@@ -32,11 +34,23 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def rank(module: str) -> int:
+def path_of(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
+
+
+def rank(module: str) -> float:
     """Place of a module in the one direction of imports; gclib itself stands before all."""
     _, *below = module.split(".")
-    assert not below or below[0] in ORDER, f"{module} has no place in ORDER yet: put it where it belongs"
-    return ORDER.index(below[0]) if below else -1
+    if not below:
+        return -1
+    assert below[0] in ORDER, f"{module} has no place in ORDER yet: put it where it belongs"
+    if below[0] != "train" or len(below) == 1:
+        return ORDER.index(below[0])
+    if path_of(module) is None:  # a function that gclib.train offers
+        return ORDER.index("train")
+    assert below[1] in TRAINING, f"{module} has no place in TRAINING yet: put it where it belongs"
+    return ORDER.index("train") - 1 + (1 + TRAINING.index(below[1])) / (1 + len(TRAINING))
 
 
 def imports(path: Path) -> set[str]:
@@ -47,8 +61,10 @@ def imports(path: Path) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import hides the direction; write gclib. in full"
-            names = [f"gclib.{alias.name}" for alias in node.names if alias.name.islower()]  # not constants
-            found.update(names if node.module == "gclib" else [node.module])
+            names = [
+                f"{node.module}.{alias.name}" for alias in node.names if alias.name.islower()
+            ]  # not constants
+            found.update(names if node.module in ("gclib", "gclib.train") else [node.module])
     return {name for name in found if re.match(r"gclib\.(?!__)", name)}
 
 

@@ -8,8 +8,8 @@ from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.errors import UserError
 from gclib.methods.settings import CODE, OURS, PAPER
 from gclib.methods.stage import Stage
-from gclib.plan import stage_plan
 from gclib.tables import ROWS
+from gclib.train.plan import stage_plan
 
 UNIFIED = sorted(name for name in recipes.names() if name.endswith("-unified"))
 

@@ -14,9 +14,9 @@ from gclib.errors import UserError
 from gclib.losses import GCLLoss
 from gclib.methods.settings import LossSettings, Schedule
 from gclib.methods.stage import Stage, make_loss
-from gclib.plan import stage_plan
 from gclib.records import DataSummary, run_identity
 from gclib.train import command
+from gclib.train.plan import stage_plan
 
 OFFICIAL = {
     "gcl-official": "class",

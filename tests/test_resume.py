@@ -12,19 +12,20 @@ import pytest
 import torch
 from training import few_digits, no_fingerprint, recipe
 
-from gclib import checkpoints, records, train
-from gclib.device import can_compile
-from gclib.loop import Trainer, make_stage
-from gclib.plan import stage_plan
+from gclib import records, train
+from gclib.train import checkpoints, runs
+from gclib.train.device import can_compile
+from gclib.train.loop import Trainer, make_stage
+from gclib.train.plan import stage_plan
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train", "sklearn.datasets", "training"])
+PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "training"])
 
 
 def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
     """Train, and tell the parent of each step, of each save and of each write; `log` gets each epoch begun."""
-    train.fingerprint = no_fingerprint
+    runs.fingerprint = no_fingerprint
 
     def telling(event: str, original: Any) -> Any:
         def wrapper(*arguments: Any) -> Any:
@@ -125,7 +126,7 @@ def kill_and_compare(folder: Path, kills: int, overrides: dict[str, Any], seed: 
     assert epochs == (folder / "unbroken" / "log").read_text().splitlines()
 
     assert_same(state_of(broken, overrides), state_of(folder / "unbroken", overrides), "stages")
-    identity = train.records.run_identity(
+    identity = records.run_identity(
         recipe("gcl-official", **overrides).model_dump(mode="json"), records.DataSummary.of(few_digits()), 0
     )
     first, second = (

@@ -19,14 +19,15 @@ from matplotlib.colors import to_hex
 from test_resume import assert_same
 from training import few_digits, recipe
 
-from gclib import checkpoints, data, recipes, records, saturation, train
+from gclib import data, recipes, records, saturation, train
 from gclib.errors import UserError
 from gclib.figures.saturation import curve_sliders, lead_panels, lead_slider
-from gclib.loop import Trainer
 from gclib.losses import target_gradient
-from gclib.plan import stage_plan
 from gclib.saturation import Measuring, Saturation
 from gclib.saturation.__main__ import main
+from gclib.train import checkpoints
+from gclib.train.loop import Trainer
+from gclib.train.plan import stage_plan
 
 EPOCHS = 6  # measured after 5 and 6
 RUN = ("ce", "digits", 20.0, 0, "smoke")

@@ -9,9 +9,9 @@ import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import data, recipes
-from gclib.augment import normalise
-from gclib.loop import Trainer, make_stage
+from gclib.data.augment import normalise
 from gclib.methods.stage import Batch, Stage
+from gclib.train.loop import Trainer, make_stage
 
 CPU = torch.device("cpu")
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -131,7 +131,7 @@ def test_they_leave_the_network_as_it_was(name: str) -> None:
 
 
 def test_they_share_the_first_stage_of_what_they_start_from() -> None:
-    from gclib.plan import stage_plan
+    from gclib.train.plan import stage_plan
 
     digits = few_digits()
     for base, names in (

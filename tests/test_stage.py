@@ -9,12 +9,12 @@ from training import few_digits, recipe
 
 from gclib import data, recipes
 from gclib.errors import UserError
-from gclib.loop import Trainer, make_stage
 from gclib.losses import GCLLoss
 from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import resnet32
-from gclib.resident import Resident
+from gclib.train.loop import Trainer, make_stage
+from gclib.train.resident import Resident
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 from training import few_digits, fit, recipe, same, stage_folder, weights
 
-from gclib import checkpoints, loop, records, train
-from gclib.device import choose_precision
+from gclib import records, train
 from gclib.errors import UserError
-from gclib.loop import Trainer
-from gclib.plan import stage_plan
+from gclib.train import checkpoints, loop
+from gclib.train.device import choose_precision
+from gclib.train.loop import Trainer
+from gclib.train.plan import stage_plan
 
 CPU = torch.device("cpu")
 

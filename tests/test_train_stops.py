@@ -11,10 +11,11 @@ import pytest
 import torch
 from training import few_digits, fit, recipe, same, stage_folder, weights
 
-from gclib import checkpoints, files, runner, train
-from gclib.device import choose_device
+from gclib import files, train
 from gclib.errors import UserError
-from gclib.loop import Trainer
+from gclib.train import checkpoints, runner
+from gclib.train.device import choose_device
+from gclib.train.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("without_fingerprint")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
-from gclib.loop import Trainer, make_stage
 from gclib.methods.stage import Batch, Stage
 from gclib.networks import MultiHeadClassifier, resnet32
-from gclib.resident import Resident
+from gclib.train.loop import Trainer, make_stage
+from gclib.train.resident import Resident
 
 CPU = torch.device("cpu")
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

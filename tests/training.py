@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from gclib import checkpoints, data, recipes, records, train
+from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
-from gclib.loop import Trainer
-from gclib.plan import stage_plan
+from gclib.train import checkpoints
+from gclib.train.loop import Trainer
+from gclib.train.plan import stage_plan
 
 EPOCHS = {"epochs": 3, "stage-two.epochs": 2}
 

@@ -107,8 +107,8 @@ def grid(
 def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, jobs: int) -> None:
     from gclib import grid as grids
     from gclib import records
-    from gclib.device import choose_device, choose_precision
-    from gclib.environment import environment
+    from gclib.train.device import choose_device, choose_precision
+    from gclib.train.environment import environment
 
     cell = progress[0].cell
     device = choose_device("auto")

@@ -126,8 +126,8 @@ def _today(record: "RunRecord") -> list[list[float]]:
     """Fingerprint of a record's recipe by the code of today."""
     from pydantic import ValidationError
 
-    from gclib.fingerprint import fingerprint
     from gclib.recipes import Recipe
+    from gclib.train.fingerprint import fingerprint
 
     try:
         recipe = Recipe.model_validate(record.recipe)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gclib.augment import Augmentation
+from gclib.data.augment import Augmentation
 from gclib.data.sources import (
     FOLDER_SIZE,
     SOURCES,

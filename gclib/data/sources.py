@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gclib import ROOT
-from gclib.augment import Augmentation
+from gclib.data.augment import Augmentation
 from gclib.errors import UserError
 
 # The constants of CIFAR-10 also normalise CIFAR-100, as in every official code of the field.

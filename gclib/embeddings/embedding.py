@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from gclib.augment import normalise
 from gclib.data import LongTailed
+from gclib.data.augment import normalise
 from gclib.errors import UserError
 from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry
 from gclib.networks import ResNet

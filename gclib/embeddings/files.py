@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gclib import ROOT, data, plan, records
+from gclib import ROOT, data, records
 from gclib.embeddings.embedding import STORED, Embedding, embed
 from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.networks import read_weights, resnet32
+from gclib.train import plan
 
 SUFFIX = ".embedding.npz"
 

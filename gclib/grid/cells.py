@@ -6,12 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from gclib import checkpoints, records
+from gclib import records
 from gclib.data import load
 from gclib.errors import require_one_of
-from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import get
 from gclib.tables.rows import ROWS, rows
+from gclib.train import checkpoints
+from gclib.train.plan import PlannedStage, stage_plan
 
 __all__ = ["Cell", "Progress", "StageLeft", "cells", "same_later_stages", "shared_stages", "survey"]
 
@@ -52,7 +53,7 @@ class StageLeft:
     Attributes
     ----------
     hash
-        Of the chain of stages up to it; see `gclib.plan.stage_plan`.
+        Of the chain of stages up to it; see `gclib.train.plan.stage_plan`.
     recipe, position
         Which stage of which recipe; the first has position 0.
     images

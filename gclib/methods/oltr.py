@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gclib.augment import normalise
 from gclib.data import LongTailed
+from gclib.data.augment import normalise
 from gclib.methods import softmax
 from gclib.methods.settings import CODE, OURS, Definition, SamplerSettings, Schedule, StageSettings
 from gclib.methods.stage import Batch, Stage

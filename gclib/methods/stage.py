@@ -1,7 +1,8 @@
 """What a method is made of: stages.
 
 A stage owns the network, whatever state its method adds (as buffers, so that a checkpoint holds it), all that is
-random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.loop` knows nothing else of a method.
+random in an epoch (`Stage.draw`) and the loss of one step. The loop in `gclib.train.loop` knows nothing else of a
+method.
 """
 
 import inspect
@@ -65,7 +66,7 @@ class Draws:
     indices
         int64 ``(N,)``: images in the order of the epoch.
     offsets, flips
-        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.augment.crop_flip`.
+        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.data.augment.crop_flip`.
     partners
         int64 ``(N,)``: position within its own batch of each image's mixup partner; None without mixup.
     weights

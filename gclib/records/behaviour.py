@@ -1,8 +1,8 @@
 """Which records are stale: their fingerprints beside those of the code as it is, kept in one small file.
 
-A fingerprint takes seconds, and a page has no time for one per record. So ``python -m gclib.fingerprint`` computes one
-for each recipe that has a record and leaves them in ``results/fingerprints.json``. Pages read that file; a test
-computes all of it again.
+A fingerprint takes seconds, and a page has no time for one per record. So ``python -m gclib.train.fingerprint``
+computes one for each recipe that has a record and leaves them in ``results/fingerprints.json``. Pages read that file;
+a test computes all of it again.
 """
 
 import json
@@ -45,7 +45,7 @@ def fingerprints(root: str | Path = "results") -> dict[str, list[list[float]]]:
         return {key: entry["losses"] for key, entry in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error!r}); python -m gclib.fingerprint writes it anew"
+            f"{path} cannot be read ({error!r}); python -m gclib.train.fingerprint writes it anew"
         ) from None
 
 

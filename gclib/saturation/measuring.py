@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from gclib import data, metrics, recipes, records, train
-from gclib.device import choose_device
-from gclib.environment import environment
-from gclib.loop import Trainer
 from gclib.losses import target_gradient
-from gclib.plan import stage_plan
 from gclib.saturation.files import Saturation, command
+from gclib.train.device import choose_device
+from gclib.train.environment import environment
+from gclib.train.loop import Trainer
+from gclib.train.plan import stage_plan
 
 EVERY = 5  # epochs from one measurement to the next; the last epoch is measured in any case
 THRESHOLD = 1e-3  # an image whose target gradient is below is saturated

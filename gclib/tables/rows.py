@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gclib import paper, plan, recipes, records
+from gclib import paper, recipes, records
 from gclib.records import RunRecord
 from gclib.tables.table import Item, Link
+from gclib.train import plan
 
 __all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "rows", "usable"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from gclib import ROOT, records
 from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
-from gclib.loop import Trainer, draw_seed, make_stage
 from gclib.recipes import Recipe
+from gclib.train.loop import Trainer, draw_seed, make_stage
 
 __all__ = ["fingerprint", "refresh"]
 

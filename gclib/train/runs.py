@@ -7,17 +7,18 @@ from typing import Any
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from gclib import plan, records
+from gclib import records
 from gclib.data import LongTailed
-from gclib.environment import environment
 from gclib.errors import UserError
 from gclib.files import write_atomically
-from gclib.fingerprint import fingerprint
-from gclib.loop import Trainer
 from gclib.networks import read_weights
-from gclib.plan import PlannedStage, stage_plan
 from gclib.recipes import Recipe
-from gclib.runner import Runner
+from gclib.train import plan
+from gclib.train.environment import environment
+from gclib.train.fingerprint import fingerprint
+from gclib.train.loop import Trainer
+from gclib.train.plan import PlannedStage, stage_plan
+from gclib.train.runner import Runner
 
 __all__ = ["command", "finish", "fit", "fit_first_stage", "keep", "network_weights", "stage_one_weights"]
 
@@ -106,7 +107,7 @@ def fit_first_stage(
     Returns
     -------
     dict
-        The state after the last epoch; see `gclib.loop.Trainer.state`.
+        The state after the last epoch; see `gclib.train.loop.Trainer.state`.
 
     Raises
     ------

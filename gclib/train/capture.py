@@ -22,7 +22,7 @@ class CapturedStep:
     ----------
     step
         Takes a batch on a CUDA device and returns the loss, a scalar: a fixed function of tensors, which reads and
-        changes the same tensors each time. See `gclib.loop.Trainer.step`.
+        changes the same tensors each time. See `gclib.train.loop.Trainer.step`.
 
     Notes
     -----

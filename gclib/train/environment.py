@@ -22,7 +22,7 @@ def environment(device: torch.device, state: dict[str, Any]) -> records.Environm
         What it computes on.
     state
         A stage's, for ``"threads"``, ``"precision"`` and ``"compiled"`` (False if it is not there); see
-        `gclib.loop.Trainer.state`.
+        `gclib.train.loop.Trainer.state`.
     """
     cuda = device.type == "cuda"
     return records.Environment(

@@ -7,14 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from gclib import checkpoints
 from gclib.data import LongTailed
-from gclib.device import can_compile, choose_device, choose_precision
 from gclib.errors import UserError
 from gclib.files import InUseError, lock
-from gclib.loop import Trainer, draw_seed, make_stage
-from gclib.plan import PlannedStage
 from gclib.recipes import Recipe
+from gclib.train import checkpoints
+from gclib.train.device import can_compile, choose_device, choose_precision
+from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.plan import PlannedStage
 
 __all__ = ["Runner"]
 
@@ -28,7 +28,7 @@ class Runner:
     recipe, data, seed
         What is run; see `gclib.train.fit`.
     device, precision
-        Where and how it is computed; see `gclib.device`.
+        Where and how it is computed; see `gclib.train.device`.
     compiled
         Whether stages that are begun go through `torch.compile`; one that is gone on with keeps to what it began with.
     trainer
@@ -80,7 +80,7 @@ class Runner:
         Returns
         -------
         dict
-            The state after the last epoch; see `gclib.loop.Trainer.state`.
+            The state after the last epoch; see `gclib.train.loop.Trainer.state`.
 
         Raises
         ------

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gclib import checkpoints, metrics
-from gclib.capture import CapturedStep
+from gclib import metrics
 from gclib.data import LongTailed
-from gclib.device import DTYPES
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Stage
 from gclib.networks import resnet32
-from gclib.progress import EpochProgress
-from gclib.resident import Resident
+from gclib.train import checkpoints
+from gclib.train.capture import CapturedStep
+from gclib.train.device import DTYPES
+from gclib.train.progress import EpochProgress
+from gclib.train.resident import Resident
 
 __all__ = ["Trainer", "draw_seed", "make_stage"]
 
