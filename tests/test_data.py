@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gclib import data
-from gclib.data.augment import Augmentation
+from gclib.data import Augmentation
 from gclib.data.longtail import _digest, positions_in_class
 from gclib.errors import UserError
 

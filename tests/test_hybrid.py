@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib.data.augment import grey
-from gclib.methods.hybrid import prototypical_contrast, supervised_contrast
 from gclib.methods.stage import Stage
+from gclib.methods.stages.hybrid import prototypical_contrast, supervised_contrast
 from gclib.train.loop import Trainer, make_stage
 from gclib.train.resident import Resident
 

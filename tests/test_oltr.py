@@ -8,8 +8,8 @@ import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib.data.augment import normalise
-from gclib.methods.oltr import ModulatedAttention
 from gclib.methods.stage import Batch, Stage
+from gclib.methods.stages.oltr import ModulatedAttention
 from gclib.networks import resnet32
 from gclib.train.loop import Trainer, make_stage
 

@@ -13,9 +13,9 @@ import torch
 
 from gclib.data import LongTailed, class_counts, load
 from gclib.figures import rebalancing
-from gclib.methods.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
+from gclib.methods.stages.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
 from gclib.networks import ResNet
 from gclib.sampling import class_probabilities
 

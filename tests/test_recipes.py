@@ -394,3 +394,13 @@ def test_unknown_parameter_of_a_loss() -> None:
         make_loss(LossSettings(name="gcl", parameters={"margn": 1.0}), np.array([3, 2]))
     with pytest.raises(UserError, match="'margin' of loss 'cross-entropy'"):
         make_loss(LossSettings(name="cross-entropy", parameters={"margin": 1.0}), np.array([3, 2]))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_stages_can_be_built_from_every_named_recipe(
+    name: str, digits: LongTailed, cifar: LongTailed
+) -> None:
+    """`resolve` loads torch, to try the stages, only where something was changed by hand."""
+    for dataset in (digits, cifar):
+        for stage in recipes.get(name).resolve(dataset).stages:
+            Stage.check(stage, dataset)

@@ -2,7 +2,7 @@
 
 from gclib.data.known import WHOLE, training_counts, without_images
 from gclib.data.longtail import LongTailed, class_counts, load, long_tailed_indices
-from gclib.data.sources import CIFAR, DIGITS, FOLDER, SOURCES, Source, Split, names, root_folder
+from gclib.data.sources import CIFAR, DIGITS, FOLDER, SOURCES, Augmentation, Source, Split, names, root_folder
 
 __all__ = [
     "CIFAR",
@@ -10,6 +10,7 @@ __all__ = [
     "FOLDER",
     "SOURCES",
     "WHOLE",
+    "Augmentation",
     "LongTailed",
     "Source",
     "Split",

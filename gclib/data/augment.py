@@ -4,36 +4,14 @@ torchvision draws one crop for a whole batch; here every image has its own, and 
 batch are one indexing operation on a zero-padded, resident uint8 tensor.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["Augmentation", "crop_flip", "grey", "mix", "normalise", "pad_images"]
+from gclib.data.sources import Augmentation
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What keeps the class of an image, and so belongs to the data set.
-
-    Parameters
-    ----------
-    shift
-        Largest shift in pixels, in each direction, of the zero-padded random crop; >= 0.
-    flip
-        Whether a horizontal flip keeps the class: true for CIFAR's animals and vehicles, false for digits.
-    mean, std
-        Per-channel normalisation constants, in units of the 0..1 pixel range.
-    mixup
-        Whether GCL's recipes use mixup on this data set. The digits have too few training images for it.
-    """
-
-    shift: int
-    flip: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    mixup: bool = True
+__all__ = ["crop_flip", "grey", "mix", "normalise", "pad_images"]
 
 
 def pad_images(images: Tensor, shift: int) -> Tensor:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gclib.data.augment import Augmentation
 from gclib.data.sources import (
     FOLDER_SIZE,
     SOURCES,
+    Augmentation,
     Split,
     folder_source,
     names,

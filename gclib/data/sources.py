@@ -8,8 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from gclib import ROOT
-from gclib.data.augment import Augmentation
 from gclib.errors import UserError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What keeps the class of an image, and so belongs to the data set.
+
+    Parameters
+    ----------
+    shift
+        Largest shift in pixels, in each direction, of the zero-padded random crop; >= 0.
+    flip
+        Whether a horizontal flip keeps the class: true for CIFAR's animals and vehicles, false for digits.
+    mean, std
+        Per-channel normalisation constants, in units of the 0..1 pixel range.
+    mixup
+        Whether GCL's recipes use mixup on this data set. The digits have too few training images for it.
+    """
+
+    shift: int
+    flip: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mixup: bool = True
+
 
 # The constants of CIFAR-10 also normalise CIFAR-100, as in every official code of the field.
 CIFAR = Augmentation(4, True, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))

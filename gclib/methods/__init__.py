@@ -1,1 +1,4 @@
-"""One file per method: its stages, and the recipes built from them. `gclib.recipes` finds every file here."""
+"""One file per method with its recipes, found here by `gclib.recipes`.
+
+What trains a method stands in `gclib.methods.stages`: recipes are read without torch, whose import takes seconds.
+"""

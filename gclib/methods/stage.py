@@ -279,3 +279,7 @@ def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
 
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     return torch.from_numpy(np.asarray(betaincinv(alpha, alpha, uniform.numpy())))
+
+
+# Last, for they need what stands above: whoever knows `Stage` knows the stages of all methods.
+from gclib.methods import stages  # noqa: E402, F401

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from gclib.data import Split
-from gclib.data.augment import Augmentation, crop_flip, grey, mix, normalise, pad_images
+from gclib.data import Augmentation, Split
+from gclib.data.augment import crop_flip, grey, mix, normalise, pad_images
 from gclib.methods.stage import Batch, Draws
 
 __all__ = ["Resident"]

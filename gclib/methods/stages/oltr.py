@@ -1,0 +1,121 @@
+"""OLTR (Liu et al., CVPR 2019): attention over the feature map, a memory of class centroids, a cosine classifier."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gclib.data import LongTailed
+from gclib.data.augment import normalise
+from gclib.methods.settings import StageSettings
+from gclib.methods.stage import Batch, Stage
+from gclib.networks import ResNet
+
+__all__ = ["MetaEmbedding", "ModulatedAttention"]
+
+SCALE, SPREAD, MARGIN = 16.0, 10.0, 10.0
+CENTROID_WEIGHT, REPEL_WEIGHT = 0.01, 0.01
+
+
+class ModulatedAttention(nn.Module):
+    """Non-local block times a softmax map over the positions, added to the feature map; it starts as the identity.
+
+    Parameters
+    ----------
+    channels
+        Channels of the feature map.
+    positions
+        Its height times its width.
+    """
+
+    def __init__(self, channels: int, positions: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
+        self.out = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+        self.where = nn.Linear(channels * positions, positions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, channels, H, W)`` to the same shape."""
+        query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        weights = (query.transpose(1, 2) @ key).softmax(2)
+        attended = self.out((value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:]))
+        where = self.where(x.flatten(1)).softmax(1).view(len(x), 1, *x.shape[2:])
+        return x + attended * where
+
+
+class MetaEmbedding(Stage, name="OLTR"):
+    r"""Stage two: :math:`v=\frac{10}\gamma(f+e\odot\sum_jo_jc_j)`, squashed, at a cosine classifier of scale 16.
+
+    :math:`o=\operatorname{softmax}(T_of)`, :math:`e=\tanh(T_ef)`, :math:`\gamma=\min_j\lVert f-c_j\rVert`;
+    :math:`T_o` goes on from the classifier of stage one. The centroids :math:`c_j` start as the class means and are
+    pulled to their images and pushed from the others; cross-entropy does not move them. Here the pull is the loss's
+    gradient; the released code averages it over the class's images and leaves its weight out.
+    """
+
+    takes_mixup = False
+
+    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+        super().__init__(settings, network, data)
+        width = network.num_features
+        height, length = (-(-size // 4) for size in data.train.images.shape[1:3])
+        self.attention = ModulatedAttention(width, height * length)
+        self.centroids = nn.Parameter(torch.zeros(data.num_classes, width))
+        self.select = nn.Linear(width, width)
+        self.anchors = nn.Parameter(torch.empty(data.num_classes, width))
+        nn.init.uniform_(self.anchors, -(width**-0.5), width**-0.5)
+
+    def begin(self, data: LongTailed) -> None:
+        """Take the class means of the unaugmented training images as centroids."""
+        self.eval()
+        with torch.no_grad():
+            parts = torch.from_numpy(data.train.images).split(500)
+            features = torch.cat(
+                [self.embed(normalise(part, self.augmentation, self.centroids.dtype)) for part in parts]
+            )
+            labels = torch.from_numpy(data.train.labels)
+            self.centroids.copy_(
+                torch.stack([features[labels == label].mean(0) for label in range(data.num_classes)])
+            )
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Attended features, ``(B, d)``."""
+        network = self.network
+        with network.autocast(images):
+            attended = self.attention(network.embedding[:-1](images))
+            return network.embedding[-1](attended).flatten(1).to(images.dtype)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of attended features, through memory and cosine classifier."""
+        centroids = self.centroids.detach()
+        memory = self.network.head(features).softmax(1) @ centroids
+        distances = (features[:, None] - centroids).norm(dim=2)
+        reach = SPREAD / distances.min(1, keepdim=True).values.clamp_min(1e-6)
+        v = reach * (features + self.select(features).tanh() * memory)
+        norm = v.norm(dim=1, keepdim=True)
+        squashed = norm / (1 + norm) * F.normalize(v)
+        return SCALE * F.linear(squashed, F.normalize(self.anchors))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the meta-embedding, ``(B, C)``."""
+        return self.classify(self.embed(images))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy and the pull and push of the centroids."""
+        features = self.embed(batch.images)
+        loss, hits = self._loss_and_hits(self.classify(features), batch.targets, None, 0)
+        self.correct += hits
+        squares = (features[:, None] - self.centroids).square().sum(2)
+        own = squares.gather(1, batch.targets[:, None]).sum()
+        attract = own / (2 * len(features))
+        others = (squares.sum() - own) / (len(features) * self.num_classes)
+        repel = (MARGIN - others).clamp_min(0)
+        return loss + CENTROID_WEIGHT * (attract + REPEL_WEIGHT * repel)
+
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
+        """Everything; what makes the feature, embedding and attention, at a hundredth of the rate."""
+        classifier = [*self.network.head.parameters(), *self.select.parameters(), self.anchors]
+        feature = [*self.network.embedding.parameters(), *self.attention.parameters()]
+        return [{"params": [*classifier, self.centroids]}, {"params": feature, "factor": 0.01}]
