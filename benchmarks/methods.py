@@ -62,5 +62,5 @@ def _forward(trainer: Trainer, steps: int) -> None:
     trainer.stage.num_images = steps * size
     draws = trainer.stage.draw(0, trainer.generator)
     for step in range(steps):
-        batch = trainer.train_set.batch(draws, step * size, (step + 1) * size, step)
+        batch = trainer.train_set.batch(draws, torch.arange(size) + step * size, torch.tensor([step]))
         trainer.stage(batch.images)

@@ -57,7 +57,7 @@ def test_both_loops_see_the_same_kind_of_images(cifar):
     ours = contests.our_loop(cifar, "float32", 64, compiled=False)
     draws = ours.stage.draw(0, torch.Generator().manual_seed(0))
     draws.indices[:], draws.partners, draws.weights = 7, None, None
-    mine = ours.train_set.batch(draws, 0, 2_000, 0).images
+    mine = ours.train_set.batch(draws, torch.arange(2_000), torch.tensor([0])).images
     theirs = torch.stack([images[7][0] for _ in range(2_000)])
     assert mine.shape == theirs.shape == (2_000, 3, 32, 32)
     mean, std = (torch.tensor(values)[:, None, None] for values in (CIFAR.mean, CIFAR.std))

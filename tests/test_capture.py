@@ -1,95 +1,129 @@
-"""The recorded step with a stand-in for CUDA's graphs: what runs when, and on which tensors. On a GPU: test_cuda.py."""
+"""What is recorded, with a stand-in for CUDA's graphs: what runs when, and on which tensors. On a GPU: test_cuda.py."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from training import few_digits, outcome, recipe
 
+from gclib import recipes, train
 from gclib.errors import UserError
-from gclib.methods.stage import Batch
-from gclib.train.capture import WARM_UP, CapturedStep
-
-
-def batch(value: float) -> Batch:
-    """A batch of two streams without mixup; its loss is 3 times the value."""
-    one, two = torch.tensor([value]), torch.tensor([2 * value])
-    return Batch(one, one, None, None, None, Batch(two, two, None, None, None))
-
-
-def loss(seen: Batch) -> Tensor:
-    assert seen.other is not None
-    return (seen.images + seen.other.images).sum()
+from gclib.train.capture import WARM_UP, Captured
+from gclib.train.loop import Trainer
+from gclib.train.steps import Steps
 
 
 class Graph:
-    """Computes what was recorded anew, from the tensors that were there then."""
+    """Calls the function anew where a graph would be replayed; what is recorded does not take place."""
 
     recorded: Any = None
-    replays = 0
+    recordings = replays = 0
 
     def replay(self) -> None:
-        seen, result = self.recorded
-        result.copy_(loss(seen))
         self.replays += 1
-
-
-@contextmanager
-def recording(graph: Graph) -> Iterator[None]:
-    yield
+        self.recorded()
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stream:
-        def wait_stream(self, other: object) -> None: ...
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(captured: Captured) -> None:
+        captured.graph.recorded = captured.function
+        captured.graph.recordings += 1
 
-    for name, value in {
-        "CUDAGraph": Graph,
-        "graph": recording,
-        "Stream": Stream,
-        "current_stream": Stream,
-        "stream": lambda stream: nullcontext(),
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(Captured, "_record", record)
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_the_first_steps_run_as_written_and_the_rest_are_replayed() -> None:
-    written: list[Batch] = []
-
-    def step(seen: Batch) -> Tensor:
-        written.append(seen)
-        result = loss(seen)
-        captured.graph.recorded = (seen, result)
-        return result
-
-    captured: Any = CapturedStep(step)
-    given = [batch(float(value)) for value in range(1, 9)]
-    losses = [float(captured(one)) for one in given]
-    assert losses == [3.0 * value for value in range(1, 9)]
-    assert written[:WARM_UP] == given[:WARM_UP]
-    assert len(written) == WARM_UP + 1  # recorded once
-    assert captured.graph.replays == len(given) - WARM_UP
-    # The recording has tensors of its own: the batches that came are as they were.
-    assert [float(one.images) for one in given] == list(range(1, 9))
+@pytest.mark.usefixtures("_stand_in")
+def test_the_first_calls_run_as_written_and_the_rest_are_replayed() -> None:
+    seen: list[int] = []
+    captured: Any = Captured(lambda: seen.append(len(seen)))
+    for _ in range(8):
+        captured()
+    assert seen == list(range(8))
+    assert (captured.graph.recordings, captured.graph.replays) == (1, 8 - WARM_UP)
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_a_step_that_cannot_be_recorded_says_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def refusing(graph: Graph) -> Iterator[None]:
-        yield
-        raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+def test_what_cannot_be_recorded_says_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Graph):
+        def capture_begin(self, capture_error_mode: str) -> None:
+            assert capture_error_mode == "thread_local"  # other threads go on
 
-    monkeypatch.setattr(torch.cuda, "graph", refusing)
-    captured = CapturedStep(loss)
-    for value in range(WARM_UP):
-        captured(batch(value))
+        def capture_end(self) -> None:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Refusing)
+    captured = Captured(lambda: None)
+    for _ in range(WARM_UP):
+        captured()
     with pytest.raises(
         UserError, match=r"cannot be recorded .*when stream is capturing\).*device cpu"
     ) as caught:
-        captured(batch(1.0))
+        captured()
     assert "\n" not in str(caught.value)
+
+
+def first_stages() -> list[str]:
+    """A recipe for each kind of first stage: it is the code that matters here, not the numbers."""
+    kinds = {}
+    for name in recipes.names():
+        stage = recipe(name).stages[0]
+        kinds[stage.method, stage.loss.name, bool(stage.mixup), json.dumps(stage.parameters)] = name
+    return list(kinds.values())
+
+
+def addresses(steps: Steps) -> tuple[int, ...]:
+    """Where everything lies that a recorded step reads and changes."""
+    kept = [steps.losses, steps.position, *steps.stage.parameters(), *steps.stage.buffers()]
+    draws = steps.draws
+    while draws:
+        kept += [value for value in vars(draws).values() if isinstance(value, torch.Tensor)]
+        draws = draws.other
+    assert steps.optimizer is not None
+    for group in steps.optimizer.param_groups:
+        kept += [group["lr"], *(steps.optimizer.state[p]["momentum_buffer"] for p in group["params"])]
+    return tuple(value.data_ptr() for value in kept)
+
+
+@pytest.mark.usefixtures("_stand_in", "without_fingerprint")
+@pytest.mark.parametrize("name", first_stages())
+def test_what_a_step_reads_stays_where_it_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All epochs of a stage read and change the same tensors, so a recording sees all that changes."""
+    settings = recipe(name, batch_size=64)
+    seen: dict[int, set[tuple[int, ...]]] = {}
+    next_step = Steps.next_step
+
+    def watched(steps: Steps, images: int) -> None:
+        next_step(steps, images)
+        if steps.recorded[images].calls > 1:
+            seen.setdefault(id(steps), set()).add(addresses(steps))
+
+    class Recording(Trainer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.steps.recording = True
+
+    class Event:
+        def query(self) -> bool:
+            return True
+
+        def synchronize(self) -> None: ...
+
+    class Stream:
+        def record_event(self) -> Event:
+            return Event()
+
+    options: dict[str, Any] = {"seed": 0, "device": "cpu"}
+    plain = train.fit_first_stage(settings, few_digits(), **options, workdir=tmp_path / "plain")
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(Steps, "next_step", watched)
+    recorded = train.fit_first_stage(
+        settings, few_digits(), **options, workdir=tmp_path / "recorded", trainer=Recording
+    )
+    assert outcome(recorded) == outcome(plain)
+    assert seen
+    assert all(len(places) == 1 for places in seen.values())

@@ -58,7 +58,7 @@ def test_streams_and_mixing(name: str, views: int) -> None:
         assert not torch.equal(first.other.offsets, first.offsets)
     assert 0.1 < first.greys.double().mean() < 0.3
     batch = Resident(train, few_digits().augmentation, torch.device("cpu"), torch.float64).batch(
-        draws, 0, 16, 0
+        draws, torch.arange(16), torch.tensor([0])
     )
     one.eval()
     with torch.no_grad():

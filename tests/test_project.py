@@ -16,8 +16,8 @@ ORDER = (  # a module or package of gclib imports only from earlier ones
     "paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
-    "device environment checkpoints progress resident capture plan loop runner fingerprint runs".split()
-)
+    "fleet device environment checkpoints progress resident capture steps plan loop runner fingerprint runs"
+).split()
 CONDA_NAMES = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",

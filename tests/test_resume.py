@@ -17,6 +17,7 @@ from gclib.train import checkpoints, runs
 from gclib.train.device import can_compile
 from gclib.train.loop import Trainer, make_stage
 from gclib.train.plan import stage_plan
+from gclib.train.steps import Steps
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -42,7 +43,7 @@ def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
         return train_epoch(trainer, epoch)
 
     Trainer.train_epoch = logged
-    Trainer.step = telling("step", Trainer.step)
+    Steps.step = telling("step", Steps.step)
     checkpoints.save = telling("save", checkpoints.save)
     os.fsync = telling("write", os.fsync)
     train.fit(

@@ -117,7 +117,9 @@ def test_mixup_loss_is_the_weighted_sum(loss: str) -> None:
     one = stage("cosine" if loss == "gcl" else "linear", loss=settings, mixup=1.0)
     source = few_digits()
     draws = one.draw(0, generator())
-    batch = Resident(source.train, source.augmentation, CPU, torch.float64).batch(draws, 32, 64, 1)
+    batch = Resident(source.train, source.augmentation, CPU, torch.float64).batch(
+        draws, torch.arange(32, 64), torch.tensor([1])
+    )
     own = torch.from_numpy(source.train.labels)[draws.indices[32:64]]
     partner, weight = own[draws.partners[32:64]], draws.weights[1]
     one.eval()

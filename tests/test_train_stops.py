@@ -16,6 +16,7 @@ from gclib.errors import UserError
 from gclib.train import checkpoints, runner
 from gclib.train.device import choose_device
 from gclib.train.loop import Trainer
+from gclib.train.steps import Steps
 
 pytestmark = pytest.mark.usefixtures("without_fingerprint")
 
@@ -28,13 +29,13 @@ def test_a_diverging_loss_stops_with_epoch_batch_and_advice(tmp_path: Path) -> N
 
 
 def test_the_named_batch_is_the_first_that_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps, original = [], Trainer.step
+    made, original = [], Steps.step
 
-    def step(trainer: Trainer, batch: Any) -> torch.Tensor:
-        steps.append(1)
-        return original(trainer, batch) * (float("nan") if len(steps) >= 7 else 1)
+    def step(steps: Steps, batch: Any) -> torch.Tensor:
+        made.append(1)
+        return original(steps, batch) * (float("nan") if len(made) >= 7 else 1)
 
-    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(Steps, "step", step)
     with pytest.raises(
         UserError, match=r"stage-one: the loss is nan in epoch 2, batch 3 of 4; .*\(now 0.05\)"
     ):
@@ -47,17 +48,17 @@ def test_the_named_batch_is_the_first_that_diverged(tmp_path: Path, monkeypatch:
 def test_weights_that_diverge_in_the_last_step_are_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps, original = [], Trainer.step
+    made, original = [], Steps.step
 
-    def step(trainer: Trainer, batch: Any) -> torch.Tensor:
-        steps.append(1)
-        loss = original(trainer, batch)
-        if len(steps) == 4:
+    def step(steps: Steps, batch: Any) -> torch.Tensor:
+        made.append(1)
+        loss = original(steps, batch)
+        if len(made) == 4:
             with torch.no_grad():
-                trainer.stage.network.head.weight.fill_(float("nan"))
+                steps.stage.network.head.weight.fill_(float("nan"))
         return loss
 
-    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(Steps, "step", step)
     with pytest.raises(UserError, match="output is not finite after epoch 1; lower the learning rate"):
         fit(tmp_path, epochs=1)
 

@@ -77,7 +77,7 @@ def test_bbn_draws_a_second_stream_in_reverse() -> None:
     expected = drawn.sum() * (1 / n) / (1 / n).sum()
     assert ((drawn - expected) ** 2 / expected).sum() < 27.9  # chi-square, 9 degrees of freedom, p = 0.001
     batch = Resident(few_digits().train, few_digits().augmentation, CPU, torch.float64).batch(
-        draws[0], 0, size, 0
+        draws[0], torch.arange(size), torch.tensor([0])
     )
     assert torch.equal(batch.targets, labels[draws[0].indices[:size]])
     assert torch.equal(batch.other.targets, labels[draws[0].other.indices[:size]])

@@ -127,3 +127,9 @@ def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
         if courses.shape[1] > 1:
             assert courses[:, -1].mean() < courses[:, 0].mean(), f"stage {stage + 1}"
     assert few_shot_accuracy(found) >= few_shot_accuracy(smoke_runs("ce", once)) - 10
+
+
+def outcome(state: dict[str, Any]) -> dict[str, Any]:
+    """Course and outcomes of a stage's state, without the seconds."""
+    course = {name: values for name, values in state["course"].items() if name != "seconds"}
+    return {"course": course, "last": state["last"], "best": state["best"]}

@@ -20,7 +20,7 @@ from gclib.data.sources import (
 from gclib.errors import UserError, require_one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LongTailed:
     """A data set with a long-tailed training split and a balanced test split.
 

@@ -88,10 +88,24 @@ class Draws:
     other: "Draws | None" = None
     greys: Tensor | None = None
 
-    def to(self, device: torch.device) -> "Draws":
-        """Move the whole epoch to the device in one go."""
-        moved: dict[str, Any] = {k: None if t is None else t.to(device) for k, t in vars(self).items()}
-        return Draws(**moved)
+    def pinned(self) -> "Draws":
+        """Put the whole epoch into memory from which a GPU takes it without making the host wait."""
+        return self._each(lambda value, _: value.pin_memory())
+
+    def to(self, device: torch.device, place: "Draws | None" = None) -> "Draws":
+        """Move the whole epoch to the device; into the tensors of `place`, of the same shapes, where it is given."""
+        if place is None:
+            return self._each(lambda value, _: value.to(device, non_blocking=True))
+        return self._each(lambda value, kept: kept.copy_(value, non_blocking=True), place)
+
+    def _each(self, change: Callable[[Tensor, Any], Tensor], place: "Draws | None" = None) -> "Draws":
+        changed: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            kept = place and getattr(place, name)
+            changed[name] = value._each(change, kept) if isinstance(value, Draws) else value
+            if isinstance(value, Tensor):
+                changed[name] = change(value, kept)
+        return Draws(**changed)
 
 
 class Stage(nn.Module):

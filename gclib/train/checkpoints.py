@@ -3,6 +3,7 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,38 @@ import torch
 
 from gclib.errors import UserError
 from gclib.files import write_atomically
+from gclib.train.fleet import arrived
 
 __all__ = ["load", "on_host", "save"]
 
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
-def on_host(state: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the state with its tensors on the CPU: those there as they are, those of a GPU copied all at once."""
+def on_host(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state with its tensors on the CPU: those there as they are, those of a GPU copied together.
 
-    def moved(value: Any) -> Any:
+    These arrive as parts of one tensor for each type, which is also written several times faster than many small ones.
+    """
+    found: dict[torch.dtype, list[torch.Tensor]] = {}
+
+    def each(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
         if isinstance(value, dict):
-            return {key: moved(one) for key, one in value.items()}
+            return {key: each(one, change) for key, one in value.items()}
         if isinstance(value, list):
-            return [moved(one) for one in value]
-        return value.to("cpu", non_blocking=True) if isinstance(value, torch.Tensor) else value
+            return [each(one, change) for one in value]
+        return change(value) if isinstance(value, torch.Tensor) and value.device.type != "cpu" else value
 
-    if device.type != "cuda":
-        return state
-    state = moved(state)
-    torch.cuda.synchronize(device)  # a copy that does not block may not have arrived before
-    return state
+    def note(value: torch.Tensor) -> torch.Tensor:
+        found.setdefault(value.dtype, []).append(value)
+        return value
+
+    each(state, note)
+    parts: dict[torch.dtype, Iterator[torch.Tensor]] = {}
+    for dtype, values in found.items():
+        # In the order of memory: a channels-last weight comes back as one, and so does its momentum.
+        flat = torch.cat([value.as_strided((value.numel(),), (1,)) for value in values])
+        parts[dtype] = iter(arrived(flat).clone().split([value.numel() for value in values]))
+    return each(state, lambda value: next(parts[value.dtype]).as_strided(value.shape, value.stride()))
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

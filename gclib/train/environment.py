@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def environment(device: torch.device, state: dict[str, Any]) -> records.Environm
     )
 
 
+@cache
 def _driver() -> str | None:
     """Version of the NVIDIA driver, as nvidia-smi reports it."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -49,6 +51,7 @@ def _driver() -> str | None:
         return None
 
 
+@cache  # of the code that was imported, whatever is committed while it runs
 def _git_commit() -> str | None:
     """Commit of the checkout, with ``-dirty`` where a tracked file was changed after it; None outside a checkout."""
     if not (ROOT / ".git").exists():  # installed below a repository of somebody's own

@@ -13,17 +13,18 @@ from gclib import metrics
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Batch, Stage
+from gclib.methods.stage import Draws, Stage
 from gclib.networks import resnet32
-from gclib.train import checkpoints
-from gclib.train.capture import CapturedStep
+from gclib.train import checkpoints, fleet
 from gclib.train.device import DTYPES
 from gclib.train.progress import EpochProgress
-from gclib.train.resident import Resident
+from gclib.train.resident import Resident, resident
+from gclib.train.steps import Steps
 
 __all__ = ["Trainer", "draw_seed", "make_stage"]
 
-EVALUATION_BATCH = 500
+# Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
+BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
 
 
 def make_stage(
@@ -83,11 +84,11 @@ class Trainer:
     data
         The data set; training and test split become resident on the device.
     device, precision
-        Where and how to compute; see `choose_device` and `choose_precision`.
+        Where and how to compute; see `gclib.train.device`.
     seed
         Seed of the stage's draws.
     compiled
-        Whether whole training batches go through `torch.compile`; see `can_compile`. Other last bits come out.
+        Whether whole training batches go through `torch.compile`; other last bits come out.
     """
 
     def __init__(
@@ -99,30 +100,18 @@ class Trainer:
         seed: int,
         compiled: bool = False,
     ) -> None:
-        self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
-        self.stage.network.in_bfloat16 = precision == "bfloat16"
-        self.compiled = compiled
-        self.loss = torch.compile(self.stage.loss, dynamic=False) if compiled else self.stage.loss
-        self.whole_step = CapturedStep(self.step) if device.type == "cuda" else self.step
         self.settings, self.data = stage.settings, data
-        self.device, self.precision = device, precision
-        self.train_set = Resident(data.train, data.augmentation, device, DTYPES[precision])
-        self.test_set = Resident(data.test, data.augmentation, device, DTYPES[precision])
+        self.device, self.precision, self.compiled = device, precision, compiled
+        # What a GPU computes for this stage is put in a queue of its own: others go on beside it.
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        with self.on_stream():
+            self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
+            self.stage.network.in_bfloat16 = precision == "bfloat16"
+            self.train_set = resident(data, "train", device, DTYPES[precision])
+            self.test_set = resident(data, "test", device, DTYPES[precision])
+            self.optimizer = self._make_optimizer()
+            self.steps = Steps(self.stage, self.optimizer, self.train_set, self.test_set, compiled)
         self.generator = torch.Generator().manual_seed(seed)
-        parameters: list[Any] = list(stage.parameter_groups())
-        self.optimizer = None
-        if parameters:
-            self.optimizer = torch.optim.SGD(
-                parameters,
-                # A tensor, filled in place between epochs: a captured step sees the new value.
-                lr=torch.zeros((), device=device),
-                momentum=self.settings.momentum,
-                weight_decay=self.settings.weight_decay,
-                nesterov=self.settings.nesterov,
-                fused=True,
-            )
-            for group in self.optimizer.param_groups:
-                group["lr"] = torch.zeros((), device=device)  # torch gives all groups the one tensor
         self.course: dict[str, list[float]] = {
             name: []
             for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
@@ -132,6 +121,27 @@ class Trainer:
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
 
+    def on_stream(self) -> AbstractContextManager:
+        """Put what is computed in this context into the stage's own queue on a GPU."""
+        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer | None:
+        parameters: list[Any] = list(self.stage.parameter_groups())
+        if not parameters:
+            return None
+        optimizer = torch.optim.SGD(
+            parameters,
+            # A tensor, filled in place between epochs: a captured step sees the new value.
+            lr=torch.zeros((), device=self.device),
+            momentum=self.settings.momentum,
+            weight_decay=self.settings.weight_decay,
+            nesterov=self.settings.nesterov,
+            fused=True,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = torch.zeros((), device=self.device)  # torch gives all groups the one tensor
+        return optimizer
+
     def run(self, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         """Train from `state` (None: from the start) to the last epoch; return the state then.
 
@@ -139,87 +149,78 @@ class Trainer:
         ------
         UserError
             If a loss is not finite: with the epoch, the step and what to try.
+        Stopped
+            If it was asked to stop; what it had done is saved.
         """
+        with fleet.exact(), self.on_stream():
+            try:
+                return self._run(state, folder)
+            finally:
+                self.steps.release()
+
+    def _run(self, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         epochs = self.settings.epochs
         done = self.restore(state) if state else 0
         if not epochs:
             self.evaluate(0)
-            checkpoints.save(folder, self.state(0))
-        # Deterministic, so that a run that was stopped goes on to the same last bit on a GPU as well.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with exact, EpochProgress(self.settings.name, epochs, done) as progress:
+        with EpochProgress(self.settings.name, epochs, done) as progress:
+            begun = saved = time.perf_counter()
             for epoch in range(done, epochs):
-                begun = time.perf_counter()
                 loss = self.train_epoch(epoch)
                 accuracy = None
                 # Every fifth epoch, and each one in the last fifth, where published numbers are picked.
                 if (epoch + 1) % 5 == 0 or epoch >= 0.8 * epochs or epoch + 1 == epochs:
                     accuracy = self.evaluate(epoch + 1)
-                self.course["seconds"].append(round(time.perf_counter() - begun, 3))
-                checkpoints.save(folder, self.state(epoch + 1))
+                stopping = fleet.pause()
+                now = time.perf_counter()  # what it takes to save an epoch counts with the next
+                self.course["seconds"].append(round(now - begun, 3))
+                begun = now
+                if epoch + 1 < epochs and (stopping or now - saved >= BETWEEN_CHECKPOINTS[self.device.type]):
+                    fleet.aside(checkpoints.save, folder, self.state(epoch + 1))
+                    saved = now
                 progress.update(epoch + 1, loss, self.course["train_accuracy"][-1], accuracy)
-        return self.state(epochs)
+                if stopping and epoch + 1 < epochs:
+                    raise fleet.Stopped
+        state = self.state(epochs)
+        fleet.aside(checkpoints.save, folder, state)
+        return state
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch and enter it in the course; return its mean loss."""
         stage, settings = self.stage, self.settings
-        stage.train()
-        stage.begin_epoch(epoch)
-        rate = settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
-        assert self.optimizer is not None
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(rate * group.get("factor", 1.0))
-        draws = stage.draw(epoch, self.generator).to(self.device)
-        count = len(draws.indices)
-        starts = range(0, count, settings.batch_size)
-        sizes = torch.tensor(
-            [min(settings.batch_size, count - start) for start in starts], dtype=torch.float64
-        )
-        losses = torch.empty(len(starts), device=self.device, dtype=DTYPES[self.precision])
-        stage.correct.zero_()
-        for step, start in enumerate(starts):
-            batch = self.train_set.batch(draws, start, min(start + settings.batch_size, count), step)
-            if start + settings.batch_size <= count:
-                losses[step] = self.whole_step(batch)
-            else:  # the last of an epoch is smaller: one more shape is not worth compiling for
-                with self.eager():
-                    losses[step] = self.step(batch)
-        values = losses.cpu().double()
-        if not values.isfinite().all():
-            step = int((~values.isfinite()).nonzero()[0])
+        draws = fleet.aside(self._draw, epoch)
+        with self.on_stream():
+            stage.train()
+            stage.begin_epoch(epoch)
+            rate = settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
+            assert self.optimizer is not None
+            for group in self.optimizer.param_groups:
+                group["lr"].fill_(rate * group.get("factor", 1.0))
+            stage.correct.zero_()
+            losses, sizes = self.steps.epoch(draws)
+            correct = float(fleet.arrived(stage.correct))
+        if not losses.isfinite().all():
+            step = int((~losses.isfinite()).nonzero()[0])
             raise UserError(
-                f"{settings.name}: the loss is {values[step]} in epoch {epoch + 1}, batch {step + 1} of {len(starts)}; "
+                f"{settings.name}: the loss is {losses[step]} in epoch {epoch + 1}, batch {step + 1} of {len(sizes)}; "
                 f"lower the learning rate (now {rate:g}) or the scale of the loss, and start again"
             )
-        self.step_losses = values.tolist()
-        mean = float((values * sizes).sum() / count)
+        self.step_losses = losses.tolist()
+        mean = float((losses * sizes).sum() / sizes.sum())
         self.course["loss"].append(mean)
         self.course["learning_rate"].append(rate)
-        self.course["train_accuracy"].append(100 * float(stage.correct) / count)
+        self.course["train_accuracy"].append(100 * correct / float(sizes.sum()))
         return mean
 
-    def step(self, batch: Batch) -> Tensor:
-        """Forward, backward, update: a fixed function of tensors. Returns the loss, detached."""
-        assert self.optimizer is not None
-        loss = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+    def _draw(self, epoch: int) -> Draws:
+        draws = self.stage.draw(epoch, self.generator)
+        return draws.pinned() if self.device.type == "cuda" else draws
 
-    def eager(self) -> AbstractContextManager:
-        """Run what is in this context as it is written, not compiled."""
-        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-
-    @torch.no_grad()
     def logits(self, images: Resident) -> Tensor:
         """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         self.stage.eval()
-        parts = []
-        for start in range(0, len(images.labels), EVALUATION_BATCH):
-            with self.eager():
-                parts.append(self.stage(images.plain(start, start + EVALUATION_BATCH)))
-        return torch.cat(parts).double().cpu()
+        with self.on_stream():
+            return self.steps.test() if images is self.test_set else self.steps.logits(images)
 
     def test_logits(self) -> Tensor:
         """Test-time logits of the whole test split, float64 on the CPU, shape ``(N, C)``."""
@@ -233,16 +234,15 @@ class Trainer:
                 f"{self.settings.name}: the network's output is not finite after epoch {epoch}; "
                 "lower the learning rate or the scale of the loss, and start again"
             )
-        self.last = {
-            "epoch": epoch,
-            **metrics.outcome(logits, self.data.test.labels, self.data.class_counts),
-        }
+        outcome = fleet.aside(metrics.outcome, logits, self.data.test.labels, self.data.class_counts)
+        self.last = {"epoch": epoch, **outcome}
         if epoch:
             self.course["test_epochs"].append(epoch)
             self.course["test_accuracy"].append(self.last["top1"])
         if not self.best or self.last["top1"] > self.best["top1"]:
             self.best = self.last
-            self.best_weights = {name: value.clone() for name, value in self.stage.state_dict().items()}
+            with self.on_stream():
+                self.best_weights = {name: value.clone() for name, value in self.stage.state_dict().items()}
         return self.last["top1"]
 
     def state(self, epoch: int) -> dict[str, Any]:
@@ -260,7 +260,8 @@ class Trainer:
             "last": self.last,
             "best": self.best,
         }
-        return checkpoints.on_host(state, self.device)
+        with self.on_stream():
+            return checkpoints.on_host(state)
 
     def restore(self, state: dict[str, Any]) -> int:
         """Go back to a saved state; return the number of epochs done."""

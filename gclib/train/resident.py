@@ -1,13 +1,16 @@
 """A data set on the device, and the batches that are made of it there."""
 
+from typing import Literal
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
-from gclib.data import Augmentation, Split
+from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import crop_flip, grey, mix, normalise, pad_images
 from gclib.methods.stage import Batch, Draws
 
-__all__ = ["Resident"]
+__all__ = ["Resident", "resident"]
 
 
 class Resident:
@@ -30,20 +33,29 @@ class Resident:
         self.labels = torch.from_numpy(split.labels).to(device)
         self.augmentation, self.dtype = augmentation, dtype
 
-    def batch(self, draws: Draws, start: int, stop: int, step: int) -> Batch:
-        """Make the batch of images ``start .. stop`` of the epoch's draws."""
-        cut = slice(start, stop)
-        indices = draws.indices[cut]
+    def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
+        """Make a batch of an epoch's draws.
+
+        Parameters
+        ----------
+        draws
+            Of the whole epoch, on the device.
+        rows
+            int64, shape ``(B,)``: the positions of the batch's images in them.
+        step
+            int64, shape ``(1,)``: the number of the batch in the epoch, from 0.
+        """
+        indices = draws.indices[rows]
         shift = self.augmentation.shift
-        pixels = crop_flip(self.padded, indices, draws.offsets[cut], draws.flips[cut], shift)
+        pixels = crop_flip(self.padded, indices, draws.offsets[rows], draws.flips[rows], shift)
         if draws.greys is not None:
-            pixels = grey(pixels, draws.greys[cut])
+            pixels = grey(pixels, draws.greys[rows])
         images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]
-        noise = None if draws.noise is None else draws.noise[cut]
-        other = None if draws.other is None else self.batch(draws.other, start, stop, step)
+        noise = None if draws.noise is None else draws.noise[rows]
+        other = None if draws.other is None else self.batch(draws.other, rows, step)
         if draws.partners is None or draws.weights is None:
             return Batch(images, targets, None, None, noise, other)
-        partners, weight = draws.partners[cut], draws.weights[step]
+        partners, weight = draws.partners[rows], draws.weights[step][0]
         return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise, other)
 
     def plain(self, start: int, stop: int) -> Tensor:
@@ -53,3 +65,19 @@ class Resident:
             start:stop, shift : self.padded.shape[1] - shift, shift : self.padded.shape[2] - shift
         ]
         return normalise(cut, self.augmentation, self.dtype)
+
+
+_brought: WeakKeyDictionary[LongTailed, dict[tuple, Resident]] = WeakKeyDictionary()
+
+
+def resident(
+    data: LongTailed, split: Literal["train", "test"], device: torch.device, dtype: torch.dtype
+) -> Resident:
+    """Return a split of a data set on a device, brought there once: runs side by side share it."""
+    brought = _brought.setdefault(data, {})
+    key = (split, device, dtype)
+    if key not in brought:
+        brought[key] = Resident(getattr(data, split), data.augmentation, device, dtype)
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()  # other streams read it
+    return brought[key]

@@ -1,6 +1,8 @@
 """Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.networks import read_weights
 from gclib.recipes import Recipe
-from gclib.train import plan
+from gclib.train import fleet, plan
 from gclib.train.environment import environment
 from gclib.train.fingerprint import fingerprint
 from gclib.train.loop import Trainer
@@ -62,18 +64,22 @@ def fit(
         threads or in another precision, or nothing can be written.
     """
     run, workdir = Runner.on(device, recipe, data, seed), Path(workdir)
+    described = recipe.model_dump(mode="json")
+    behaviour: Callable[[], list[list[float]]] = partial(fingerprint, recipe)
+    if run.device.type == "cuda":  # it takes a CPU seconds, in which a GPU shared with other runs would wait
+        behaviour = fleet.promised(records.content_hash(described), fingerprint, recipe)
     stages = stage_plan(recipe, data, seed)
     states: dict[str, dict[str, Any]] = {}
     for planned in stages:
         start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
         states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
     record = records.RunRecord(
-        recipe=recipe.model_dump(mode="json"),
+        recipe=described,
         data=records.DataSummary.of(data),
         seed=seed,
         environment=environment(run.device, states[stages[0].hash]),
         command=command(recipe, data, seed),
-        fingerprint=fingerprint(recipe),
+        fingerprint=behaviour(),
         stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
     )
     folder = workdir / record.identity

@@ -1,0 +1,207 @@
+"""Runs side by side in one process: they go on in turns, each on a CUDA stream of its own.
+
+A run calls `pause` wherever others may go on: when its steps are in the GPU's queue, while numbers come back, while a
+thread or a process works for it. One thread alone builds and launches, so a run among others is the run alone, to the
+last bit; and a run that has none beside it is the same code, for which `pause` does nothing.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from gclib.errors import UserError
+
+__all__ = ["Job", "Stopped", "arrived", "aside", "exact", "pause", "promised", "reached", "together"]
+
+T = TypeVar("T")
+
+# For what the host does beside: draws, checkpoints, metrics; and, in processes, fingerprints.
+THREADS, PROCESSES = 4, max(1, min(4, (os.cpu_count() or 1) // 4))
+REST = 2e-5  # seconds after a round, in which the threads get the interpreter
+
+
+class Stopped(Exception):
+    """A run ended early because it was asked to; what it had done is saved."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work by name.
+
+    Attributes
+    ----------
+    name
+        Of this job, as others wait for it.
+    work
+        Does it; what it returns is the outcome.
+    after
+        Names of the jobs that must have ended well before.
+    """
+
+    name: str
+    work: Callable[[], Any]
+    after: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass
+class _Fleet:
+    hub: Any  # the greenlet that gives turns
+    threads: Executor
+    processes: Executor
+    promises: dict[str, Future] = field(default_factory=dict)
+    stopping: bool = False
+
+
+_fleet: _Fleet | None = None
+
+
+def exact() -> Any:
+    """Return a context in which a GPU computes the same bits every time, so that a run can be gone on with."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+
+
+def pause() -> bool:
+    """Let others go on; return whether this run shall save what it has and stop, at the next good moment."""
+    if _fleet is None:
+        return False
+    stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None
+    with torch.set_grad_enabled(torch.is_grad_enabled()):  # both belong to the thread, and others share it
+        _fleet.hub.switch()
+    if stream is not None:
+        torch.cuda.set_stream(stream)
+    return _fleet.stopping
+
+
+def aside(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function on a thread while others go on; where there are none, call it at once."""
+    return function(*arguments) if _fleet is None else _result(_fleet.threads.submit(function, *arguments))
+
+
+def promised(key: str, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    """Return what gives the result of a call: begun now, in another process, where others go on beside this run.
+
+    It is made once for each `key`. Where there are no others it is made when it is asked for.
+    """
+    if _fleet is None:
+        return lambda: function(*arguments)
+    if key not in _fleet.promises:
+        _fleet.promises[key] = _fleet.processes.submit(function, *arguments)
+    return partial(_result, _fleet.promises[key])
+
+
+def _result(call: Future[T]) -> T:
+    while not call.done():
+        pause()
+    return call.result()
+
+
+def reached(event: torch.cuda.Event) -> None:
+    """Wait for an event on the GPU; others go on meanwhile."""
+    if _fleet is None:
+        event.synchronize()
+    while not event.query():
+        pause()
+
+
+def arrived(values: Tensor) -> Tensor:
+    """Bring a tensor to the CPU, others going on meanwhile; one that is there comes back as it is."""
+    if values.device.type != "cuda":
+        return values
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    reached(torch.cuda.current_stream().record_event())
+    return host
+
+
+def together(
+    jobs: Iterable[Job], places: int, stop: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[Job, Any]]:
+    """Carry jobs on in turns, and yield each with its outcome as it ends.
+
+    Parameters
+    ----------
+    jobs
+        In the order in which they are begun, as far as what they wait for allows.
+    places
+        How many go on side by side, >= 1.
+    stop
+        Asked once a round; once it says so nothing more is begun, and what runs stops at its next good moment.
+
+    Yields
+    ------
+    job, outcome
+        What the work returned; or the exception that ended it, which stops no other: `Stopped` where it was asked to.
+    """
+    from greenlet import greenlet
+
+    waiting, ended = list(jobs), set[str]()
+    running: list[tuple[Job, Any]] = []
+    with _begun() as fleet, exact():
+        while waiting or running:
+            fleet.stopping = fleet.stopping or stop()
+            while len(running) < places and not fleet.stopping and (ready := _first(waiting, ended)):
+                waiting.remove(ready)
+                running.append((ready, greenlet(_outcome, fleet.hub)))
+            if not running:
+                for job in waiting:
+                    yield job, Stopped() if fleet.stopping else _unmet(job, ended)
+                return
+            done = []
+            for job, turns in running:
+                outcome = turns.switch(job.work) if not turns else turns.switch()
+                if turns.dead:
+                    done.append((job, turns, outcome))
+            for job, turns, outcome in done:
+                running.remove((job, turns))
+                if not isinstance(outcome, Exception):
+                    ended.add(job.name)
+                yield job, outcome
+            time.sleep(REST)
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    try:
+        with torch.enable_grad():  # not the mode in which another run paused
+            return work()
+    except Exception as error:  # whatever it is, it is this run's own
+        return error
+
+
+@contextmanager
+def _begun() -> Iterator[_Fleet]:
+    from greenlet import getcurrent
+
+    global _fleet
+    if _fleet is not None:
+        raise RuntimeError("a fleet is on its way already in this process")
+    spawned = multiprocessing.get_context(
+        "spawn"
+    )  # a fork would inherit the GPU's state, which no child can use
+    with (
+        ThreadPoolExecutor(THREADS) as threads,
+        ProcessPoolExecutor(PROCESSES, mp_context=spawned) as processes,
+    ):
+        _fleet = _Fleet(getcurrent(), threads, processes)
+        try:
+            yield _fleet
+        finally:
+            _fleet = None
+            if torch.cuda.is_initialized():
+                torch.cuda.set_stream(torch.cuda.default_stream())
+
+
+def _first(waiting: list[Job], ended: set[str]) -> Job | None:
+    return next((job for job in waiting if job.after <= ended), None)
+
+
+def _unmet(job: Job, ended: set[str]) -> UserError:
+    return UserError(f"not begun, for {', '.join(sorted(job.after - ended))} did not end well")
