@@ -248,7 +248,7 @@ def read_weights(path: str | Path, num_classes: int, head: str) -> dict[str, Ten
     Raises
     ------
     UserError
-        If the file cannot be read or holds the weights of another network.
+        If the file cannot be read, holds the weights of another network, or a value that is not finite.
     """
     try:
         weights = {name: value.float() for name, value in safetensors_load(Path(path).read_bytes()).items()}
@@ -263,4 +263,6 @@ def read_weights(path: str | Path, num_classes: int, head: str) -> dict[str, Ten
             f"{path} holds the weights of another network; expected ResNet-32 with a {head} head and "
             f"{num_classes} classes"
         )
+    if odd := next((name for name, value in weights.items() if not value.isfinite().all()), None):
+        raise UserError(f"{path}: {odd} holds NaN or an infinity; expected finite weights")
     return weights

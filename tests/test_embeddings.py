@@ -191,6 +191,24 @@ def test_a_file_that_holds_something_else_is_refused(
         embeddings.load(path)
 
 
+@pytest.mark.parametrize("name", ["labels", "predicted", "features", "plane", "test", "about"])
+def test_a_value_edited_in_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """Each edit gives a valid embedding, so that nothing but the digest can tell."""
+    path = tmp_path / "a.npz"
+    embeddings.save(made(), path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    if name == "about":
+        arrays[name] = np.frombuffer(arrays[name].tobytes().replace(b"tail", b"tali"), np.uint8)
+    else:
+        arrays[name][3] = 1 - arrays[name][3]
+    np.savez(path, **arrays)
+    with pytest.raises(
+        UserError, match=r"holds no embedding \(it does not match its digest: .*make it again"
+    ):
+        embeddings.load(path)
+
+
 # ------------------------------------------------------------------------------------------------- beside a record
 
 
@@ -222,10 +240,12 @@ def test_an_embedding_is_made_beside_its_record_and_found_there(
     assert found.settings["recipe"] == "gcl-official"
     assert found.of(test=True).right.mean() > 0.3  # a trained network: chance is 0.1
     path.with_suffix(".safetensors").write_bytes(b"others")
+    with pytest.raises(SystemExit, match=r"these weights .* are not those of seed0\.json"):
+        main([str(path)])
+    fields = records.load(path).model_dump(exclude={"digest"})
+    records.save(records.RunRecord(**fields | {"weights": "ab" * 32}), path, force=True)
     with pytest.raises(UserError, match="made from other weights: python -m"):
         embeddings.find("gcl-official", "digits", 20, root=results)
-    with pytest.raises(SystemExit, match="holds no weights"):
-        main([str(path)])
     path.with_suffix(".safetensors").unlink()
     with pytest.raises(UserError, match=r"no stage-one weights .*gcl run training"):
         embeddings.make(path)

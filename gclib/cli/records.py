@@ -84,10 +84,10 @@ def verify(
         bool, typer.Option("--replay", help="Also compare the behaviour fingerprint with the code of today.")
     ] = False,
 ) -> None:
-    """Check that records are whole and unaltered, and with --replay that the code still behaves as it did.
+    """Check that records, and weights beside them, are whole and unaltered, and with --replay the code's behaviour.
 
-    With --replay the losses of both fingerprints stand side by side: of each stale record, and of a record that is
-    named alone.
+    With --replay, the losses of the behaviour fingerprint stand beside those of the code of today: of each stale
+    record, and of a record that is named alone.
 
     Example:
 
@@ -103,6 +103,8 @@ def verify(
     for path in paths or sorted(results.glob("**/seed*.json")):
         try:
             record = records.load(path)
+            if (weights := records.weights_path(path)).exists():
+                records.check_weights(weights)
         except records.RecordError as error:
             failed += 1
             print(error, flush=True)

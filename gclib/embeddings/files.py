@@ -7,6 +7,7 @@ import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ SUFFIX = ".embedding.npz"
 def save(embedding: Embedding, path: str | Path) -> None:
     """Write an embedding, whole or not at all; features in half precision, the same bytes for the same content.
 
+    A SHA-256 of all of it stands in the file.
+
     Raises
     ------
     UserError
@@ -34,6 +37,7 @@ def save(embedding: Embedding, path: str | Path) -> None:
         "settings": embedding.settings,
     }
     arrays = {name: getattr(embedding, name).astype(dtype) for name, dtype in STORED.items()}
+    about["digest"] = _digest(about, arrays)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
     write_atomically(Path(path), buffer.getvalue())
@@ -59,7 +63,10 @@ def load(path: str | Path) -> Embedding:
             if arrays[name].dtype != np.dtype(dtype):
                 raise ValueError(f"{name} is {arrays[name].dtype}, expected {np.dtype(dtype)}")
         counts, names = np.array(about["class_counts"], dtype=np.int64), tuple(about["class_names"])
-        return Embedding(**arrays, class_counts=counts, class_names=names, settings=about["settings"])
+        found = Embedding(**arrays, class_counts=counts, class_names=names, settings=about["settings"])
+        if about.pop("digest", None) != _digest(about, arrays):
+            raise ValueError("it does not match its digest: it was edited or damaged")
+        return found
     except Exception as error:  # a damaged archive raises nearly anything
         reason = " ".join(str(error).split())
         raise UserError(
@@ -83,20 +90,21 @@ def make(path: str | Path) -> Path:
     Raises
     ------
     UserError
-        If there is no such record, no weights beside it, or not the data that it was made from.
+        If there is no such record, none of the weights that it names beside it, or not the data that it was made from.
     """
-    record, weights = records.load(path), Path(path).with_suffix(".safetensors")
+    record, weights = records.load(path), records.weights_path(path)
     if not weights.exists():
         raise UserError(
             f"no stage-one weights {_shown(weights)}; train with them: {record.command} -p keep new"
         )
+    records.check_weights(weights)
     dataset = data.load(record.data.name, record.data.ratio)
     if dataset.digest != record.data.digest:
         raise UserError(f"{_shown(Path(path))} was made from other images of {dataset.name}; train it again")
     network = resnet32(dataset.num_classes, str(record.recipe["head"]))
     network.load_state_dict(read_weights(weights, dataset.num_classes, str(record.recipe["head"])))
     made = embed(network, dataset)
-    run = {"run": record.identity, "recipe": record.name, "scale": record.scale, "weights": _digest(weights)}
+    run = {"run": record.identity, "recipe": record.name, "scale": record.scale, "weights": record.weights}
     target = Path(path).with_suffix(SUFFIX)
     save(replace(made, settings=made.settings | run), target)
     return target
@@ -110,7 +118,7 @@ def find(
     Raises
     ------
     UserError
-        If it is not made yet, or from other weights than those there now: with the command that makes it.
+        If it is not made yet, or from other weights than those that the record names: with the command that makes it.
     """
     found = records.find(root, scale="paper", dataset=dataset, ratio=ratio, recipe=recipe, seed=seed)
     if not found:
@@ -120,14 +128,20 @@ def find(
     path, command = record.with_suffix(SUFFIX), f"python -m gclib.embeddings {_shown(record)}"
     if not path.exists():
         raise UserError(f"the embedding of {recipe} is not made yet: {command}")
-    embedding, weights = load(path), record.with_suffix(".safetensors")
-    if weights.exists() and embedding.settings.get("weights") != _digest(weights):
+    embedding = load(path)
+    if (embedding.settings.get("run"), embedding.settings.get("weights")) != (
+        found[0].identity,
+        found[0].weights,
+    ):
         raise UserError(f"the embedding of {recipe} was made from other weights: {command}")
     return embedding
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 def _shown(path: Path) -> str:

@@ -13,6 +13,7 @@ from gclib.records.schema import (
     StageRun,
     run_identity,
 )
+from gclib.records.weights import check_weights, weights_path
 
 __all__ = [
     "FINGERPRINTS",
@@ -25,6 +26,7 @@ __all__ = [
     "RunRecord",
     "StageRun",
     "Step",
+    "check_weights",
     "compare",
     "content_hash",
     "find",
@@ -40,4 +42,5 @@ __all__ = [
     "save",
     "show",
     "verify",
+    "weights_path",
 ]

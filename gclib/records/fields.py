@@ -26,6 +26,7 @@ def _utc(value: str) -> str:
 # Strict leaves: "1", True and 1.0 are not the integer 1. Numbers are rounded here, so a record has one form.
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Hash = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{16}$")]
+Digest = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Strict(), AfterValidator(_utc)]
 Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]

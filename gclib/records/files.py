@@ -179,9 +179,10 @@ def _parse(content: bytes, path: Path) -> RunRecord:
         raise RecordError(path, f"{document.key}: stands there twice")
     if not isinstance(document, dict):
         raise RecordError(path, "is not a JSON object")
-    fields = RunRecord.model_fields
-    for name in fields:
-        if name not in document:
+    fields, digest = RunRecord.model_fields, document.get("digest")
+    hashed = digest if isinstance(digest, dict) else {}
+    for name, field in fields.items():
+        if name not in document and (field.exclude_if is None or name in hashed):
             raise RecordError(path, f"{name}: is missing")
     for name in document:
         if name not in fields:

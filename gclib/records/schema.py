@@ -12,6 +12,7 @@ from gclib.errors import UserError
 from gclib.metrics import SMALL, Reliability, group_accuracy, group_rule
 from gclib.records.fields import (
     Count,
+    Digest,
     Hash,
     Model,
     Natural,
@@ -60,7 +61,7 @@ class DataSummary(Model):
     ratio: Annotated[float, Strict(), Field(ge=1)] | None
     class_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
     test_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
-    digest: Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: Digest
 
     @classmethod
     def of(cls, data: LongTailed) -> Self:
@@ -216,8 +217,9 @@ class RunRecord(Model):
 
     `stages` holds the first stage, and for each further stage of the recipe two runs: from the last and from
     the best checkpoint of the stage before. `fingerprint` has a list of losses for each stage of the recipe,
-    `digest` a hash for each other field; `command` makes the run again. `schema_version`, `identity`,
-    `created` and `digest` fill themselves.
+    `weights` is the SHA-256 of the file with the last weights of stage one (see `gclib.records.weights_path`), None in
+    records that have none; then neither the file nor `digest` holds the field. `digest` has a hash for each other
+    field; `command` makes the run again. `schema_version`, `identity`, `created` and `digest` fill themselves.
     """
 
     schema_version: Literal[1] = 1
@@ -230,8 +232,9 @@ class RunRecord(Model):
     command: Text
     fingerprint: tuple[tuple[Annotated[float, Strict(), places(9)], ...], ...]
     stages: Annotated[tuple[StageRun, ...], Field(min_length=1)]
+    weights: Digest | None = Field(default=None, exclude_if=lambda value: value is None)
     digest: dict[str, Hash] = Field(
-        default_factory=lambda run: {name: content_hash(run[name]) for name in run}
+        default_factory=lambda run: {name: content_hash(run[name]) for name in run if _held(name, run[name])}
     )
 
     @property
@@ -256,8 +259,9 @@ class RunRecord(Model):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        fields = [name for name in type(self).model_fields if name != "digest"]
-        require(set(self.digest) == set(fields), "digest: expected one entry for each other field")
+        fields = [field for field, value in self if field != "digest" and _held(field, value)]
+        unmatched = ", ".join(sorted(set(self.digest) ^ set(fields)))
+        require(not unmatched, f"digest: expected one entry for each other field, and no more: {unmatched}")
         for name in fields:
             unchanged = self.digest[name] == content_hash(getattr(self, name))
             require(unchanged, f"{name}: does not match its digest: it was edited or damaged")
@@ -286,3 +290,9 @@ class RunRecord(Model):
                 except ValueError as error:
                     raise ValueError(f"stages.{index}.{name}.{error}") from None
         return self
+
+
+def _held(name: str, value: object) -> bool:
+    """Whether a field of a record stands in its file: a field newer than the first records does not at its default."""
+    left_out = RunRecord.model_fields[name].exclude_if
+    return left_out is None or not left_out(value)

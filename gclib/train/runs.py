@@ -73,6 +73,11 @@ def fit(
     for planned in stages:
         start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
         states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
+    kept = {
+        name: value.half().contiguous()
+        for name, value in network_weights(states[stages[0].hash], "last").items()
+    }
+    weights = safetensors_bytes(kept)
     record = records.RunRecord(
         recipe=described,
         data=records.DataSummary.of(data),
@@ -81,14 +86,11 @@ def fit(
         command=command(recipe, data, seed),
         fingerprint=behaviour(),
         stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
+        weights=hashlib.sha256(weights).hexdigest(),
     )
-    folder = workdir / record.identity
-    weights = {
-        name: value.half().contiguous()
-        for name, value in network_weights(states[stages[0].hash], "last").items()
-    }
-    write_atomically(folder / "stage-one.safetensors", safetensors_bytes(weights))
-    records.save(record, folder / "record.json", force=True)
+    path = workdir / record.identity / "record.json"
+    write_atomically(records.weights_path(path), weights)
+    records.save(record, path, force=True)
     return record
 
 
@@ -156,13 +158,15 @@ def finish(
     Raises
     ------
     UserError
-        If the recipe has not two stages, or the file holds no weights for its network.
+        If the recipe has not two stages, or the file holds no weights for its network, or not those that the record
+        beside it names.
     """
     if len(recipe.stages) != 2:
         raise UserError(
             f"{recipe.name} has {len(recipe.stages)} stages; expected two, to start from the first"
         )
     planned = stage_plan(recipe, data, seed)[1]
+    records.check_weights(weights)
     start = read_weights(weights, data.num_classes, recipe.head)
     content = Path(weights).read_bytes()
     folder = Path(
@@ -200,7 +204,8 @@ def keep(
     Raises
     ------
     UserError
-        If the recipe was changed by overrides, its weights are missing, or a record is there and `replace` is not set.
+        If the recipe was changed by overrides, its weights are missing or not those that the record names, or a record
+        is there and `replace` is not set.
     """
     if record.recipe["overrides"]:
         raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
@@ -213,9 +218,11 @@ def keep(
             weights = source.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read the weights {source}: {error.strerror}; run it again") from error
+        if hashlib.sha256(weights).hexdigest() != record.weights:
+            raise UserError(f"{source} holds other weights than the record names; run it again")
     records.save(record, path, force=replace)
     if weights:
-        write_atomically(path.with_suffix(".safetensors"), weights)
+        write_atomically(records.weights_path(path), weights)
     return path
 
 
@@ -225,12 +232,13 @@ def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | P
     Raises
     ------
     UserError
-        If no record under `root` has this first stage and its weights.
+        If no record under `root` has this first stage and its weights, or the weights are not those that it names.
     """
     wanted = stage_plan(recipe, data, seed)[0].hash
     for record in records.find(root, scale=recipe.scale, dataset=data.name, ratio=data.ratio, seed=seed):
-        path = records.results_path(record, root).with_suffix(".safetensors")
+        path = records.weights_path(records.results_path(record, root))
         if record.stages[0].hash == wanted and path.exists():
+            records.check_weights(path)
             return path
     raise UserError(
         f"no stage-one weights of {recipe.name} on {data.name} under {root}; train it first: "
