@@ -60,6 +60,19 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
     return get
 
 
+@pytest.fixture
+def git() -> Callable[..., str]:
+    """What git prints in this checkout; the test skips where there is none, as in an unpacked archive."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout: unpacked from an archive")
+
+    def ask(*words: str) -> str:
+        command = ["git", "-c", f"safe.directory={ROOT}", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    return ask
+
+
 @pytest.fixture(scope="session")
 def real_cifar(once: Callable) -> Path:
     """Folder with the official files of CIFAR-10 and CIFAR-100, a `root` for ``gclib.data.load``."""

@@ -1,6 +1,7 @@
 """Where a run is made: the commit is the checkout's own or none."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,33 @@ def commit() -> str | None:
     return environment.environment(torch.device("cpu"), state).commit
 
 
-def test_the_commit_is_that_of_the_checkout() -> None:
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert commit() in (head.stdout.strip(), f"{head.stdout.strip()}-dirty")
+def test_the_commit_is_that_of_the_checkout(git: Callable[..., str]) -> None:
+    head = git("rev-parse", "HEAD").strip()
+    assert commit() in (head, f"{head}-dirty")
+
+
+@pytest.mark.parametrize("names", [["GIT_DIR"], ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]])
+def test_the_commit_is_the_checkouts_own_in_a_hook_of_another_repository(
+    git: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    expected = commit()
+    assert expected
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    for name in names:
+        monkeypatch.setenv(name, str(tmp_path / {"GIT_DIR": ".git", "GIT_INDEX_FILE": "index"}.get(name, "")))
+    assert commit() == expected
+
+
+def test_a_checkout_of_another_owner_has_its_commit(
+    git: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = commit()
+    assert expected
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("HOME", "nowhere")  # where a person may have called the folder safe
+    refused = subprocess.run(["git", "status"], cwd=ROOT, capture_output=True, text=True)
+    assert "dubious ownership" in refused.stderr
+    assert commit() == expected
 
 
 def test_a_repository_around_an_installed_package_is_not_its_checkout(

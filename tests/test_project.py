@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,10 +113,9 @@ def test_lock_pins_every_requirement_exactly_and_names_no_place() -> None:
     assert not re.search(r"https?:|file:|/", "\n".join(lines))
 
 
-def test_text_names_no_place_of_one_machine() -> None:
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+def test_text_names_no_place_of_one_machine(git: Callable[..., str]) -> None:
     pattern = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w|/tmp/\w+/\w|pypi[.]org|python[h]osted")
-    for name in listing.stdout.splitlines():
+    for name in git("ls-files").splitlines():
         try:
             found = pattern.search((ROOT / name).read_text(encoding="utf-8"))
         except (UnicodeDecodeError, FileNotFoundError):  # a binary file; one that is being replaced

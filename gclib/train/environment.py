@@ -1,5 +1,6 @@
 """Where a run is made: device, driver, versions, commit."""
 
+import os
 import platform
 import subprocess
 from functools import cache
@@ -12,6 +13,8 @@ import gclib
 from gclib import ROOT, records
 
 __all__ = ["environment"]
+
+OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY")
 
 
 def environment(device: torch.device, state: dict[str, Any]) -> records.Environment:
@@ -56,14 +59,12 @@ def _git_commit() -> str | None:
     """Commit of the checkout, with ``-dirty`` where a tracked file was changed after it; None outside a checkout."""
     if not (ROOT / ".git").exists():  # installed below a repository of somebody's own
         return None
+    # Named outright, the repository is not refused for its owner, nor replaced by that of a hook around us.
+    command = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]
+    command += ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    own = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        run = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()

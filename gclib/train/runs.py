@@ -1,6 +1,7 @@
 """Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -210,6 +211,8 @@ def keep(
     if record.recipe["overrides"]:
         raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
     path = records.results_path(record, root)
+    if record.environment.commit is None:
+        warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
     weights = None
     if record.name in KEPT_WEIGHTS:
         # Read before the record is written: a record without its weights would look complete.
