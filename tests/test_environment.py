@@ -12,8 +12,12 @@ from gclib.train import environment
 
 
 def commit() -> str | None:
-    state = {"threads": 1, "precision": "float64"}
-    return environment.environment(torch.device("cpu"), state).commit
+    environment._git_commit.cache_clear()
+    try:
+        state = {"threads": 1, "precision": "float64"}
+        return environment.environment(torch.device("cpu"), state).commit
+    finally:
+        environment._git_commit.cache_clear()
 
 
 def test_the_commit_is_that_of_the_checkout(git: Callable[..., str]) -> None:
