@@ -110,6 +110,40 @@ print([name for name in ("torch", "papermill", "numpy", "matplotlib") if name in
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+RECORD = execution.ROOT / "results" / "paper" / "cifar10-ir100" / "ce" / "seed0.json"
+READING = {
+    "records list": "gcl-official",
+    f"records show {RECORD}": "gcl run training",
+    f"records compare {RECORD} {RECORD}": "top1",
+    f"records verify {RECORD}": "holds",
+    "recipes": "gcl-official",
+    "recipes gcl-official": "stage-two",
+    "recipes gcl-official --dataset cifar100 --ratio 50": "stage-two",
+    "grid table1 --dry-run": "cifar10 at ratio 100",
+}
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: " ".join(words.split()[:2]))
+def test_a_command_that_only_reads_needs_no_torch(words, tmp_path):
+    """Nor scikit-learn, nor the images of CIFAR."""
+    code = f"""
+import sys
+from gclib import cli
+sys.argv = ["gcl", *{words.split()!r}]
+try:
+    cli.main()
+finally:
+    print([name for name in ("torch", "torchvision", "sklearn", "pandas", "scipy") if name in sys.modules])
+"""
+    environment = os.environ | {"GCLIB_DATA": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert READING[words] in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 # Mistakes
 
 MISTAKES = {

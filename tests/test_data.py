@@ -10,7 +10,7 @@ from PIL import Image
 
 from gclib import data
 from gclib.data import Augmentation
-from gclib.data.longtail import _digest, positions_in_class
+from gclib.data.longtail import positions_in_class, subset_digest
 from gclib.errors import UserError
 
 # SHA-256 of the within-class positions that the field's subset keeps (NumPy legacy generator, seed 0).
@@ -43,8 +43,25 @@ def test_subset_is_the_field_s(name: str, ratio: int) -> None:
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(classes), 50_000 // classes))
     indices = data.long_tailed_indices(labels, ratio)
     positions = positions_in_class(labels, np.bincount(labels))[indices]
-    assert _digest(positions) == DIGESTS[name, ratio]
+    assert subset_digest(positions) == DIGESTS[name, ratio]
     assert len(indices) == TOTALS[name, ratio]
+
+
+@pytest.mark.parametrize(("name", "ratio"), DIGESTS)
+def test_a_known_data_set_is_described_without_its_images(name: str, ratio: int) -> None:
+    known = data.without_images(name, ratio)
+    assert known.digest == DIGESTS[name, ratio]
+    assert len(known.train) == known.class_counts.sum() == TOTALS[name, ratio]
+    assert np.bincount(known.test.labels).tolist() == [10_000 // known.num_classes] * known.num_classes
+    assert known.train.images.size == 0  # nobody trains on it
+
+
+def test_the_digits_are_described_without_a_look_at_them() -> None:
+    known, seen = data.without_images("digits", 20), data.load("digits", 20)
+    for name in ("digest", "class_names", "augmentation"):
+        assert getattr(known, name) == getattr(seen, name)
+    assert known.class_counts.tolist() == seen.class_counts.tolist()
+    assert np.bincount(known.test.labels).tolist() == np.bincount(seen.test.labels).tolist()
 
 
 def test_first_kept_positions() -> None:

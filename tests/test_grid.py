@@ -232,3 +232,17 @@ def test_the_slurm_profile_needs_sbatch(gcl: Callable, monkeypatch: pytest.Monke
     assert "no profile 'pbs': expected one of slurm" in gcl(f"{options} pbs")[2]
     profile = yaml.safe_load((engine.WORKFLOW / "profiles" / "slurm" / "config.yaml").read_text())
     assert profile["executor"] == "slurm"
+
+
+def test_a_plan_needs_no_images_and_a_grid_asks_for_them_first(
+    gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GCLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    code, out, _ = gcl("table5 --dry-run")
+    assert code == 0
+    assert "3 cells, 0 done, 3 to run" in out
+    code, out, err = gcl("table5")
+    assert (code, out) == (2, "")
+    assert "CIFAR10 is missing" in err
+    assert not list(tmp_path.iterdir())

@@ -129,3 +129,18 @@ def test_importing_the_package_needs_no_tool_of_the_book() -> None:
     code = f"import sys; [__import__(m) for m in {modules}]; print([t for t in {tools} if t in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+READ = """
+data data.known methods.settings recipes records paper metrics geometry tables deviations saturation train.plan grid
+figures.style figures.results notebook cli
+""".split()
+
+
+@pytest.mark.parametrize("module", READ)
+def test_what_only_reads_needs_no_torch(module: str) -> None:
+    code = (
+        f"import sys, gclib.{module}; print([t for t in ('torch', 'sklearn', 'pandas') if t in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -23,8 +23,9 @@ from gclib import data, recipes, records, saturation, train
 from gclib.errors import UserError
 from gclib.figures.saturation import curve_sliders, lead_panels, lead_slider
 from gclib.losses import target_gradient
-from gclib.saturation import Measuring, Saturation
+from gclib.saturation import Saturation, measuring
 from gclib.saturation.__main__ import main
+from gclib.saturation.measuring import Measuring
 from gclib.train import checkpoints
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
@@ -52,7 +53,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(workdir: Path) -> Saturation:
     with six_epochs_of_few_digits():
-        return saturation.make(*RUN, device="cpu", workdir=workdir)
+        return measuring.make(*RUN, device="cpu", workdir=workdir)
 
 
 def test_a_summary_counts_each_image_where_it_sits() -> None:
@@ -60,12 +61,12 @@ def test_a_summary_counts_each_image_where_it_sits() -> None:
     leads = torch.tensor([20.5, 6.8, -0.5, 700.0, -700.0], dtype=torch.float64)
     logits = torch.zeros(5, 2, dtype=torch.float64)
     logits[torch.arange(5), labels] = leads  # of two classes, the lead is the difference of logits
-    found = saturation.summary(logits, labels, 2)
+    found = measuring.summary(logits, labels, 2)
     assert found["saturated"] == [1, 1]  # at 6.8 the gradient is 0.0011
     expected = 1 / (1 + np.exp(-np.array([-20.5, -6.8, 0.5, -700.0, 700.0])))
     np.testing.assert_allclose(found["mean"], [expected[:2].mean(), expected[2:].mean()])
     assert found["train_accuracy"] == pytest.approx([100, 100 / 3])
-    edges = saturation.LEADS
+    edges = measuring.LEADS
     for row, inside in zip(found["histogram"], ([20.5, 6.8], [-0.5, edges[-1], edges[0]]), strict=True):
         bins = [min(int(lead - edges[0]), len(edges) - 2) for lead in inside]
         assert np.flatnonzero(row).tolist() == sorted(bins)

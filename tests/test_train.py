@@ -10,7 +10,7 @@ from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import records, train
 from gclib.errors import UserError
-from gclib.train import checkpoints, loop
+from gclib.train import checkpoints, device, loop
 from gclib.train.device import choose_precision
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
@@ -139,7 +139,7 @@ def test_the_callers_state_is_left_alone(tmp_path: Path) -> None:
 
 def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     for amx, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        monkeypatch.setattr(device, "_cpu_information", lambda amx=amx: "flags: amx_tile x" if amx else "")
         assert choose_precision("smoke", CPU) == "float64"
         assert choose_precision("short", CPU) == choose_precision("paper", CPU) == expected
 

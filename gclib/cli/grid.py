@@ -82,6 +82,7 @@ def grid(
     130 interrupted.
     """
     from gclib import grid as grids
+    from gclib.data import load
 
     folder, results = workdir or notebook.ROOT / "runs", notebook.ROOT / "results"
     cells = grids.cells(table, data, ratio, seeds or [0], scale)
@@ -90,6 +91,8 @@ def grid(
     if dry_run:
         _print_plan(progress, folder, results, jobs)
         return
+    if waiting:
+        load(data, ratio, download=False)  # a plan needs no images, but every cell does
     print(f"{len(cells)} cells, {waiting} to run; logs in {folder / 'grid' / 'logs'}", flush=True)
     failed = grids.run(
         progress,
@@ -107,12 +110,10 @@ def grid(
 def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, jobs: int) -> None:
     from gclib import grid as grids
     from gclib import records
-    from gclib.train.device import choose_device, choose_precision
-    from gclib.train.environment import environment
+    from gclib.train.environment import machine
 
     cell = progress[0].cell
-    device = choose_device("auto")
-    here = environment(device, {"threads": 1, "precision": choose_precision(cell.scale, device)})
+    here = machine(cell.scale)
     found = [record for root in (results, folder) for record in records.find(root)]
     measured = grids.speeds(found, here, cell.data, cell.scale)
     # More jobs than cores share them; how a GPU is shared, records do not tell.

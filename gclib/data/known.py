@@ -2,23 +2,25 @@
 
 import numpy as np
 
-from gclib.data.longtail import LongTailed, class_counts
-from gclib.data.sources import CIFAR, Split
+from gclib.data.longtail import LongTailed, class_counts, long_tailed_indices, subset_digest
+from gclib.data.sources import DIGITS_TEST, DIGITS_TRAIN, SOURCES, Split, positions_in_class
 from gclib.errors import UserError
 
 __all__ = ["WHOLE", "training_counts", "without_images"]
 
-WHOLE = {"cifar10": (5000, 10), "cifar100": (500, 100)}
+WHOLE = {"digits": (DIGITS_TRAIN, 10), "cifar10": (5000, 10), "cifar100": (500, 100)}
 """Training images per class before the cut, and classes, of the data sets whose sizes are known without a file."""
+
+TEST_IMAGES = {"digits": DIGITS_TEST, "cifar10": 1000, "cifar100": 100}  # per class
 
 
 def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
-    """Return the training images of each class of a long-tailed CIFAR, without its images.
+    """Return the training images of each class of a long-tailed data set, without its images.
 
     Parameters
     ----------
     dataset
-        ``"cifar10"`` or ``"cifar100"``.
+        ``"digits"``, ``"cifar10"`` or ``"cifar100"``.
     ratio
         Imbalance ratio.
 
@@ -38,19 +40,20 @@ def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
 
 
 def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
-    """Return a long-tailed CIFAR with black images: all that a recipe has to know of it, and no file is read.
+    """Return a long-tailed data set whose images have no pixels: to resolve recipes and plan runs; no file is read.
 
     Parameters
     ----------
     dataset
-        ``"cifar10"`` or ``"cifar100"``.
+        ``"digits"``, ``"cifar10"`` or ``"cifar100"``.
     ratio
         Imbalance ratio.
 
     Returns
     -------
     LongTailed
-        Its test split is the training split and its digest is zeros: to resolve recipes, not to train.
+        Counts and digest are those of the data set itself, for they follow from its class sizes; its classes are
+        named by their numbers.
 
     Raises
     ------
@@ -58,7 +61,17 @@ def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
         For another data set.
     """
     counts = training_counts(dataset, ratio)
-    labels = np.repeat(np.arange(len(counts)), counts)
-    images = np.broadcast_to(np.uint8(0), (len(labels), 32, 32, 3))  # takes no memory
-    split, names = Split(images, labels), tuple(map(str, range(len(counts))))
-    return LongTailed(dataset, ratio, split, split, counts, names, CIFAR, "0" * 64)
+    size, classes = WHOLE[dataset]
+    labels = np.repeat(np.arange(classes), size)
+    chosen = long_tailed_indices(labels, ratio)
+    positions = positions_in_class(labels, np.full(classes, size))[chosen]
+    train = _without_pixels(labels[chosen])
+    test = _without_pixels(np.repeat(np.arange(classes), TEST_IMAGES[dataset]))
+    names = tuple(map(str, range(classes)))
+    return LongTailed(
+        dataset, ratio, train, test, counts, names, SOURCES[dataset].augmentation, subset_digest(positions)
+    )
+
+
+def _without_pixels(labels: np.ndarray) -> Split:
+    return Split(np.empty((len(labels), 0, 0, 3), dtype=np.uint8), labels)

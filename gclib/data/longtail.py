@@ -195,7 +195,7 @@ def load(
     positions = positions_in_class(train.labels, sizes)[indices]
     train = Split(train.images[indices], train.labels[indices])
     # The name of a folder does not say what lies in it today.
-    digest = _digest(positions, *((train.images, test.images) if folder else ()))
+    digest = subset_digest(positions, *((train.images, test.images) if folder else ()))
     counts = np.bincount(train.labels, minlength=len(class_names)).astype(np.int64)
     return LongTailed(name, ratio, train, test, counts, class_names, source.augmentation, digest)
 
@@ -210,7 +210,8 @@ def _class_sizes(labels: np.ndarray, num_classes: int | None = None) -> np.ndarr
     return sizes
 
 
-def _digest(positions: np.ndarray, *images: np.ndarray) -> str:
+def subset_digest(positions: np.ndarray, *images: np.ndarray) -> str:
+    """SHA-256 of the positions of images within their class, and of images."""
     content = hashlib.sha256(positions.astype("<i8").tobytes())
     for part in images:
         content.update(part.tobytes())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gclib import ROOT
+from gclib.data.cifar import CIFAR10, CIFAR100, Files
 from gclib.errors import UserError
 
 
@@ -103,35 +104,12 @@ def _read_digits(root: Path, download: bool) -> tuple[Split, Split, tuple[str, .
     return Split(images[train], labels[train]), Split(images[test], labels[test]), tuple("0123456789")
 
 
-def _read_cifar(class_name: str) -> Callable[[Path, bool], tuple[Split, Split, tuple[str, ...]]]:
+def _cifar(files: Files) -> Source:
     def read(root: Path, download: bool) -> tuple[Split, Split, tuple[str, ...]]:
-        import torchvision.datasets
+        train, test, class_names = files.read(root, download)
+        return Split(*train), Split(*test), class_names
 
-        kind = getattr(torchvision.datasets, class_name)
-        parts = []
-        for train in (True, False):
-            try:
-                # torchvision checks the MD5 of every file before it unpickles it.
-                part = kind(root, train=train, download=download)
-            except Exception as error:
-                raise UserError(_missing_cifar(class_name, root, error)) from error
-            parts.append(Split(part.data, np.asarray(part.targets, dtype=np.int64)))
-        return parts[0], parts[1], tuple(part.classes)
-
-    return read
-
-
-def _missing_cifar(class_name: str, root: Path, error: Exception) -> str:
-    archive, folder = {
-        "CIFAR10": ("cifar-10-python.tar.gz", "cifar-10-batches-py"),
-        "CIFAR100": ("cifar-100-python.tar.gz", "cifar-100-python"),
-    }[class_name]
-    state = "altered or incomplete" if (root / folder).exists() else "missing"
-    return (
-        f"{class_name} is {state} in {root} ({type(error).__name__}); either run "
-        f"`gcl data fetch {class_name.lower()}` with a network, or unpack the official {archive} there, "
-        f"or set GCLIB_DATA to a folder that holds {folder}/"
-    )
+    return Source(read, CIFAR)
 
 
 def folder_source(root: Path, size: int, seed: int) -> Source:
@@ -183,7 +161,7 @@ def _read_image(path: Path, size: int) -> np.ndarray:
 
 SOURCES: dict[str, Source] = {
     "digits": Source(_read_digits, DIGITS),
-    "cifar10": Source(_read_cifar("CIFAR10"), CIFAR),
-    "cifar100": Source(_read_cifar("CIFAR100"), CIFAR),
+    "cifar10": _cifar(CIFAR10),
+    "cifar100": _cifar(CIFAR100),
 }
 """Data sets by name; a further one is one further entry."""

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gclib import records
-from gclib.data import load
+from gclib.data import WHOLE, load, without_images
 from gclib.errors import require_one_of
 from gclib.recipes import get
 from gclib.tables.rows import ROWS, rows
-from gclib.train import checkpoints
 from gclib.train.plan import PlannedStage, stage_plan
 
 __all__ = ["Cell", "Progress", "StageLeft", "cells", "same_later_stages", "shared_stages", "survey"]
@@ -156,12 +155,17 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
 
     @cache
     def dataset(name: str, ratio: float) -> Any:
-        return load(name, ratio, download=False)
+        return without_images(name, ratio) if name in WHOLE else load(name, ratio, download=False)
 
     @cache
     def checkpoint(stage: str) -> dict[str, Any] | None:
+        folder = workdir / "stages" / stage
+        if not folder.exists():
+            return None
+        from gclib.train import checkpoints  # with torch, which takes seconds to load
+
         # Only the number of epochs: the weights of a whole table need not be in memory at once.
-        state = checkpoints.load(workdir / "stages" / stage)
+        state = checkpoints.load(folder)
         return state and {"epoch": state["epoch"]}
 
     def progress(cell: Cell) -> Progress:

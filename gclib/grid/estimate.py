@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from gclib.data import WHOLE
 from gclib.grid.cells import Cell, Progress, StageLeft, shared_stages
 from gclib.records import Environment, RunRecord
+from gclib.train.environment import Machine
+
+CIFAR = {"cifar10", "cifar100"}
 
 __all__ = ["Estimate", "Speeds", "estimate", "makespan", "speeds"]
 
@@ -38,7 +40,7 @@ class Speeds:
         return stage.images * self.own.get((stage.recipe, stage.position), elsewhere)
 
 
-def speeds(found: Iterable[RunRecord], here: Environment, data: str, scale: str) -> Speeds | None:
+def speeds(found: Iterable[RunRecord], here: Machine | Environment, data: str, scale: str) -> Speeds | None:
     """Measure how fast runs were: on this device in this precision, or else on others.
 
     Parameters
@@ -57,7 +59,7 @@ def speeds(found: Iterable[RunRecord], here: Environment, data: str, scale: str)
         None if no record is of use.
     """
     unique = {(record.identity, record.created): record for record in found}.values()
-    equal = WHOLE.keys() if data in WHOLE else {data}  # with images of one size
+    equal = CIFAR if data in CIFAR else {data}  # with images of one size
     alike = [r for r in unique if r.data.name in equal and _machine(r.environment) == _machine(here)]
     own_data = [record for record in alike if record.data.name == data]
     others = [record for record in unique if record.data.name == data and record.scale == scale]
@@ -82,13 +84,13 @@ def speeds(found: Iterable[RunRecord], here: Environment, data: str, scale: str)
     return None
 
 
-def _machine(environment: Environment) -> tuple[str, str, str]:
+def _machine(environment: Machine | Environment) -> tuple[str, str, str]:
     """What a speed depends on: the processor counts only where it is the device."""
     cpu = environment.cpu if environment.device == "cpu" else ""
     return environment.device, cpu, environment.precision
 
 
-def in_words(environment: Environment) -> str:
+def in_words(environment: Machine | Environment) -> str:
     """Device and precision, such as ``Intel Xeon, bfloat16``."""
     device = environment.cpu if environment.device == "cpu" else environment.device
     return f"{device}, {environment.precision}"

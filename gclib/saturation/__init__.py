@@ -3,20 +3,16 @@
 ``python -m gclib.saturation RECIPE --data cifar10 --ratio 100`` trains the first stage of a recipe as every other
 run does, and every fifth epoch also measures the target gradient :math:`g=1-p_y` of each training image, without
 augmentation. Killed and started again, it goes on. What it finds is one small file under ``results/saturation/``.
+Measuring, in `gclib.saturation.measuring`, loads torch; reading does not.
 """
 
 from gclib.saturation.files import Saturation, difference, find, load, place, save
-from gclib.saturation.measuring import LEADS, Measuring, make, summary
 
 __all__ = [
-    "LEADS",
-    "Measuring",
     "Saturation",
     "difference",
     "find",
     "load",
-    "make",
     "place",
     "save",
-    "summary",
 ]

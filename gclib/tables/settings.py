@@ -15,7 +15,7 @@ def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio
     first, second
         Names of recipes.
     dataset
-        ``"cifar10"`` or ``"cifar100"``.
+        ``"digits"``, ``"cifar10"`` or ``"cifar100"``.
     ratio
         Imbalance ratio.
 

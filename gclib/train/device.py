@@ -1,22 +1,31 @@
-"""Where and how to compute: device, precision, compilation."""
+"""Where and how to compute: device, precision, compilation. Torch is loaded only where it is asked."""
 
+import ctypes
 import os
 import shutil
 import sys
 import sysconfig
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from gclib.errors import UserError
 
-__all__ = ["DTYPES", "can_compile", "choose_device", "choose_precision"]
+if TYPE_CHECKING:
+    import torch
 
-DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
-"""Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
+__all__ = ["can_compile", "choose_device", "choose_precision", "has_gpu_driver"]
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def has_gpu_driver() -> bool:
+    """Whether NVIDIA's driver is there; without it torch finds no GPU, and need not be loaded to say so."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def choose_device(name: str = "auto") -> "torch.device":
     """Return the device: ``"auto"`` takes CUDA where there is one.
 
     Raises
@@ -24,6 +33,8 @@ def choose_device(name: str = "auto") -> torch.device:
     UserError
         If CUDA is asked for where there is none, or the name is no device.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -41,19 +52,27 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_precision(scale: str, device: torch.device) -> str:
+def choose_precision(scale: str, device: "torch.device | None" = None) -> str:
     """Return what to train in: ``"float64"``, ``"float32"`` or ``"bfloat16"``, by the scale of a recipe and the device.
 
+    None is the CPU.
     float64 at smoke scale, so that every CPU prints the same; else bfloat16 where it is fast, or float32.
     """
     if scale == "smoke":
         return "float64"
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # Without matrix instructions (AMX) bfloat16 convolutions are slower than float32 ones.
-        fast = bool(torch.cpu._is_amx_tile_supported())
+        fast = " amx_tile " in _cpu_information()
     return "bfloat16" if fast else "float32"
+
+
+def _cpu_information() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
 
 
 def can_compile() -> bool:

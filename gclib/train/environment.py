@@ -5,19 +5,35 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gclib
 from gclib import ROOT, records
+from gclib.train.device import choose_device, choose_precision, has_gpu_driver
 
-__all__ = ["environment"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Machine", "environment", "machine"]
 
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY")
 
 
-def environment(device: torch.device, state: dict[str, Any]) -> records.Environment:
+class Machine(NamedTuple):
+    """What the speed of a run depends on, as in its record: device, processor and precision."""
+
+    device: str
+    cpu: str
+    precision: str
+
+
+def machine(scale: str) -> Machine:
+    """Describe what a run of this scale would be made on here; torch is loaded only where there may be a GPU."""
+    device = choose_device() if has_gpu_driver() else None
+    return Machine(_device_name(device), _cpu_name(), choose_precision(scale, device))
+
+
+def environment(device: "torch.device", state: dict[str, Any]) -> records.Environment:
     """Describe where a run is made.
 
     Parameters
@@ -28,10 +44,11 @@ def environment(device: torch.device, state: dict[str, Any]) -> records.Environm
         A stage's, for ``"threads"``, ``"precision"`` and ``"compiled"`` (False if it is not there); see
         `gclib.train.loop.Trainer.state`.
     """
-    cuda = device.type == "cuda"
+    import torch
+
     return records.Environment(
-        device=torch.cuda.get_device_name(device) if cuda else "cpu",
-        driver=_driver() if cuda else None,
+        device=_device_name(device),
+        driver=_driver() if device.type == "cuda" else None,
         torch=torch.__version__,
         python=platform.python_version(),
         package=gclib.__version__,
@@ -42,6 +59,14 @@ def environment(device: torch.device, state: dict[str, Any]) -> records.Environm
         platform=platform.platform(),
         cpu=_cpu_name(),
     )
+
+
+def _device_name(device: "torch.device | None") -> str:
+    if device is None or device.type != "cuda":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 @cache

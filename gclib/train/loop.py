@@ -16,7 +16,6 @@ from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Draws, Stage
 from gclib.networks import resnet32
 from gclib.train import checkpoints, fleet
-from gclib.train.device import DTYPES
 from gclib.train.progress import EpochProgress
 from gclib.train.resident import Resident, resident
 from gclib.train.steps import Steps
@@ -25,6 +24,8 @@ __all__ = ["Trainer", "draw_seed", "make_stage"]
 
 # Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
+"""Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
 
 
 def make_stage(
