@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from gclib import data
 from gclib.data import Augmentation
@@ -62,6 +63,14 @@ def test_the_digits_are_described_without_a_look_at_them() -> None:
         assert getattr(known, name) == getattr(seen, name)
     assert known.class_counts.tolist() == seen.class_counts.tolist()
     assert np.bincount(known.test.labels).tolist() == np.bincount(seen.test.labels).tolist()
+
+
+def test_the_digits_are_scikit_learn_s() -> None:
+    published, digits = load_digits(), data.load("digits")
+    for label in range(10):
+        of_class = published.images[published.target == label]
+        ours = np.concatenate([part.images[part.labels == label] for part in (digits.train, digits.test)])
+        assert np.array_equal((ours[..., 0] * (16 / 255)).round(), of_class[:174])
 
 
 def test_first_kept_positions() -> None:

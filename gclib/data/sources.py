@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,11 @@ def positions_in_class(labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def _read_digits(root: Path, download: bool) -> tuple[Split, Split, tuple[str, ...]]:
     """The 8x8 digits inside scikit-learn, in file order: mostly other writers in the test split than in training."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.repeat((digits.images * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=3)
-    labels = digits.target.astype(np.int64)
+    # `sklearn.datasets.load_digits` reads this file too, but to import it takes a second.
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    table = np.loadtxt(str(file), delimiter=",")
+    images = (table[:, :-1].reshape(-1, 8, 8, 1) * (255 / 16)).round().astype(np.uint8).repeat(3, axis=3)
+    labels = table[:, -1].astype(np.int64)
     positions = positions_in_class(labels, np.bincount(labels))
     train = positions < DIGITS_TRAIN
     test = ~train & (positions < DIGITS_TRAIN + DIGITS_TEST)
