@@ -15,6 +15,7 @@ from gclib.files import write_atomically
 from gclib.records.schema import RunRecord
 
 NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
+REPEAT = re.compile(r"seed\d+-repeat(\d{1,9})\.json")
 MAX_BYTES = 16_000_000  # of a file that is looked into at all; 8,142 classes take about 0.5 MB
 
 
@@ -27,9 +28,14 @@ class RecordError(UserError):
         super().__init__(line.encode("utf-8", "backslashreplace").decode())
 
 
-def results_path(record: RunRecord, root: str | Path = "results") -> Path:
-    """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``."""
-    return Path(root, place(record.scale, record.data.name, record.data.ratio, record.name, record.seed))
+def results_path(record: RunRecord, root: str | Path = "results", repeat: int = 0) -> Path:
+    """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``.
+
+    A run that is made again, with the same recipe, data and seed on another device, is a repeat and no other seed: its
+    record has the same identity and lies beside the first as ``seed<k>-repeat<n>.json``, n from 1.
+    """
+    path = Path(root, place(record.scale, record.data.name, record.data.ratio, record.name, record.seed))
+    return path.with_stem(f"{path.stem}-repeat{repeat}") if repeat else path
 
 
 def place(scale: str, dataset: str, ratio: float | None, recipe: str, seed: int) -> Path:
@@ -96,8 +102,18 @@ def find(
     ratio: float | None = None,
     recipe: str | None = None,
     seed: int | None = None,
+    repeats: bool = False,
 ) -> list[RunRecord]:
     """Load the records below a folder that have the values given, sorted by these five.
+
+    Parameters
+    ----------
+    root
+        Folder of records.
+    scale, dataset, ratio, recipe, seed
+        What a record must have; None takes any.
+    repeats
+        Whether records of runs made again are among them, behind the first of the same seed (see `results_path`).
 
     Raises
     ------
@@ -107,13 +123,14 @@ def find(
     wanted = (scale, dataset, ratio, recipe, seed)
     return [
         record
-        for _, record in find_with_paths(root)
-        if all(want is None or want == value for want, value in zip(wanted, _order(record), strict=True))
+        for path, record in find_with_paths(root)
+        if (repeats or not _repeat(path))
+        and all(want is None or want == value for want, value in zip(wanted, _order(record), strict=True))
     ]
 
 
 def find_with_paths(root: str | Path = "results") -> list[tuple[Path, RunRecord]]:
-    """Load all records below a folder, each with its file, in the order of `find`; errors as there."""
+    """Load all records below a folder, repeats too, each with its file, in the order of `find`; errors as there."""
     found = [(path, load(path)) for path in _files(root)]
     return sorted(found, key=lambda pair: _order(pair[1]))
 
@@ -123,7 +140,14 @@ def _order(record: RunRecord) -> tuple[str, str, float, str, int]:
 
 
 def _files(root: str | Path) -> list[Path]:
-    return [path for name in NAMES for path in sorted(Path(root).glob(f"**/{name}"))]
+    paths = [path for name in NAMES for path in sorted(Path(root).glob(f"**/{name}"))]
+    return sorted(paths, key=_repeat)
+
+
+def _repeat(path: Path) -> int:
+    """Which repeat of a run a file is, by its name; 0 for the first record of its seed."""
+    found = REPEAT.fullmatch(path.name)
+    return int(found[1]) if found else 0
 
 
 def locate(reference: str, *roots: str | Path) -> Path:

@@ -28,6 +28,16 @@ from gclib.tables.results import (
 )
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
 from gclib.tables.settings import settings_difference
+from gclib.tables.spread import (
+    Spread,
+    paired,
+    paired_table,
+    pooled,
+    repeats_table,
+    seeds_table,
+    spreads,
+    stage_one_table,
+)
 from gclib.tables.table import Code, Command, Link, Table
 
 __all__ = [
@@ -43,6 +53,7 @@ __all__ = [
     "Finding",
     "Link",
     "Row",
+    "Spread",
     "Table",
     "by_recipe",
     "calibration_table",
@@ -55,11 +66,18 @@ __all__ = [
     "findings",
     "group_means",
     "overview_table",
+    "paired",
+    "paired_table",
     "per_class_table",
+    "pooled",
     "pooled_reliability",
     "readme_table",
+    "repeats_table",
     "results_table",
+    "seeds_table",
     "settings_difference",
+    "spreads",
+    "stage_one_table",
     "usable",
     "verdict",
 ]

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.rows import ROWS, Row, by_recipe, command, record_links, rows, usable
+from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Table
 
 __all__ = [
@@ -128,8 +128,7 @@ def numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> dict[
     """Return clean, paper-style, difference and verdict, as text."""
     if not runs:
         return dict.fromkeys(("clean", "paper-style", "difference", "verdict"), "")
-    clean = [(run.stages[0].last if row.stage_one else run.clean).top1 for run in runs]
-    paper_style = [(run.stages[0].best if row.stage_one else run.paper_style).top1 for run in runs]
+    clean, paper_style = ([accuracy(run, best, row.stage_one) for run in runs] for best in (False, True))
     difference = None if printed is None else mean(paper_style) - printed
     return {
         "clean": mean_and_spread(clean),
@@ -139,9 +138,9 @@ def numbers(row: Row, printed: float | None, runs: Sequence[RunRecord]) -> dict[
     }
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Return the mean and, of several values, the sample standard deviation, as text."""
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+def mean_and_spread(values: Sequence[float], sign: str = "") -> str:
+    """Return the mean and, of several values, the sample standard deviation, as text; a sign of ``"+"`` is shown."""
+    return f"{mean(values):{sign}.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def readme_table(root: str | Path = "results") -> str:

@@ -8,7 +8,7 @@ from gclib.records import RunRecord
 from gclib.tables.table import Item, Link
 from gclib.train import plan
 
-__all__ = ["ROWS", "Row", "by_recipe", "command", "record_links", "rows", "usable"]
+__all__ = ["ROWS", "Row", "accuracy", "by_recipe", "command", "one_a_seed", "record_links", "rows", "usable"]
 
 UNIFIED = "-unified"  # ends the name of a recipe under the one protocol that all of them share
 
@@ -114,14 +114,32 @@ def usable(
 ) -> list[RunRecord]:
     """Return the records that stand in one of the tables: of this data and scale, of unchanged recipes.
 
-    They come in the order of the rows, each recipe once, its seeds in their order.
+    They come in the order of the rows, each recipe once, its seeds in their order; a run that was made again counts
+    once, by its first record.
     """
     wanted = (scale, dataset, ratio)
     fit = [
-        r for r in runs if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
+        r
+        for r in one_a_seed(runs)
+        if (r.scale, r.data.name, r.data.ratio) == wanted and not r.recipe.get("overrides")
     ]
     names = dict.fromkeys(row.recipe for table in tables for row in rows(table))
     return [run for name in names for run in sorted(fit, key=lambda run: run.seed) if run.name == name]
+
+
+def one_a_seed(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return the first record of each run: one that was made again has the same identity, and is no other seed."""
+    first: dict[str, RunRecord] = {}
+    for run in runs:
+        first.setdefault(run.identity, run)
+    return list(first.values())
+
+
+def accuracy(run: RunRecord, best: bool = False, stage_one: bool = False) -> float:
+    """Return a top-1 accuracy (%): of the last epoch (clean) or the best on test (paper-style), of stage one or all."""
+    if stage_one:
+        return (run.stages[0].best if best else run.stages[0].last).top1
+    return (run.paper_style if best else run.clean).top1
 
 
 def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:

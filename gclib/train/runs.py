@@ -182,7 +182,11 @@ KEPT_WEIGHTS = ("ce", "ce-mixup", "gcl-official", "gcl-paper")
 
 
 def keep(
-    record: records.RunRecord, workdir: str | Path, root: str | Path = "results", replace: bool = False
+    record: records.RunRecord,
+    workdir: str | Path,
+    root: str | Path = "results",
+    replace: bool = False,
+    repeat: int = 0,
 ) -> Path:
     """Put a run's record where the book finds it, with its stage-one weights where others build on them.
 
@@ -196,6 +200,8 @@ def keep(
         Folder of the records.
     replace
         Whether a record that is there already may be replaced.
+    repeat
+        From 1: which repeat of a run that is kept already this is. Nothing builds on it, so its weights stay behind.
 
     Returns
     -------
@@ -210,11 +216,11 @@ def keep(
     """
     if record.recipe["overrides"]:
         raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
-    path = records.results_path(record, root)
+    path = records.results_path(record, root, repeat)
     if record.environment.commit is None:
         warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
     weights = None
-    if record.name in KEPT_WEIGHTS:
+    if record.name in KEPT_WEIGHTS and not repeat:
         # Read before the record is written: a record without its weights would look complete.
         source = Path(workdir, record.identity, "stage-one.safetensors")
         try:

@@ -1,0 +1,268 @@
+"""How far runs lie apart: over seeds, pair by pair, and where one run is made again and only rounding differs."""
+
+from collections.abc import Iterable, Sequence
+from math import sqrt
+from statistics import variance
+from typing import NamedTuple
+
+from gclib.records import RunRecord, content_hash
+from gclib.tables.results import mean_and_spread
+from gclib.tables.rows import accuracy, by_recipe, one_a_seed
+from gclib.tables.table import Table
+
+__all__ = [
+    "Spread",
+    "paired",
+    "paired_table",
+    "pooled",
+    "repeats_table",
+    "seeds_table",
+    "spreads",
+    "stage_one_table",
+]
+
+
+class Spread(NamedTuple):
+    """A pooled standard deviation in percentage points, its degrees of freedom, and how many groups went into it."""
+
+    deviation: float
+    freedom: int
+    groups: int
+
+
+def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
+    r"""Pool the sample standard deviations of groups: :math:`s^2=\sum_i(n_i-1)s_i^2\,/\,\sum_i(n_i-1)`.
+
+    Parameters
+    ----------
+    groups
+        Values in percent; a group of one says nothing about spread and is left out.
+
+    Returns
+    -------
+    Spread or None
+        None where no group has several values.
+
+    Examples
+    --------
+    >>> pooled([[70.0, 72.0], [80.0, 80.0], [75.0]])
+    Spread(deviation=1.0, freedom=2, groups=2)
+    """
+    several = [group for group in groups if len(group) > 1]
+    if not several:
+        return None
+    freedom = sum(len(group) - 1 for group in several)
+    squares = sum((len(group) - 1) * variance(group) for group in several)
+    return Spread(sqrt(squares / freedom), freedom, len(several))
+
+
+def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[list[RunRecord]]]:
+    """Group records by what was run, then by seed, then by each time that it was run.
+
+    Parameters
+    ----------
+    runs
+        Records, repeats among them (``gclib.records.find(..., repeats=True)``).
+    stage_one
+        Whether what was run is the first stage alone: recipes that share it share the group, and those that took it
+        from one checkpoint have the same course, so that it counts once.
+    """
+    groups: dict[str, dict[int, dict[tuple[object, ...], RunRecord]]] = {}
+    for run in runs:
+        what: object = run.recipe
+        stages = run.stages
+        if stage_one and isinstance(settings := run.recipe["stages"], list):
+            what, stages = [run.recipe.get("head"), settings[0]], stages[:1]
+        seeds = groups.setdefault(content_hash([what, run.data]), {})
+        seeds.setdefault(run.seed, {}).setdefault(tuple(stage.course for stage in stages), run)
+    return [[list(times.values()) for times in seeds.values()] for seeds in groups.values()]
+
+
+def spreads(
+    runs: Iterable[RunRecord], best: bool = False, stage_one: bool = False
+) -> tuple[Spread | None, Spread | None]:
+    """Pool what another seed moves, and what rounding alone moves.
+
+    Parameters
+    ----------
+    runs
+        Records of any recipes and data, repeats among them.
+    best
+        Whether the accuracy is that of the best epoch on the test set (paper-style) or of the last (clean).
+    stage_one
+        Whether the first stage alone is compared.
+
+    Returns
+    -------
+    seeds, repeats
+        Over the seeds of a recipe, one run of each; and over the times that a recipe was run with one seed. Both in
+        percentage points of top-1 accuracy, None where there is nothing to compare.
+    """
+    groups = [
+        [[accuracy(run, best, stage_one) for run in times] for times in seeds]
+        for seeds in made_again(runs, stage_one)
+    ]
+    over_seeds = pooled([times[0] for times in seeds] for seeds in groups)
+    return over_seeds, pooled(times for seeds in groups for times in seeds)
+
+
+def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
+    """Show the runs that were made more than once with one seed, and how far they lie apart.
+
+    Parameters
+    ----------
+    runs, stage_one
+        See `spreads`.
+
+    Returns
+    -------
+    Table
+        One row for each time; the caption has the pooled spreads over repeats and over seeds.
+    """
+    runs = list(runs)
+    rows = [
+        [run.name, run.seed, device(run), accuracy(run, False, stage_one), accuracy(run, True, stage_one)]
+        for seeds in made_again(runs, stage_one)
+        for times in seeds
+        if len(times) > 1
+        for run in times
+    ]
+    what = "First stages" if stage_one else "Runs"
+    seeds, repeats = spreads(runs, stage_one=stage_one)
+    caption = (
+        f"{what} that were made more than once with the same recipe, data and seed: top-1 accuracy (%) of the last "
+        f"epoch (clean) and of the best on the test set (paper-style). Only rounding differs between them. "
+        f"Standard deviation of the clean accuracy, pooled: {_said(repeats)} over repeats, {_said(seeds)} over seeds."
+    )
+    return Table.of(["recipe", "seed", "device", "clean", "paper-style"], rows, caption)
+
+
+def _said(spread: Spread | None) -> str:
+    if spread is None:
+        return "unknown"
+    return f"{spread.deviation:.2f} points ({spread.freedom} degree{'s' * (spread.freedom > 1)} of freedom)"
+
+
+def device(run: RunRecord) -> str:
+    """Return the processor or accelerator of a run, and its precision."""
+    at = run.environment
+    return f"{at.cpu if at.device == 'cpu' else at.device}, {at.precision}"
+
+
+def seeds_table(runs: Iterable[RunRecord]) -> Table:
+    """Show the mean of each recipe over its seeds, the standard deviation and the single values.
+
+    Parameters
+    ----------
+    runs
+        Records of one data set and ratio; a run that was made again counts once.
+    """
+    rows = []
+    for name, group in by_recipe(one_a_seed(runs)).items():
+        columns = [
+            text
+            for best in (False, True)
+            for values in [[accuracy(run, best) for run in group]]
+            for text in (mean_and_spread(values), _listed(values))
+        ]
+        rows.append([name, ", ".join(str(run.seed) for run in group), *columns])
+    header = ["recipe", "seeds", "clean", "single runs (clean)", "paper-style", "single runs (paper-style)"]
+    caption = (
+        "Top-1 accuracy (%): mean over seeds ± sample standard deviation, and the single runs in the order of their "
+        "seeds. Clean is the last epoch, paper-style the best epoch on the test set."
+    )
+    return Table.of(header, rows, caption)
+
+
+def paired(
+    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], best: bool = False, stage_one: bool = False
+) -> dict[int, float]:
+    """Subtract run from run with the same seed, which share the order of the images and the first weights if they can.
+
+    Parameters
+    ----------
+    ahead, behind
+        Records of two recipes on the same data; a run that was made again counts once.
+    best, stage_one
+        See `spreads`.
+
+    Returns
+    -------
+    dict
+        Seed to difference in percentage points, for the seeds that both have.
+    """
+    first, second = (
+        {run.seed: accuracy(run, best, stage_one) for run in one_a_seed(side)} for side in (ahead, behind)
+    )
+    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+def paired_table(runs: Iterable[RunRecord], ahead: str) -> Table:
+    """Show how far one recipe is ahead of each other, seed by seed.
+
+    Parameters
+    ----------
+    runs
+        Records of one data set and ratio.
+    ahead
+        Name of the recipe from which the others are subtracted.
+
+    Returns
+    -------
+    Table
+        One row for each other recipe that has a seed in common with it.
+    """
+    groups = by_recipe(runs)
+    rows = []
+    for name, group in groups.items():
+        sides = [paired(groups.get(ahead, []), group, best) for best in (False, True)]
+        if name == ahead or not sides[0]:
+            continue
+        columns = [
+            text
+            for side in sides
+            for text in (mean_and_spread(list(side.values()), sign="+"), _listed(side.values(), "+"))
+        ]
+        rows.append([name, ", ".join(map(str, sides[0])), *columns])
+    header = ["behind", "seeds", "clean", "single differences (clean)", "paper-style"]
+    header += ["single differences (paper-style)"]
+    caption = (
+        f"How far {ahead} is ahead, in percentage points of top-1 accuracy, paired by seed: mean ± sample standard "
+        "deviation of the differences, and the single ones in the order of the seeds."
+    )
+    return Table.of(header, rows, caption)
+
+
+def stage_one_table(runs: Iterable[RunRecord]) -> Table:
+    """Show what recipes of several stages reach after the first, last and best epoch, and what the others add.
+
+    Parameters
+    ----------
+    runs
+        Records of one data set and ratio; those of one stage are left out, a run that was made again counts once.
+    """
+    rows = []
+    for name, group in by_recipe(run for run in one_a_seed(runs) if len(run.stages) > 1).items():
+        columns = [
+            [accuracy(run, best, stage_one) for run in group]
+            for stage_one in (True, False)
+            for best in (False, True)
+        ]
+        gains = [
+            [whole - one for one, whole in zip(columns[at], columns[at + 2], strict=True)] for at in (0, 1)
+        ]
+        seeds = ", ".join(str(run.seed) for run in group)
+        shown = [mean_and_spread(values) for values in columns]
+        rows.append([name, seeds, *shown, *(mean_and_spread(values, sign="+") for values in gains)])
+    header = ["recipe", "seeds", "stage one, last", "stage one, best", "clean", "paper-style"]
+    header += ["gain, clean", "gain, paper-style"]
+    caption = (
+        "Top-1 accuracy (%) of recipes with several stages: the first stage alone after its last epoch and after its "
+        "best on the test set, then the whole. The gain is paired by seed. A number with ± is a mean over seeds with "
+        "its sample standard deviation."
+    )
+    return Table.of(header, rows, caption)
+
+
+def _listed(values: Iterable[float], sign: str = "") -> str:
+    return ", ".join(f"{value:{sign}.2f}" for value in values)
