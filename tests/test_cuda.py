@@ -102,7 +102,7 @@ def test_runs_side_by_side_are_the_runs_alone(
     monkeypatch.setattr(runner, "choose_precision", lambda scale, device: precision)
     names = ["ce", "gcl-official", "ldam-drw", "bbn", "hybrid-sc", "tde", "mislas", "ce-mixup"]
     jobs = [fleet.Job(n, partial(fit, n, "cuda", tmp_path / "together" / n)) for n in names]
-    ended = {job.name: outcome for job, outcome in fleet.together(jobs, 8)}
+    ended = {job.name: outcome for job, outcome in fleet.together(jobs, lambda: 8)}
     for name in names:
         alone = fit(name, "cuda", tmp_path / "alone" / name)
         assert [s.last for s in ended[name].stages] == [s.last for s in alone.stages], name

@@ -59,7 +59,7 @@ def test_runs_side_by_side_are_the_runs_alone(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(Steps, "step", watched)
         jobs = [job(name, seed, tmp_path / "together") for name, seed in RUNS]
-        ended = {one.name: result for one, result in together(jobs, 4)}
+        ended = {one.name: result for one, result in together(jobs, lambda: 4)}
     switches = sum(a != b for a, b in itertools.pairwise(turns))
     assert switches > len(turns) / 2  # they take turns
     for name, seed in RUNS:
@@ -73,7 +73,7 @@ def test_runs_side_by_side_are_the_runs_alone(tmp_path: Path, monkeypatch: pytes
 def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
     never = Job("later", lambda: pytest.fail("begun"), frozenset({"ce 0"}))
     jobs = [job("ce", 0, tmp_path, learning_rate=1e6, epochs=10), job("ce", 1, tmp_path), never]
-    ended = {one.name: result for one, result in together(jobs, 2)}
+    ended = {one.name: result for one, result in together(jobs, lambda: 2)}
     assert isinstance(ended["ce 0"], UserError)
     assert "lower the learning rate" in str(ended["ce 0"])
     assert ended["ce 1"].stages[0].last.top1 > 10
@@ -102,7 +102,7 @@ def test_jobs_wait_for_what_they_need_and_places_are_kept() -> None:
         Job("c", work("c", 50)),
         Job("d", work("d", 1)),
     ]
-    ended = [(one.name, result) for one, result in together(jobs, 2)]
+    ended = [(one.name, result) for one, result in together(jobs, lambda: 2)]
     assert order == ["a", "c", "b", "d"]
     assert most == 2
     assert ended == [(name, name) for name in ("a", "b", "d", "c")]
@@ -117,14 +117,14 @@ def test_asked_to_stop_they_stop_after_the_epoch_and_go_on_to_the_same_bits(
     jobs = [job(name, 0, tmp_path / "broken", epochs=6) for name in names]
     with monkeypatch.context() as patch:
         patch.setattr(Steps, "step", lambda steps, batch: (made.append(1), step(steps, batch))[1])
-        ended = [result for _, result in together(jobs, 2, stop=lambda: len(made) > 18)]
+        ended = [result for _, result in together(jobs, lambda: 2, stop=lambda: len(made) > 18)]
     assert [type(one) for one in ended] == [Stopped] * 3
     folder = tmp_path / "broken" / "stages"
     for name in names[:2]:
         state = checkpoints.load(folder / stage_plan(recipe(name, epochs=6), few_digits(), 0)[0].hash)
         assert state is not None
         assert 0 < state["epoch"] < 6
-    dict(together(jobs[:2], 2))
+    dict(together(jobs[:2], lambda: 2))
     for name in names[:2]:
         job(name, 0, tmp_path / "whole", epochs=6).work()
     assert_same(states(tmp_path / "broken"), states(tmp_path / "whole"), "stages")
@@ -141,7 +141,7 @@ def test_what_a_thread_raises_is_raised_in_the_run() -> None:
             return str(error)
 
     assert work() == "no 3"
-    assert [result for _, result in together([Job("one", work)], 1)] == ["no 3"]
+    assert [result for _, result in together([Job("one", work)], lambda: 1)] == ["no 3"]
 
 
 def test_gradients_stay_off_for_the_one_that_turned_them_off() -> None:
@@ -155,7 +155,7 @@ def test_gradients_stay_off_for_the_one_that_turned_them_off() -> None:
         return torch.is_grad_enabled()
 
     jobs = [Job("without", without), Job("plain", plain), Job("late", plain)]
-    assert {one.name: result for one, result in together(jobs, 2)} == {
+    assert {one.name: result for one, result in together(jobs, lambda: 2)} == {
         "without": False,
         "plain": True,
         "late": True,
@@ -166,7 +166,7 @@ def test_a_promise_is_made_once_for_all_that_ask() -> None:
     def work() -> int:
         return promised("process", threading.active_count)()
 
-    assert len({result for _, result in together([Job("one", work), Job("two", work)], 2)}) == 1
+    assert len({result for _, result in together([Job("one", work), Job("two", work)], lambda: 2)}) == 1
     assert promised("alone", lambda: 3)() == 3
 
 
@@ -185,7 +185,7 @@ def test_an_interrupt_ends_all_of_them(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(together([Job("endless", endless), Job("interrupted", interrupted)], 2))
+        list(together([Job("endless", endless), Job("interrupted", interrupted)], lambda: 2))
     assert closed == ["endless"]
     assert not pause()  # no fleet is left
     assert outcome(train.fit_first_stage(recipe("ce"), few_digits(), seed=0, device="cpu", workdir=tmp_path))

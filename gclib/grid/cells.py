@@ -53,8 +53,8 @@ class StageLeft:
     ----------
     hash
         Of the chain of stages up to it; see `gclib.train.plan.stage_plan`.
-    recipe, position
-        Which stage of which recipe; the first has position 0.
+    recipe, position, method
+        Which stage of which recipe, the first has position 0; and the name of its method.
     images
         Training images times the epochs that are left.
     """
@@ -62,6 +62,7 @@ class StageLeft:
     hash: str
     recipe: str
     position: int
+    method: str
     images: int
 
 
@@ -196,9 +197,11 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
 def _left(stage: PlannedStage, state: dict[str, Any] | None, recipe: str, images: int) -> StageLeft | None:
     epochs = stage.settings.epochs
     if state is None:
-        return StageLeft(stage.hash, recipe, stage.position, images * epochs)
+        return StageLeft(stage.hash, recipe, stage.position, stage.settings.method, images * epochs)
     left = epochs - int(state["epoch"])
-    return StageLeft(stage.hash, recipe, stage.position, images * left) if left else None
+    if not left:
+        return None
+    return StageLeft(stage.hash, recipe, stage.position, stage.settings.method, images * left)
 
 
 def shared_stages(progress: Sequence[Progress]) -> dict[str, list[Progress]]:

@@ -124,6 +124,9 @@ class Stage(nn.Module):
     methods: ClassVar[dict[str, type["Stage"]]] = {}
     defaults: ClassVar[Mapping[str, float | str | bool]] = {}  # of ``settings.parameters``; see `setting`
     trains: ClassVar[bool] = True  # False for a post-hoc method, a stage of zero epochs
+    work: ClassVar[float] = (
+        1.0  # what an image of the epoch costs, in passes forward and backward through the network
+    )
     whole_batches: ClassVar[bool] = False  # whether an epoch's last, smaller batch is left out
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: ResNet

@@ -20,7 +20,20 @@ from torch import Tensor
 
 from gclib.errors import UserError
 
-__all__ = ["Job", "Stopped", "arrived", "aside", "exact", "pause", "promised", "reached", "together"]
+__all__ = [
+    "Job",
+    "Stopped",
+    "Told",
+    "arrived",
+    "aside",
+    "exact",
+    "pause",
+    "promised",
+    "reached",
+    "tell",
+    "together",
+    "told",
+]
 
 T = TypeVar("T")
 
@@ -53,12 +66,33 @@ class Job:
 
 
 @dataclass
+class Told:
+    """What a run among others tells of itself.
+
+    Attributes
+    ----------
+    stage, epoch, epochs
+        Which epoch of which stage has ended.
+    accuracy
+        Newest test accuracy in percent; None before the first.
+    """
+
+    stage: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    accuracy: float | None = None
+
+
+@dataclass
 class _Fleet:
     hub: Any  # the greenlet that gives turns
     threads: Executor
     processes: Executor
     promises: dict[str, Future] = field(default_factory=dict)
     stopping: bool = False
+    turn: str = ""  # name of the job whose turn it is
+    told: dict[str, Told] = field(default_factory=dict)
+    passes: float = 0.0
 
 
 _fleet: _Fleet | None = None
@@ -122,8 +156,33 @@ def arrived(values: Tensor) -> Tensor:
     return host
 
 
+def told() -> tuple[float, dict[str, Told]]:
+    """Return what the fleet has done, in images forward and backward, and what its runs tell, by name of their job."""
+    return (0.0, {}) if _fleet is None else (_fleet.passes, _fleet.told)
+
+
+def tell(passes: float = 0.0, **news: Any) -> bool:
+    """Tell how far this run is: images forward and backward since it told last, and what `Told` has.
+
+    Returns
+    -------
+    bool
+        False where it has none beside it, and nobody listens.
+    """
+    if _fleet is None:
+        return False
+    mine = _fleet.told.setdefault(_fleet.turn, Told())
+    _fleet.passes += passes
+    for name, value in news.items():
+        setattr(mine, name, value)
+    return True
+
+
 def together(
-    jobs: Iterable[Job], places: int, stop: Callable[[], bool] = lambda: False
+    jobs: Iterable[Job],
+    places: Callable[[], int],
+    stop: Callable[[], bool] = lambda: False,
+    admit: Callable[[Job], bool] = lambda job: True,
 ) -> Iterator[tuple[Job, Any]]:
     """Carry jobs on in turns, and yield each with its outcome as it ends.
 
@@ -132,9 +191,11 @@ def together(
     jobs
         In the order in which they are begun, as far as what they wait for allows.
     places
-        How many go on side by side, >= 1.
+        Says how many go on side by side, >= 1; asked once a round.
     stop
         Asked once a round; once it says so nothing more is begun, and what runs stops at its next good moment.
+    admit
+        Asked before a job is begun; one that it refuses is asked for again later.
 
     Yields
     ------
@@ -148,20 +209,23 @@ def together(
     with _begun() as fleet, exact():
         while waiting or running:
             fleet.stopping = fleet.stopping or stop()
-            while len(running) < places and not fleet.stopping and (ready := _first(waiting, ended)):
+            while len(running) < places() and not fleet.stopping and (ready := _first(waiting, ended, admit)):
                 waiting.remove(ready)
                 running.append((ready, greenlet(_outcome, fleet.hub)))
             if not running:
                 for job in waiting:
-                    yield job, Stopped() if fleet.stopping else _unmet(job, ended)
+                    unmet = job.after - ended and not fleet.stopping
+                    yield job, _unmet(job, ended) if unmet else Stopped()
                 return
             done = []
             for job, turns in running:
+                fleet.turn = job.name
                 outcome = turns.switch(job.work) if not turns else turns.switch()
                 if turns.dead:
                     done.append((job, turns, outcome))
             for job, turns, outcome in done:
                 running.remove((job, turns))
+                fleet.told.pop(job.name, None)
                 if not isinstance(outcome, Exception):
                     ended.add(job.name)
                 yield job, outcome
@@ -199,8 +263,8 @@ def _begun() -> Iterator[_Fleet]:
                 torch.cuda.set_stream(torch.cuda.default_stream())
 
 
-def _first(waiting: list[Job], ended: set[str]) -> Job | None:
-    return next((job for job in waiting if job.after <= ended), None)
+def _first(waiting: list[Job], ended: set[str], admit: Callable[[Job], bool]) -> Job | None:
+    return next((job for job in waiting if job.after <= ended and admit(job)), None)
 
 
 def _unmet(job: Job, ended: set[str]) -> UserError:

@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gclib.train import fleet
+
 __all__ = ["EpochProgress"]
 
 
@@ -26,7 +28,8 @@ class EpochProgress:
             self.terminal = open(place, "w") if elsewhere else None  # noqa: SIM115
         console = Console(file=self.terminal, force_jupyter=False) if self.terminal else Console()
         lost = elsewhere and self.terminal is None
-        shown = (console.is_terminal or console.is_jupyter) and place != "0" and not lost
+        beside = fleet.tell(stage=name, epoch=done, epochs=epochs)  # who carries the runs shows them all
+        shown = (console.is_terminal or console.is_jupyter) and place != "0" and not lost and not beside
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -54,6 +57,7 @@ class EpochProgress:
 
     def update(self, epoch: int, loss: float, train_accuracy: float, test_accuracy: float | None) -> None:
         """Show the state after the 1-based `epoch`; accuracies in percent."""
+        fleet.tell(epoch=epoch, **({} if test_accuracy is None else {"accuracy": test_accuracy}))
         status = f"loss {loss:.3f}  train {train_accuracy:.1f}%"
         if test_accuracy is not None:
             status += f"  test {test_accuracy:.1f}%"

@@ -23,6 +23,7 @@ class BilateralBranch(Stage, name="BBN"):
     """
 
     whole_batches, takes_mixup = True, False
+    work = 2.0
     network: TwoTailResNet
     alpha: Tensor
 

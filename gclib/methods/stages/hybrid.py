@@ -65,6 +65,7 @@ class HybridContrast(Stage, name="hybrid"):
     """
 
     takes_mixup = False
+    work = 3.0  # of the supervised contrast, which has two views; the prototypical one has one
     defaults: ClassVar = {"contrast": "supervised", "temperature": 0.1}
     alpha: Tensor
 

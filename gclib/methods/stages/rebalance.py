@@ -28,6 +28,8 @@ class FrozenEmbedding(Stage):
     So do the released codes of GCL, and of MisLAS on CIFAR-10; in that of Kang et al. the statistics move on.
     """
 
+    work = 1 / 3
+
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""
         super().train(mode)

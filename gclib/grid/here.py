@@ -1,0 +1,192 @@
+"""The open cells of a grid side by side in this process, on one device; without Snakemake, and without notebooks."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from gclib import data, recipes, records, train
+from gclib.errors import UserError
+from gclib.files import lock
+from gclib.grid.budget import by_value, passes, place, why
+from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
+from gclib.train import fleet
+
+__all__ = ["run"]
+
+LEVELS = (4, 8, 12, 16)  # how many runs side by side are tried, as long as each more brings more
+SETTLE, WATCH = 6.0, 5.0  # seconds: until new runs are recorded, and how long their pace is taken
+GAIN = 1.05
+SPARE = 8.0  # seconds before the end in which what runs ends its epoch and is saved
+NEWS = 30.0  # seconds between two lines on what runs
+
+
+class Pace:
+    """How fast the fleet is, in images forward and backward a second, and how many side by side that takes."""
+
+    def __init__(self, places: int | None) -> None:
+        self.level = places or LEVELS[0]
+        self.more = [] if places else list(LEVELS[1:])
+        self.rate = 0.0
+        self.since, self.done = time.monotonic(), 0.0
+        self.before: tuple[int, float] | None = None  # the level below, and its rate
+        self.settled = False
+
+    def places(self) -> int:
+        """Look at the clock; return how many may run side by side now."""
+        now, span = time.monotonic(), time.monotonic() - self.since
+        if not self.settled and span >= SETTLE:
+            self.since, self.done, self.settled = now, fleet.told()[0], True
+        elif self.settled and span >= WATCH:
+            total, _ = fleet.told()
+            self.rate = (total - self.done) / span
+            self.since, self.done = now, total
+            if self.before and self.rate < GAIN * self.before[1]:
+                (self.level, _), self.before, self.more = self.before, None, []  # more bring no more
+            elif self.more:
+                self.before = (self.level, self.rate)
+                self.level, self.settled = self.more.pop(0), False
+        return self.level
+
+    def seconds(self, cost: float) -> float:
+        """How long a run of so many passes takes among the others; 0 while the pace is not known."""
+        return cost * self.level / self.rate if self.rate else 0.0
+
+
+def run(
+    progress: Sequence[Progress],
+    *,
+    workdir: str | Path,
+    root: str | Path,
+    device: str = "auto",
+    places: int | None = None,
+    seconds: float | None = None,
+    report: Callable[[str], None] = print,
+) -> list[str]:
+    """Run the open cells, several at a time, the most valuable first; first stages that several share before, once.
+
+    Parameters
+    ----------
+    progress
+        How far each cell is; only what is open is run.
+    workdir, root
+        Folders of runs and of the records that tables show; see `gclib.grid.survey`.
+    device
+        See `gclib.train.fit`.
+    places
+        How many go on side by side, >= 1; None finds out while they run.
+    seconds
+        How long it may take. Nothing is begun that would not end in time at the pace of the others, and what still
+        runs then ends its epoch, is saved, and goes on when it is run again. None: until all is done.
+    report
+        Takes a line for each cell that begins or ends, and what runs now and then.
+
+    Returns
+    -------
+    list of str
+        The cells that have no record, each with why.
+
+    Raises
+    ------
+    UserError
+        If another grid works in `workdir`, or it cannot be written.
+    KeyboardInterrupt
+        When interrupted or terminated, once what ran has ended its epoch and is saved.
+    """
+    # The default is 8 queues between host and GPU: more runs would wait for each other.
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+    begun = time.monotonic()
+    end = begun + seconds - SPARE if seconds else float("inf")
+    workdir, root = Path(workdir).resolve(), Path(root)
+    for one in progress:
+        if one.state == "trained":
+            report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
+    waiting = by_value(progress)
+    jobs, costs = _jobs(waiting, workdir, root, device)
+    pace, failed = Pace(places), dict[str, str]()
+    news = begun + NEWS
+    busy = f"another grid works in {workdir}; wait for it, or give another --workdir"
+
+    def admit(job: fleet.Job) -> bool:
+        return time.monotonic() + pace.seconds(costs[job.name]) <= end
+
+    def stop() -> bool:
+        nonlocal news
+        if time.monotonic() >= news:
+            news += NEWS
+            report(_standing(time.monotonic() - begun, pace))
+        return bool(asked) or time.monotonic() >= end
+
+    with lock(workdir / "grid", busy), _asked_to_stop() as asked:
+        for one in waiting:
+            report(f"wanted: {place(one.cell)} ({why(one)})")
+        for job, outcome in fleet.together(jobs, pace.places, stop, admit):
+            if isinstance(outcome, fleet.Stopped):
+                failed[job.name] = "stopped; it goes on from its last epoch when it is run again"
+            elif isinstance(outcome, Exception):
+                failed[job.name] = str(outcome) if isinstance(outcome, UserError) else repr(outcome)
+            report(f"{time.monotonic() - begun:.0f} s  {job.name}: {failed.get(job.name, 'done')}")
+    if asked:
+        raise KeyboardInterrupt
+    return [f"{place(one.cell)} ({failed[name]})" for one in waiting if (name := place(one.cell)) in failed]
+
+
+def _jobs(
+    waiting: Sequence[Progress], workdir: Path, root: Path, device: str
+) -> tuple[list[fleet.Job], dict[str, float]]:
+    """Lay out jobs in the order of the cells, a shared first stage before the first that needs it, and their costs."""
+    load = cache(partial(data.load, download=False))  # one object each: runs share its images on the device
+
+    def first_stage(cell: Cell) -> Any:
+        images = load(cell.data, cell.ratio)
+        recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
+        return train.fit_first_stage(recipe, images, seed=cell.seed, device=device, workdir=workdir)
+
+    def whole(cell: Cell) -> records.RunRecord:
+        images = load(cell.data, cell.ratio)
+        recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
+        record = train.fit(recipe, images, seed=cell.seed, device=device, workdir=workdir)
+        if cell.kept:
+            train.keep(record, workdir, root)
+        return record
+
+    shared = shared_stages(waiting)
+    jobs: dict[str, fleet.Job] = {}
+    costs: dict[str, float] = {}
+    for one in waiting:
+        first = [left for left in one.left if left.hash in shared]
+        for left in first:
+            jobs.setdefault(left.hash, fleet.Job(left.hash, partial(first_stage, one.cell)))
+            costs[left.hash] = passes(left)
+        name = place(one.cell)
+        before = {left.hash for left in first} | {place(o.cell) for o in same_later_stages(one, waiting)}
+        jobs[name] = fleet.Job(name, partial(whole, one.cell), frozenset(before))
+        costs[name] = sum(passes(left) for left in one.left if left not in first)
+    return list(jobs.values()), costs
+
+
+def _standing(seconds: float, pace: Pace) -> str:
+    runs = [
+        f"{name} {told.stage} {told.epoch}/{told.epochs}"
+        + (f" {told.accuracy:.1f}%" if told.accuracy is not None else "")
+        for name, told in fleet.told()[1].items()
+    ]
+    return f"{seconds:.0f} s  {pace.rate:,.0f} images/s, {len(runs)} side by side: {'; '.join(runs)}"
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Note an interrupt or a termination instead of ending at once: what runs ends its epoch and is saved."""
+    asked: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda received, _: asked.append(received))
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
