@@ -172,7 +172,7 @@ def test_the_last_job_ends_between_what_is_possible_and_what_is_needed() -> None
 @pytest.fixture
 def gcl(gcl: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable:
     """Run ``gcl grid`` with a line of options, in an empty checkout."""
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr("gclib.cli.grid.ROOT", tmp_path)
     return lambda line: gcl("grid", *line.split())
 
 

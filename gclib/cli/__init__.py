@@ -14,10 +14,10 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 app.command(cls=notebooks.PairsCommand)(notebooks.run)
-app.command(cls=grid.SeedsCommand)(grid.grid)
 for command in (notebooks.params, notebooks.refresh, notebooks.book, data.recipes):
     app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(grid.app, name="grid")
 app.add_typer(records.app, name="records")
 
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt

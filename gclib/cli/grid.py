@@ -1,110 +1,259 @@
 """``gcl grid``."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from gclib import notebook
+from gclib import ROOT
 from gclib.cli.printing import print_table
+from gclib.errors import UserError
 
 if TYPE_CHECKING:
     from gclib.grid import Estimate, Progress
 
+NUMBER = re.compile(r"\d+(\.\d*)?")
+# Options that take several values after one name: which words go on with them.
+SEVERAL = {"--seeds": NUMBER, "--ratio": NUMBER, "--data": re.compile(r"(?!table\d)[^-].*")}
 
-class SeedsCommand(TyperCommand):
-    """Takes several numbers after one ``--seeds``, for which Typer has no type, by repeating the option."""
+
+class RunsTables(TyperGroup):
+    """Lets ``gcl grid TABLE`` stand for ``gcl grid run TABLE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in front where a table or an option stands first."""
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+class SeveralValues(TyperCommand):
+    """Takes several values after one option, for which Typer has no type, by repeating the option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option, then parse as usual."""
         repeated: list[str] = []
-        after = False
+        option, values = "", 0
         for word in args:
-            another = after and word.isdigit()
-            if another and repeated[-1] != "--seeds":
-                repeated.append("--seeds")
+            if word in SEVERAL:
+                option, values = word, 0
+            elif option and SEVERAL[option].fullmatch(word):
+                if values:
+                    repeated.append(option)
+                values += 1
+            else:
+                option = ""
             repeated.append(word)
-            after = another or word == "--seeds"
         return super().parse_args(ctx, repeated)
 
 
-def grid(
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="`table1`, `table3`, `table4` or `table5` of the paper.")
-    ],
-    seeds: Annotated[
-        list[int] | None,
-        typer.Option("--seeds", metavar="SEED...", min=0, max=1_000_000, help="One or more [default: 0]"),
-    ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option(min=1, help="How many cells run side by side, each on one thread or on the one GPU."),
-    ] = 1,
+app = typer.Typer(cls=RunsTables, no_args_is_help=True, rich_markup_mode="markdown")
+
+Tables = Annotated[
+    list[str],
+    typer.Argument(metavar="TABLE...", help="`table1`, `table3`, `table4` or `table5` of the paper."),
+]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seeds", metavar="SEED...", min=0, max=1_000_000, help="One or more [default: 0]"),
+]
+DataSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="NAME...",
+        help="`digits`, `cifar10`, `cifar100` or `folder:PATH` [default: cifar10]",
+    ),
+]
+Ratios = Annotated[
+    list[float] | None,
+    typer.Option("--ratio", metavar="RATIO...", help="Imbalance ratios, 1 or more [default: 100]"),
+]
+Scale = Annotated[str, typer.Option(help="`smoke`, `short` or `paper`.")]
+Workdir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where checkpoints, executed notebooks and logs go [default: runs/ in the checkout]",
+    ),
+]
+
+
+@app.callback()
+def grid() -> None:
+    """Run whole tables: the cells that have no record yet. `gcl grid TABLE` is short for `gcl grid run TABLE`."""
+
+
+@app.command(cls=SeveralValues)
+def run(
+    tables: Tables,
+    seeds: Seeds = None,
+    data: DataSets = None,
+    ratio: Ratios = None,
+    scale: Scale = "paper",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the cells and the time they will take; run nothing.")
     ] = False,
-    data: Annotated[
-        str, typer.Option(metavar="NAME", help="`digits`, `cifar10`, `cifar100` or `folder:PATH`.")
-    ] = "cifar10",
-    ratio: Annotated[float, typer.Option(help="Imbalance ratio, 1 or more.")] = 100.0,
-    scale: Annotated[str, typer.Option(help="`smoke`, `short` or `paper`.")] = "paper",
+    engine: Annotated[
+        Literal["here", "snakemake"] | None,
+        typer.Option(
+            help="`here`: side by side in this process, best on one GPU. `snakemake`: each cell a process of its own, "
+            "on CPUs or a cluster [default: here where there is a GPU and no profile]"
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="snakemake: how many cells run side by side, each on one thread.")
+    ] = 1,
     profile: Annotated[
         str | None,
         typer.Option(
             metavar="PROFILE",
-            help="`slurm`, or the folder of a Snakemake profile of your own [default: this machine]",
+            help="snakemake: `slurm`, or the folder of a Snakemake profile of your own [default: this machine]",
         ),
     ] = None,
-    workdir: Annotated[
-        Path | None,
+    places: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="here: how many run side by side [default: found out as they run]"),
+    ] = None,
+    budget: Annotated[
+        float | None,
         typer.Option(
-            metavar="DIR",
-            help="Where checkpoints, executed notebooks and logs go [default: runs/ in the checkout]",
+            min=0.1,
+            max=100_000,
+            metavar="MINUTES",
+            help="here: run what ends in so many minutes, the most valuable first [default: run all]",
         ),
     ] = None,
+    workdir: Workdir = None,
 ) -> None:
-    """Run the cells of a table that have no record yet, through Snakemake.
+    """Run the cells of tables that have no record yet.
 
-    A cell is one run of the training notebook: recipe, data, ratio, seed, scale. A first stage that several
-    cells share is trained once. Records of paper scale go to results/, others stay in the folder of runs.
-    Stopped at any moment and started again, it redoes nothing that was finished. A cell that fails does not
-    stop the others. --dry-run shows what is done, and the time of the rest by the records that there are.
+    A cell is one run: recipe, data, ratio, seed, scale. A first stage that several cells share is trained once.
+    Records of paper scale go to results/, others stay in the folder of runs. Stopped at any moment and started again,
+    it redoes nothing that was finished. A cell that fails does not stop the others. --dry-run shows what is done, and
+    the time of the rest by the records that there are.
 
     Example:
 
         gcl grid table1 --seeds 0 1 2 --jobs 2 --dry-run
 
-    Exit codes: 0 all cells have records, or a dry run; 1 a cell failed, named in one line; 2 bad input;
-    130 interrupted.
+    Exit codes: 0 all cells have records, or a dry run; 1 a cell failed or was left for want of time, named in one
+    line; 2 bad input; 130 interrupted.
     """
     from gclib import grid as grids
     from gclib.data import load
 
-    folder, results = workdir or notebook.ROOT / "runs", notebook.ROOT / "results"
-    cells = grids.cells(table, data, ratio, seeds or [0], scale)
-    progress = grids.survey(cells, folder, results)
-    waiting = sum(one.open for one in progress)
+    folder, results = workdir or ROOT / "runs", ROOT / "results"
+    progress = _progress(tables, data, ratio, seeds, scale, folder)
     if dry_run:
-        _print_plan(progress, folder, results, jobs)
+        for _, group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
+            _print_plan(list(group), folder, results, jobs)
         return
-    if waiting:
-        load(data, ratio, download=False)  # a plan needs no images, but every cell does
-    print(f"{len(cells)} cells, {waiting} to run; logs in {folder / 'grid' / 'logs'}", flush=True)
-    failed = grids.run(
-        progress,
-        jobs=jobs,
-        workdir=folder,
-        root=results,
-        profile=profile,
-        report=lambda line: print(line, flush=True),
-    )
+    chosen = engine or _best_engine(profile)
+    _require_fitting(chosen, jobs, profile, places, budget)
+    waiting = sum(one.open for one in progress)
+    for name, r in dict.fromkeys((one.cell.data, one.cell.ratio) for one in progress if one.open):
+        load(name, r, download=False)  # a plan needs no images, but every cell does
+    if chosen == "here":
+        print(f"{len(progress)} cells, {waiting} to run", flush=True)
+        seconds = budget and 60 * budget
+        failed = grids.run_here(
+            progress, workdir=folder, root=results, places=places, seconds=seconds, report=_report
+        )
+    else:
+        print(f"{len(progress)} cells, {waiting} to run; logs in {folder / 'grid' / 'logs'}", flush=True)
+        failed = grids.run(progress, jobs=jobs, workdir=folder, root=results, profile=profile, report=_report)
     if failed:
-        print(f"gcl: {len(failed)} of {len(cells)} cells failed: {', '.join(failed)}", file=sys.stderr)
+        print(
+            f"gcl: {len(failed)} of {len(progress)} cells have no record: {', '.join(failed)}",
+            file=sys.stderr,
+        )
         raise typer.Exit(1)
+
+
+@app.command(cls=SeveralValues)
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go.")],
+    tables: Tables,
+    seeds: Seeds = None,
+    data: DataSets = None,
+    ratio: Ratios = None,
+    scale: Scale = "paper",
+    workdir: Workdir = None,
+) -> None:
+    """Pack what tables have so far, to take it to another machine: records, and checkpoints to go on from.
+
+    At most 60 MB in four files; what is nearest to its end goes first.
+
+    Example:
+
+        gcl grid pack travel table1 --seeds 0 1 2
+    """
+    from gclib.grid import travel
+
+    runs = workdir or ROOT / "runs"
+    print(travel.pack(_progress(tables, data, ratio, seeds, scale, runs), runs, ROOT / "results", folder))
+
+
+@app.command()
+def unpack(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `gcl grid pack` left.")],
+    workdir: Workdir = None,
+) -> None:
+    """Put what was packed on another machine where a grid looks for it; what is there already stays.
+
+    Example:
+
+        gcl grid unpack travel
+    """
+    from gclib.grid import travel
+
+    print(travel.unpack(folder, workdir or ROOT / "runs", ROOT / "results"))
+
+
+def _progress(
+    tables: list[str],
+    data: list[str] | None,
+    ratio: list[float] | None,
+    seeds: list[int] | None,
+    scale: str,
+    workdir: Path,
+) -> list["Progress"]:
+    from gclib import grid as grids
+
+    cells = {
+        cell: None
+        for name in data or ["cifar10"]
+        for r in ratio or [100.0]
+        for table in tables
+        for cell in grids.cells(table, name, r, seeds or [0], scale)
+    }
+    return grids.survey(cells, workdir, ROOT / "results")
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)
+
+
+def _best_engine(profile: str | None) -> str:
+    from gclib.train.device import choose_device
+
+    return "here" if profile is None and choose_device("auto").type == "cuda" else "snakemake"
+
+
+def _require_fitting(
+    engine: str, jobs: int, profile: str | None, places: int | None, budget: float | None
+) -> None:
+    here, snakemake = {"--places": places, "--budget": budget}, {"--jobs": jobs > 1, "--profile": profile}
+    for option, given in (snakemake if engine == "here" else here).items():
+        if given:
+            raise UserError(f"{option} is not for --engine {engine}; leave it out or choose the other engine")
 
 
 def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, jobs: int) -> None:

@@ -3,6 +3,7 @@
 from gclib.grid.cells import Cell, Progress, StageLeft, cells, shared_stages, survey
 from gclib.grid.engine import run
 from gclib.grid.estimate import Estimate, Speeds, estimate, makespan, speeds
+from gclib.grid.here import run as run_here
 
 __all__ = [
     "Cell",
@@ -14,6 +15,7 @@ __all__ = [
     "estimate",
     "makespan",
     "run",
+    "run_here",
     "shared_stages",
     "speeds",
     "survey",

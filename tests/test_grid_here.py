@@ -1,0 +1,182 @@
+"""A grid side by side in one process: its records, its order, its end in time, its way to another machine."""
+
+import signal
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import digit_cells, states
+
+from gclib import grid, records, train
+from gclib.errors import UserError
+from gclib.grid import budget, here, travel
+from gclib.train import fleet
+from gclib.train.loop import Trainer
+
+NAMES = ("ce", "ce-mixup-crt", "mislas")
+
+
+@pytest.fixture(autouse=True)
+def _small(without_fingerprint: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gclib.recipes.IMAGE_BUDGET", {"smoke": 1100, "short": 1100, "paper": None})
+
+
+def cells() -> list[grid.Cell]:
+    return [cell for cell in digit_cells("table1") if cell.recipe in NAMES]
+
+
+def survey(folder: Path) -> list[grid.Progress]:
+    return grid.survey(cells(), folder / "runs", folder / "results")
+
+
+def run(folder: Path, **options: Any) -> tuple[list[str], list[str]]:
+    lines: list[str] = []
+    options = {"places": 2, "device": "cpu", **options}
+    failed = here.run(
+        survey(folder), workdir=folder / "runs", root=folder / "results", report=lines.append, **options
+    )
+    return failed, lines
+
+
+def outcomes(folder: Path) -> dict[str, Any]:
+    found = [records.load(path) for path in (folder / "runs").glob("*/record.json")]
+    return {run.name: [stage.last for stage in run.stages] for run in found}
+
+
+def test_its_records_are_those_of_single_runs_and_shared_stages_run_once(tmp_path: Path) -> None:
+    failed, lines = run(tmp_path / "grid")
+    assert failed == []
+    assert states(cells(), tmp_path / "grid") == ["done"] * len(NAMES)
+    assert sum(line.endswith("done") for line in lines) == len(NAMES) + 1  # one first stage that two share
+    for one in survey(tmp_path / "alone"):
+        cell = one.cell
+        images = here.data.load(cell.data, cell.ratio)
+        recipe = here.recipes.get(cell.recipe).resolve(images, cell.scale)
+        train.fit(recipe, images, seed=0, device="cpu", workdir=tmp_path / "alone" / "runs")
+    assert outcomes(tmp_path / "grid") == outcomes(tmp_path / "alone")
+
+
+def test_what_fails_is_named_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = Trainer.evaluate
+
+    def failing(trainer: Trainer, epoch: int) -> float:
+        if trainer.settings.name == "stage-two":
+            raise MemoryError("no room")
+        return evaluate(trainer, epoch)
+
+    monkeypatch.setattr(Trainer, "evaluate", failing)
+    failed, _ = run(tmp_path)
+    assert len(failed) == 2
+    assert all("MemoryError('no room')" in line for line in failed)
+    assert sorted(outcomes(tmp_path)) == ["ce"]
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of a grid that was asked to end by a signal when the first of its epochs had been trained."""
+    train_epoch = Trainer.train_epoch
+
+    def asking(trainer: Trainer, epoch: int) -> float:
+        loss = train_epoch(trainer, epoch)
+        if epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", asking)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    return tmp_path
+
+
+def test_terminated_it_saves_and_goes_on_and_packed_it_goes_on_elsewhere(
+    interrupted: Path, tmp_path: Path
+) -> None:
+    assert "begun" in states(cells(), interrupted)
+    assert travel.pack(
+        survey(interrupted), interrupted / "runs", interrupted / "results", tmp_path / "travel"
+    ).startswith("packed 0 records and weights, ")
+    elsewhere = tmp_path / "elsewhere"
+    travel.unpack(tmp_path / "travel", elsewhere / "runs", elsewhere / "results")
+    assert states(cells(), elsewhere) == states(cells(), interrupted)
+    for folder in (interrupted, elsewhere, tmp_path / "whole"):
+        assert run(folder)[0] == []
+    assert outcomes(interrupted) == outcomes(elsewhere) == outcomes(tmp_path / "whole")
+
+
+def test_without_time_nothing_is_begun_and_all_is_named(tmp_path: Path) -> None:
+    failed, _ = run(tmp_path, seconds=here.SPARE)
+    assert len(failed) == len(NAMES)
+    assert not list(tmp_path.glob("runs/stages/*/checkpoint.pt"))
+
+
+def test_a_cell_that_would_not_end_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here.Pace, "seconds", lambda pace, cost: cost)
+    left = {"dear": 100.0, "cheap": 1.0}
+    jobs = [fleet.Job(name, lambda name=name: name) for name in left]
+    ended = {
+        job.name: outcome
+        for job, outcome in fleet.together(jobs, lambda: 1, admit=lambda job: left[job.name] < 10)
+    }
+    assert ended["cheap"] == "cheap"
+    assert isinstance(ended["dear"], fleet.Stopped)
+
+
+def test_more_run_side_by_side_as_long_as_that_brings_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, passes = 0.0, 0.0
+    speed = {4: 40.0, 8: 70.0, 12: 72.0}
+    monkeypatch.setattr(here.time, "monotonic", lambda: now)
+    monkeypatch.setattr(fleet, "told", lambda: (passes, {}))
+    pace, seen = here.Pace(None), []
+    for _ in range(60):
+        level = pace.places()
+        seen.append(level)
+        now += 1
+        passes += speed[level]
+    assert list(dict.fromkeys(seen)) == [4, 8, 12]
+    assert (seen[-1], round(pace.rate)) == (8, 70)
+    assert pace.seconds(700) == pytest.approx(80)
+
+
+def test_the_most_valuable_come_first() -> None:
+    def cell(
+        recipe: str, data: str = "cifar10", ratio: float = 100.0, seed: int = 0, images: int = 10
+    ) -> Any:
+        left = (grid.StageLeft(recipe + data, recipe, 0, "train", images),)
+        where = grid.Cell(data, ratio, recipe, seed, "paper")
+        return grid.Progress(where, "to run", Path(), Path(), left)
+
+    order = [
+        cell("ce", images=10),
+        cell("gcl-official", images=20),
+        cell("ce", seed=1),
+        cell("ce", data="cifar100"),
+        cell("bbn"),
+        cell("ce", ratio=50),
+        cell("bbn", seed=1),
+    ]
+    assert budget.by_value(reversed(order)) in (order, [*order[:4], order[5], order[4], order[6]])
+    assert budget.why(order[0]) == "a conclusion rests on it, seed 0"
+
+
+def test_pack_keeps_its_limits(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [path.stat().st_size for path in interrupted.glob("runs/stages/*/checkpoint.pt")]
+    monkeypatch.setattr(travel, "FILES", 1)
+    monkeypatch.setattr(travel, "FILE_BYTES", max(sizes) + 12_000)
+    said = travel.pack(survey(interrupted), interrupted / "runs", interrupted / "results", tmp_path / "out")
+    assert len(sizes) > 1
+    assert said.endswith(f"; {len(sizes) - 1} had no room")
+    files = list((tmp_path / "out").iterdir())
+    assert len(files) == 1
+    assert all(file.stat().st_size <= travel.FILE_BYTES for file in files)
+
+
+@pytest.mark.parametrize("name", ["../evil", "elsewhere/x", "runs/../../x"])
+def test_unpack_takes_nothing_that_no_grid_has_packed(name: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "grid-1.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(UserError, match="which no grid has packed"):
+        travel.unpack(tmp_path, tmp_path / "runs", tmp_path / "results")
+    with pytest.raises(UserError, match=r"holds no grid-\*\.tar"):
+        travel.unpack(tmp_path / "runs", tmp_path, tmp_path)
