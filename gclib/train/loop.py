@@ -14,7 +14,7 @@ from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Draws, Stage
-from gclib.networks import resnet32
+from gclib.networks import choose_variant, resnet32, use
 from gclib.train import checkpoints, fleet
 from gclib.train.progress import EpochProgress
 from gclib.train.resident import Resident, resident
@@ -108,6 +108,7 @@ class Trainer:
         with self.on_stream():
             self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
             self.stage.network.in_bfloat16 = precision == "bfloat16"
+            use(self.stage.network, choose_variant(device), self.settings.batch_size)
             self.train_set = resident(data, "train", device, DTYPES[precision])
             self.test_set = resident(data, "test", device, DTYPES[precision])
             self.optimizer = self._make_optimizer()

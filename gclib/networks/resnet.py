@@ -1,108 +1,18 @@
-"""ResNet-32 for 32x32 images with its classifiers, and its form with two tails."""
+"""ResNet-32 for 32x32 images, and its form with two tails."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
 from gclib.errors import UserError
+from gclib.networks.heads import CLASSIFIERS
+from gclib.networks.norms import BatchNorm, NormReLU, norm_relu
 
-__all__ = ["CosineClassifier", "MultiHeadClassifier", "ResNet", "TwoTailResNet", "read_weights", "resnet32"]
-
-
-class CosineClassifier(nn.Module):
-    """Classifier whose output is ``cos(theta_j)``, the cosine between the feature and the anchor of class j (Eq. 8).
-
-    Parameters
-    ----------
-    num_features
-        Dimension d of the feature.
-    num_classes
-        Number of classes C.
-
-    Notes
-    -----
-    Anchors start uniform in (-1, 1) with unit norm. Weight decay acts on their norm, although the output ignores it,
-    as in the LDAM and GCL codes.
-    """
-
-    def __init__(self, num_features: int, num_classes: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new anchors."""
-        with torch.no_grad():
-            self.weight.copy_(F.normalize(self.weight.uniform_(-1, 1)))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Cosines in -1..1, shape ``(B, C)``, of features ``(B, d)``."""
-        return F.linear(F.normalize(features), F.normalize(self.weight))
-
-
-class MultiHeadClassifier(nn.Module):
-    r"""Normalised classifier of K heads, each on its own part of the feature (Tang et al., NeurIPS 2020).
-
-    :math:`z_j=\frac\tau K\sum_k\frac{(w_j^k)^\top x^k}{(\lVert w_j^k\rVert+\gamma)\lVert x^k\rVert}` with K = 2,
-    :math:`\tau` = 16 and :math:`\gamma` = 1/32, no bias.
-
-    Parameters
-    ----------
-    num_features
-        Dimension d of the feature, even.
-    num_classes
-        Number of classes C.
-    """
-
-    heads, scale, gamma = 2, 16.0, 1 / 32
-
-    def __init__(self, num_features: int, num_classes: int) -> None:
-        super().__init__()
-        bound = num_features**-0.5
-        self.weight = nn.Parameter(torch.empty(num_classes, num_features).uniform_(-bound, bound))
-
-    def directions(self) -> Tensor:
-        """Weights over their norm plus gamma, ``(C, K, d / K)``."""
-        weight = self.weight.unflatten(1, (self.heads, -1))
-        return weight / (weight.norm(dim=2, keepdim=True) + self.gamma)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``(B, C)`` of features ``(B, d)``."""
-        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
-        return self.scale / self.heads * torch.einsum("bkd,ckd->bc", unit, self.directions())
-
-    def effect(self, features: Tensor, mean: Tensor) -> Tensor:
-        """Logits ``(B, C)`` of that part of each feature which points along the mean feature ``(d,)``."""
-        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
-        along = F.normalize(mean.view(self.heads, -1), dim=1)
-        share = torch.einsum("bkd,kd->bk", unit, along)
-        return self.scale / self.heads * share @ torch.einsum("ckd,kd->kc", self.directions(), along)
-
-
-# Name of a head -> its constructor from the number of features and of classes.
-CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {
-    "linear": nn.Linear,
-    "cosine": CosineClassifier,
-    "multi-head": MultiHeadClassifier,
-}
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch norm without the counter of batches: a captured training step holds nothing that counts up."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.num_batches_tracked = None
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *rest: Any) -> None:
-        # Without a version torch takes the weights for old ones and asks for the counter.
-        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
+__all__ = ["BasicBlock", "ResNet", "TwoTailResNet", "read_weights", "resnet32"]
 
 
 class BasicBlock(nn.Module):
@@ -114,17 +24,10 @@ class BasicBlock(nn.Module):
         self.norm1 = BatchNorm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = BatchNorm(channels)
-        self.stride = stride
-        self.padding = (channels - channels_in) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H / stride, W / stride)``."""
-        # In place where nothing reads the old values again: a step is bound by memory, and the bits stay the same.
-        out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = self.norm2(self.conv2(out))
-        if self.padding:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
-        return F.relu(out.add_(x), inplace=True)
+        return norm_relu(self.conv2(norm_relu(self.conv1(x), self.norm1)), self.norm2, x)
 
 
 class ResNet(nn.Module):
@@ -156,8 +59,8 @@ class ResNet(nn.Module):
                 channels_in = channels
         self.embedding = nn.Sequential(
             nn.Conv2d(3, 16, 3, 1, 1, bias=False),
-            BatchNorm(16),
-            nn.ReLU(inplace=True),
+            NormReLU(16),
+            nn.Identity(),  # a weight is found by the number of its layer
             *groups,
             nn.AdaptiveAvgPool2d(1),
         )

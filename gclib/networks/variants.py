@@ -1,0 +1,132 @@
+"""How the embedding of a network is computed on a GPU: as torch does it, by kernels of our own, or compiled."""
+
+import os
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from gclib.errors import require_one_of
+from gclib.networks.norms import BatchNorm, norm_relu
+from gclib.networks.resnet import ResNet
+
+__all__ = ["VARIANTS", "choose_variant", "use"]
+
+VARIANTS = ("plain", "norms", "inductor")
+"""torch's own operations; `gclib.networks.fused` for batch norm, shortcut and ReLU; `torch.compile`."""
+
+SWITCH = "GCLIB_VARIANT"  # the variable of the environment that names the variant, whatever was measured
+
+
+def choose_variant(device: torch.device, measured: str = "norms") -> str:
+    """Return which of `VARIANTS` to use on a device: ``"plain"`` on a CPU and where the kernels fail.
+
+    Parameters
+    ----------
+    device
+        Where the network is computed.
+    measured
+        Which is the fastest there; the environment's GCLIB_VARIANT goes before it.
+
+    Raises
+    ------
+    UserError
+        If GCLIB_VARIANT is none of `VARIANTS`.
+    """
+    variant = os.environ.get(SWITCH) or measured
+    require_one_of(SWITCH, variant, VARIANTS)
+    if device.type != "cuda" or (variant == "norms" and not kernels_agree(device)):
+        return "plain"
+    return variant
+
+
+def use(network: ResNet, variant: str, batch_size: int) -> None:
+    """Compute the embedding of a network on a GPU by one of `VARIANTS` from now on.
+
+    Parameters
+    ----------
+    network
+        It stays the same to the outside, its weights and their names too.
+    variant
+        See `VARIANTS`. In float64 ``"norms"`` changes nothing.
+    batch_size
+        Of training: ``"inductor"`` compiles for its multiples alone, not for the last, smaller batch of an epoch.
+    """
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.fused = variant == "norms"
+    for name in ("features", "tail"):
+        network.__dict__.pop(name, None)
+        if variant == "inductor" and hasattr(network, name):
+            setattr(network, name, _compiled(getattr(network, name), network, batch_size))
+
+
+def _compiled(method: Callable[..., Tensor], network: ResNet, batch_size: int) -> Callable[..., Tensor]:
+    # Inductor would leave channels-last where no convolution has more than 64 channels.
+    fast = torch.compile(method, dynamic=False, options={"force_layout_optimization": True})
+
+    def call(images: Tensor, *rest: bool) -> Tensor:
+        whole = network.embedding.training and len(images) % batch_size == 0
+        return (fast if whole else method)(images, *rest)
+
+    return call
+
+
+@cache
+def kernels_agree(device: torch.device) -> bool:
+    """Whether the kernels compile on a device, and compute there what torch does in float64."""
+    try:
+        cases = [
+            (16, 16, 32),
+            (16, 32, 16),
+            (32, 64, 8),
+        ]  # channels of the shortcut, channels and pixels of x
+        return all(disagreement(device, torch.bfloat16, 32, *case) < TOLERANCE for case in cases)
+    except Exception as error:  # whatever it is, torch's own operations are there
+        warnings.warn(f"the GPU kernels of gclib are not used, torch's are ({error!r})", stacklevel=2)
+        return False
+
+
+TOLERANCE = 0.01  # of bfloat16, which rounds to 1 in 256
+
+
+def disagreement(
+    device: torch.device, dtype: torch.dtype, images: int, channels_in: int, channels: int, size: int
+) -> float:
+    """Greatest relative distance of the kernels' output, gradients and statistics from torch's in float64.
+
+    Parameters
+    ----------
+    device, dtype
+        Of the kernels' tensors.
+    images, channels, size
+        The shape ``(B, C, H, H)`` of what is normalised.
+    channels_in
+        Of the shortcut: as many, then it has the same shape, or half of them and twice the height; 0 for none.
+    """
+    generator = torch.Generator().manual_seed(channels)
+    draw = partial(torch.randn, generator=generator)
+    side = size if channels_in == channels else 2 * size
+    shapes = [(images, channels, size, size), (images, channels_in, side, side)]
+    tensors = [draw(shape).to(device, dtype) for shape in shapes if shape[1]]
+    dy = draw(shapes[0]).to(device, dtype)
+    norm = BatchNorm(channels)
+    with torch.no_grad():
+        norm.weight.copy_(1 + draw(channels) / 3)
+        norm.bias.copy_(draw(channels))
+    norm.fused = True
+    norms = [norm.to(device), deepcopy(norm).to(device, torch.float64)]
+    results = []
+    for module, precision in zip(norms, (dtype, torch.float64), strict=True):
+        leaves = [(3 + t).to(precision, memory_format=torch.channels_last) for t in tensors]
+        inputs = [*(leaf.detach().requires_grad_() for leaf in leaves), module.weight, module.bias]
+        out = norm_relu(inputs[0], module, *inputs[1 : len(leaves)])
+        gradients = torch.autograd.grad(out, inputs, dy.to(precision))
+        with torch.no_grad():
+            tested = norm_relu(inputs[0], module.eval(), *inputs[1 : len(leaves)])
+        results.append([out.detach(), *gradients, module.running_mean, module.running_var, tested])
+    distances = [(a.double() - b).norm() / b.norm() for a, b in zip(*results, strict=True)]
+    return float(torch.stack(distances).nan_to_num(torch.inf).max())
