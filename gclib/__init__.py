@@ -4,5 +4,9 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: notebooks, records and data lie there, whatever the working directory is."""
+_beside = Path(__file__).resolve().parent.parent
+ROOT = _beside if (_beside / "_toc.yml").is_file() else Path.cwd()
+"""The checkout: notebooks, records and data lie there, whatever the working directory is.
+
+Where the package was installed without one, the current folder stands for it: what is fetched and run is kept there.
+"""

@@ -47,9 +47,12 @@ def list_records(
     """
     from gclib import records
 
+    folder = folder or notebook.ROOT / "results"
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; name one that holds records")
     wanted = (scale, dataset, recipe)
     rows = []
-    for path, r in records.find_with_paths(folder or notebook.ROOT / "results"):
+    for path, r in records.find_with_paths(folder):
         if all(want in (None, has) for want, has in zip(wanted, (r.scale, r.data.name, r.name), strict=True)):
             accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
             rows.append((r.data.name, r.data.ratio, r.name, r.seed, r.scale, *accuracies, path))
@@ -93,14 +96,17 @@ def verify(
 
         gcl records verify --replay 0123456789abcdef
 
-    Exit codes: 0 all hold; 1 one is altered or stale; 2 no record has such an identity.
+    Exit codes: 0 all hold; 1 one is altered or stale; 2 no record has such an identity, or there is none.
     """
     from gclib import records
 
     results, runs = notebook.ROOT / "results", notebook.ROOT / "runs"
     paths = [records.locate(name, results, runs) for name in named or []]
+    checked = paths or sorted(results.glob("**/seed*.json"))
+    if not checked:
+        raise UserError(f"no record in {results}; name one, or run gcl in a checkout of the companion")
     failed = 0
-    for path in paths or sorted(results.glob("**/seed*.json")):
+    for path in checked:
         try:
             record = records.load(path)
             if (weights := records.weights_path(path)).exists():

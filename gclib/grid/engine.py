@@ -64,6 +64,8 @@ def run(
     KeyboardInterrupt
         When interrupted or terminated, once everything that was started has ended.
     """
+    if not WORKFLOW.is_dir():
+        raise UserError(f"no folder {WORKFLOW}; run gcl in a checkout of the companion")
     workdir = Path(workdir).resolve()
     options = [] if profile is None else ["--profile", str(_profile(profile))]
     for module in ("snakemake", "psutil"):

@@ -207,8 +207,17 @@ def printed_records(path: str | Path) -> list[str]:
 
 
 def names() -> list[str]:
-    """Names of the notebooks of this checkout: file names without ``.ipynb``, sorted."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    """Names of the notebooks of this checkout: file names without ``.ipynb``, sorted.
+
+    Raises
+    ------
+    UserError
+        If there are none, as where the package was installed without a checkout.
+    """
+    found = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    if not found:
+        raise UserError(f"no notebooks in {NOTEBOOKS}; run gcl in a checkout of the companion")
+    return found
 
 
 def find(name: str) -> Path:
@@ -226,7 +235,7 @@ def find(name: str) -> Path:
     """
     path = Path(name) if name.endswith(".ipynb") else NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
-        options = names() or ["none there"]
+        options = names()
         raise UserError(
             f"unknown notebook {name!r}: expected one of {', '.join(options)}, or a path that ends in .ipynb"
             + nearest(Path(name).stem, options)
