@@ -161,9 +161,11 @@ def run(
     for name, r in dict.fromkeys((one.cell.data, one.cell.ratio) for one in progress if one.open):
         load(name, r, download=False)  # a plan needs no images, but every cell does
     if chosen == "here":
+        from gclib.grid import here
+
         print(f"{len(progress)} cells, {waiting} to run", flush=True)
         seconds = budget and 60 * budget
-        failed = grids.run_here(
+        failed = here.run(
             progress, workdir=folder, root=results, places=places, seconds=seconds, report=_report
         )
     else:

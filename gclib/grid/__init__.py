@@ -1,9 +1,11 @@
-"""The grid: the runs behind a table, what is done of them, the time of the rest, and their execution by Snakemake."""
+"""The grid: the runs behind a table, what is done of them, the time of the rest, and their execution by Snakemake.
+
+`gclib.grid.here`, which runs them side by side in one process, loads torch.
+"""
 
 from gclib.grid.cells import Cell, Progress, StageLeft, cells, shared_stages, survey
 from gclib.grid.engine import run
 from gclib.grid.estimate import Estimate, Speeds, estimate, makespan, speeds
-from gclib.grid.here import run as run_here
 
 __all__ = [
     "Cell",
@@ -15,7 +17,6 @@ __all__ = [
     "estimate",
     "makespan",
     "run",
-    "run_here",
     "shared_stages",
     "speeds",
     "survey",

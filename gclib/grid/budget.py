@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from gclib.grid.cells import Cell, Progress, StageLeft
-from gclib.methods import stages  # noqa: F401 - registers the methods
 from gclib.methods.stage import Stage
 
 __all__ = ["by_value", "passes", "why"]
