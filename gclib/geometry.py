@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gclib.arrays import to_numpy, validated_labels
+from gclib.errors import UserError
+
 __all__ = ["CLEAR", "NEIGHBOURS", "Geometry", "geometry", "largest_share"]
 
 NEIGHBOURS, CLEAR = 10, 0.8
@@ -63,13 +66,26 @@ def geometry(
         How many of the nearest other images count for purity and obscure region; at most N - 1.
     clear
         Share of one class from which on a neighbourhood is clear, in (0, 1].
+
+    Raises
+    ------
+    UserError
+        If a feature has no direction, a class has no image, a label is none of the classes, or a parameter is out of
+        its range.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    labels = np.asarray(labels)
-    unit = np.asarray(features, dtype=np.float64)
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    unit = unit_vectors(features)
+    labels = validated_labels(labels, num_classes, len(unit))
     images = np.bincount(labels, minlength=num_classes)
+    if not images.all():
+        raise UserError(f"class {images.argmin()} has no image; expected at least one of each class")
+    if not 1 <= neighbours < len(unit):
+        raise UserError(
+            f"neighbours is {neighbours}, expected 1 to {len(unit) - 1}, for there are {len(unit)} images"
+        )
+    if not 0 < clear <= 1:
+        raise UserError(f"clear is {clear}, expected a share above 0 and at most 1")
 
     def class_mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(labels, weights=values, minlength=num_classes) / images
@@ -93,6 +109,27 @@ def geometry(
     )
 
 
+def unit_vectors(features: ArrayLike) -> np.ndarray:
+    """Return the directions of features (N, d), float64.
+
+    Raises
+    ------
+    UserError
+        If they are not of this shape, or one is zero or not finite.
+    """
+    values = to_numpy(features).astype(np.float64)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if values.ndim != 2 or wrong.size:
+        problem = (
+            f"feature {wrong[0]} is zero or not finite"
+            if wrong.size
+            else f"features have shape {values.shape}"
+        )
+        raise UserError(f"{problem}; expected (N, d), a direction for each image")
+    return values / lengths
+
+
 def largest_share(around: ArrayLike, num_classes: int) -> np.ndarray:
     """Return the share that the most common class has in each neighbourhood.
 
@@ -107,8 +144,16 @@ def largest_share(around: ArrayLike, num_classes: int) -> np.ndarray:
     -------
     np.ndarray
         Float64, shape (M,), in [1/k, 1].
+
+    Raises
+    ------
+    UserError
+        If these are not the classes of k >= 1 neighbours each.
     """
-    classes = np.asarray(around, dtype=np.int64)
+    shape = to_numpy(around).shape
+    if len(shape) != 2 or not shape[1]:
+        raise UserError(f"neighbourhoods have shape {shape}, expected (M, k), the class of each neighbour")
+    classes = validated_labels(to_numpy(around).ravel(), num_classes).reshape(shape)
     rows = np.arange(len(classes))[:, None] * num_classes
     votes = np.bincount((rows + classes).ravel(), minlength=len(classes) * num_classes)
-    return votes.reshape(-1, num_classes).max(1) / classes.shape[1]
+    return votes.reshape(-1, num_classes).max(1) / shape[1]

@@ -1,7 +1,8 @@
 """What a model reaches on a test set; how its embedding is laid out is measured in `gclib.geometry`.
 
-Accuracies are in percent, as papers print them. Logits, predictions and labels are NumPy arrays or CPU
-tensors; where `outputs` are asked for, logits (N, C) and predicted classes (N,) will both do.
+Accuracies are in percent, as papers print them. Logits, predictions and labels are arrays, or tensors of any device
+and dtype; where `outputs` are asked for, logits (N, C) and predicted classes (N,) will both do. What cannot be counted
+ends in a `UserError`: no image, another number of labels than of outputs, a class beyond C, a logit that is no number.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gclib.errors import require_one_of
+from gclib.arrays import PerClass, per_class_numbers, to_numpy, validated_counts, validated_labels
+from gclib.errors import UserError, require_one_of
 
 __all__ = [
     "GROUPS",
@@ -42,7 +44,8 @@ def top1(outputs: ArrayLike, labels: ArrayLike) -> float:
     labels
         True classes, shape (N,).
     """
-    return 100 * float(np.mean(_predictions(outputs) == np.asarray(labels)))
+    predicted, labels = _predictions_and_labels(outputs, labels)
+    return 100 * float(np.mean(predicted == labels))
 
 
 def confusion_matrix(outputs: ArrayLike, labels: ArrayLike, num_classes: int) -> np.ndarray:
@@ -62,7 +65,8 @@ def confusion_matrix(outputs: ArrayLike, labels: ArrayLike, num_classes: int) ->
     np.ndarray
         Int64, shape (C, C).
     """
-    cells = np.asarray(labels, dtype=np.int64) * num_classes + _predictions(outputs)
+    predicted, labels = _predictions_and_labels(outputs, labels, num_classes)
+    cells = labels * num_classes + predicted
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -83,19 +87,19 @@ def per_class_accuracy(outputs: ArrayLike, labels: ArrayLike, num_classes: int) 
     np.ndarray
         Float64, shape (C,); NaN for a class without images. On a balanced test set its mean is `top1`.
     """
-    labels = np.asarray(labels)
-    hits = np.bincount(labels[_predictions(outputs) == labels], minlength=num_classes)
+    predicted, labels = _predictions_and_labels(outputs, labels, num_classes)
+    hits = np.bincount(labels[predicted == labels], minlength=num_classes)
     with np.errstate(invalid="ignore"):
         return 100 * hits / np.bincount(labels, minlength=num_classes)
 
 
-def groups(class_counts: ArrayLike, rule: str = "counts") -> dict[str, np.ndarray]:
+def groups(class_counts: PerClass, rule: str = "counts") -> dict[str, np.ndarray]:
     """Return which classes are many-shot, medium-shot and few-shot.
 
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     rule
         ``"counts"``: more than 100 training images, 20 to 100, fewer than 20 (Kang et al., ICLR 2020).
         ``"thirds"``: the most frequent third of the classes, the middle and the rarest third, for data like
@@ -109,10 +113,10 @@ def groups(class_counts: ArrayLike, rule: str = "counts") -> dict[str, np.ndarra
     Raises
     ------
     UserError
-        For an unknown rule.
+        For an unknown rule, or a count below 1.
     """
     require_one_of("group rule", rule, GROUP_RULES)
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts)
     if rule == "counts":
         parts = [counts > 100, (counts >= 20) & (counts <= 100), counts < 20]
         return dict(zip(GROUPS, map(np.flatnonzero, parts), strict=True))
@@ -128,29 +132,36 @@ def group_rule(num_classes: int) -> str:
 
 
 def group_accuracy(
-    per_class: ArrayLike, class_counts: ArrayLike, rule: str = "counts"
+    per_class: PerClass, class_counts: PerClass, rule: str = "counts"
 ) -> dict[str, float | None]:
     """Return the mean per-class accuracy of the many-, medium- and few-shot classes.
 
     Parameters
     ----------
     per_class
-        Accuracy of each class, shape (C,).
+        Accuracy of each class, shape (C,); NaN for a class without test images.
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     rule
         See `groups`.
 
     Returns
     -------
     dict
-        For "many", "medium" and "few" the mean over their classes, None for a group without classes.
+        For "many", "medium" and "few" the mean over their classes that have test images, None if there is none.
+
+    Raises
+    ------
+    UserError
+        If there is not one accuracy for each count.
     """
-    values = np.asarray(per_class, dtype=np.float64)
-    members = groups(class_counts, rule)
-    return {
-        name: float(values[classes].mean()) if len(classes) else None for name, classes in members.items()
-    }
+    values, members = per_class_numbers(per_class, "accuracies"), groups(class_counts, rule)
+    if len(values) != sum(map(len, members.values())):
+        raise UserError(
+            f"{len(values)} accuracies for {sum(map(len, members.values()))} class counts, expected as many"
+        )
+    known = {name: values[classes][~np.isnan(values[classes])] for name, classes in members.items()}
+    return {name: float(own.mean()) if len(own) else None for name, own in known.items()}
 
 
 class Reliability(NamedTuple):
@@ -187,12 +198,25 @@ def reliability(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliabi
     labels
         True classes, shape (N,).
     bins
-        Number of bins; bin m holds the confidences in (m/bins, (m+1)/bins].
+        Number of bins, >= 1; bin m holds the confidences in (m/bins, (m+1)/bins].
+
+    Raises
+    ------
+    UserError
+        If predicted classes are given instead of logits, or a logit leaves no probability.
     """
-    z = np.asarray(logits, dtype=np.float64)
+    z = to_numpy(logits).astype(np.float64)
+    if z.ndim != 2 or bins < 1:
+        raise UserError(
+            f"logits have shape {z.shape} for {bins} bins; expected logits (N, C) and at least one bin, for a "
+            "confidence is a probability"
+        )
+    predicted, labels = _predictions_and_labels(z, labels)
+    if not np.isfinite(z.max(1)).all():
+        raise UserError("a logit is infinite; expected finite logits, for a confidence is a probability")
     # The largest probability: e^(z_max - z_max) over the sum.
     confidence = 1 / np.exp(z - z.max(1, keepdims=True)).sum(1)
-    right = z.argmax(1) == np.asarray(labels)
+    right = predicted == labels
     number = np.searchsorted(np.arange(1, bins) / bins, confidence)
     images = np.bincount(number, minlength=bins)
 
@@ -202,7 +226,7 @@ def reliability(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliabi
     return Reliability(mean(confidence), mean(right), images)
 
 
-def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: ArrayLike) -> dict[str, Any]:
+def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: PerClass) -> dict[str, Any]:
     """Return what a run record keeps of one evaluation.
 
     Parameters
@@ -212,22 +236,21 @@ def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: ArrayLike) -> di
     labels
         True classes, shape (N,).
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
 
     Returns
     -------
     dict
-        ``top1``, ``per_class`` (a list), ``many``, ``medium``, ``few`` (percent, or None for a group without
-        classes; see `group_rule`), ``ece`` (15 bins, 0..1), ``reliability`` (the
+        ``top1``, ``per_class`` (a list, None for a class without test images), ``many``, ``medium``, ``few`` (percent,
+        or None for a group without such classes; see `group_rule`), ``ece`` (15 bins, 0..1), ``reliability`` (the
         columns of `Reliability`, as lists) and ``confusion`` (a list of rows up to 10 classes, None above).
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    num_classes = logits.shape[1]
-    per_class = per_class_accuracy(logits, labels, num_classes)
+    logits, num_classes = to_numpy(logits).astype(np.float64), len(validated_counts(class_counts))
     bins = reliability(logits, labels)
+    per_class = per_class_accuracy(logits, labels, num_classes)
     return {
         "top1": top1(logits, labels),
-        "per_class": per_class.tolist(),
+        "per_class": [None if np.isnan(accuracy) else accuracy for accuracy in per_class.tolist()],
         **group_accuracy(per_class, class_counts, group_rule(num_classes)),
         "ece": bins.ece,
         "reliability": {name: column.tolist() for name, column in bins._asdict().items()},
@@ -235,6 +258,20 @@ def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: ArrayLike) -> di
     }
 
 
-def _predictions(outputs: ArrayLike) -> np.ndarray:
-    values = np.asarray(outputs)
-    return values.argmax(1) if values.ndim == 2 else values
+def _predictions_and_labels(
+    outputs: ArrayLike, labels: ArrayLike, num_classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true classes, int64, shape (N,), N >= 1, all of them below `num_classes`."""
+    values = to_numpy(outputs)
+    if values.ndim == 2:
+        width = values.shape[1]
+        if width != (num_classes or width or 1):
+            expected = f"(N, {num_classes or 'C'})"
+            raise UserError(f"logits have shape {values.shape}, expected {expected}, one for each class")
+        if np.isnan(values).any():
+            raise UserError("a logit is NaN, expected a number; look for the step where the network diverged")
+        values, num_classes = values.argmax(1), width
+    predicted = validated_labels(values, num_classes, what="predictions")
+    if not len(predicted):
+        raise UserError("there is no image to measure; expected at least one")
+    return predicted, validated_labels(labels, num_classes, len(predicted))

@@ -2,20 +2,23 @@
 
 A sampler is a vector of class probabilities: it draws a class, then an image of that class uniformly, with
 replacement. Instance-balanced sampling is a permutation instead: each image once an epoch, in random order.
-All randomness comes from the ``torch.Generator`` (CPU) that the caller gives.
+All randomness comes from the ``torch.Generator`` (CPU) that the caller gives. `ClassSampler` is for a
+`torch.utils.data.DataLoader`, in a loop of your own.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.utils.data import Sampler
 
+from gclib.arrays import PerClass, per_class_numbers, validated_counts, validated_labels
 from gclib.errors import UserError, nearest, require_one_of
-from gclib.losses import cloud_sizes, validated_counts
+from gclib.losses import cloud_sizes
 from gclib.losses.common import require_range
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "CBEN_B",
     "STRATEGIES",
     "ClassIndex",
+    "ClassSampler",
     "class_probabilities",
     "effective_number_weights",
     "epoch_indices",
@@ -32,7 +36,7 @@ CBEN_A, CBEN_B = 0.9999, 1e-5
 """Range of beta in CBEN, from a to a + b, as the released code has it; a is the usual beta of EN as well."""
 
 
-def effective_number_weights(class_counts: ArrayLike, beta: float | np.ndarray = 0.9999) -> np.ndarray:
+def effective_number_weights(class_counts: PerClass, beta: ArrayLike = 0.9999) -> np.ndarray:
     r"""Return one over the effective number of images of each class, :math:`\frac{1-\beta}{1-\beta^{n_j}}`.
 
     Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*, CVPR 2019. Rescaled to the sum C
@@ -41,7 +45,7 @@ def effective_number_weights(class_counts: ArrayLike, beta: float | np.ndarray =
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,), each at least 1.
+        Training images of each class, each at least 1; see `gclib.arrays.validated_counts`.
     beta
         In [0, 1): 0 weighs every class alike, towards 1 the weight becomes :math:`1/n_j`. A number, or one
         per class, shape (C,).
@@ -54,7 +58,7 @@ def effective_number_weights(class_counts: ArrayLike, beta: float | np.ndarray =
     Raises
     ------
     UserError
-        If beta lies outside [0, 1) or a count is below 1.
+        If beta lies outside [0, 1) or has another shape, or a count is below 1.
 
     Examples
     --------
@@ -62,6 +66,10 @@ def effective_number_weights(class_counts: ArrayLike, beta: float | np.ndarray =
     array([1.        , 0.66666667, 0.5       ])
     """
     counts, beta = validated_counts(class_counts), np.asarray(beta, dtype=np.float64)
+    if beta.shape not in ((), counts.shape):
+        raise UserError(
+            f"beta has shape {beta.shape}, expected a number or shape {counts.shape}, one per class"
+        )
     require_range(0, 1, beta=float(beta.min()))
     require_range(0, 1, beta=float(beta.max()))
     with np.errstate(divide="ignore"):  # beta = 0: log 0 = -inf, and the weight is 1
@@ -102,13 +110,13 @@ STRATEGIES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def class_probabilities(class_counts: ArrayLike, strategy: str, **parameters: float) -> np.ndarray:
+def class_probabilities(class_counts: PerClass, strategy: str, **parameters: float) -> np.ndarray:
     r"""Return the probability with which a sampler draws each class.
 
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,), each at least 1.
+        Training images of each class, each at least 1; see `gclib.arrays.validated_counts`.
     strategy
         ============= ============================================= ==========================================
         strategy      :math:`q_j` is proportional to                source
@@ -179,14 +187,9 @@ class ClassIndex:
         Raises
         ------
         UserError
-            If a label lies outside the classes.
+            If there is not one class for each image, or a label lies outside the classes.
         """
-        values = torch.as_tensor(labels, dtype=torch.int64)
-        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
-            raise UserError(
-                f"labels reach from {int(values.min())} to {int(values.max())}, "
-                f"expected 0 to {num_classes - 1}; check the labels or the number of classes"
-            )
+        values = torch.from_numpy(validated_labels(labels, num_classes))
         counts = torch.bincount(values, minlength=num_classes)
         # A narrow type sorts several times faster.
         narrow = torch.int16 if num_classes <= 2**15 else torch.int32
@@ -195,7 +198,7 @@ class ClassIndex:
 
 
 def epoch_indices(
-    index: ClassIndex, probabilities: ArrayLike | None, n: int, generator: torch.Generator
+    index: ClassIndex, probabilities: PerClass | None, n: int, generator: torch.Generator
 ) -> Tensor:
     """Draw the indices of the images of one epoch.
 
@@ -219,8 +222,11 @@ def epoch_indices(
     Raises
     ------
     UserError
-        If a permutation is asked for more images than there are, or a class without images is to be drawn.
+        If a permutation is asked for more images than there are, a class without images is to be drawn, or these are
+        not C probabilities.
     """
+    if n < 0:
+        raise UserError(f"{n} indices asked for, expected 0 or more; raise n")
     if probabilities is None:
         if n > len(index.order):
             raise UserError(
@@ -228,7 +234,13 @@ def epoch_indices(
                 "lower n or give class probabilities"
             )
         return torch.randperm(len(index.order), generator=generator)[:n]
-    chances = torch.as_tensor(probabilities, dtype=torch.float64)
+    chances = torch.from_numpy(per_class_numbers(probabilities, "class probabilities"))
+    total = float(chances.sum())
+    if chances.shape != index.counts.shape or not (total > 0 and total < float("inf") and chances.min() >= 0):
+        raise UserError(
+            f"class probabilities are {len(chances)} numbers that sum to {total:g}, expected {len(index.counts)} "
+            "numbers >= 0, one per class, not all 0"
+        )
     empty = torch.nonzero((chances > 0) & (index.counts == 0))
     if len(empty):
         raise UserError(
@@ -256,3 +268,71 @@ def _count_at_most(edges: Tensor, values: Tensor) -> Tensor:
     unsure = torch.nonzero(found < 0)[:, 0]
     found[unsure] = torch.searchsorted(edges, values[unsure], right=True)
     return found
+
+
+class ClassSampler(Sampler[int]):
+    """Indices of training images by one of the `STRATEGIES`, for a `torch.utils.data.DataLoader`.
+
+    Each pass over it is a new epoch.
+
+    Parameters
+    ----------
+    labels
+        Class of each image of the data set, shape (N,), every class at least once.
+    strategy
+        See `class_probabilities`; ``"instance"`` gives each image once an epoch, the others draw with replacement.
+    num_classes
+        C; by default one more than the largest label.
+    num_samples
+        Indices of an epoch, >= 1; by default N. At most N for ``"instance"``.
+    generator
+        The CPU generator that all randomness comes from; by default a new one each epoch, seeded by torch's own, as
+        `torch.utils.data.RandomSampler` has it.
+    **parameters
+        Of the strategy.
+
+    Raises
+    ------
+    UserError
+        For labels that are no classes, a class without images, an unknown strategy or a parameter out of its range.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    >>> images = TensorDataset(torch.rand(1000, 3, 32, 32), labels)
+    >>> sampler = ClassSampler(labels, "cben", generator=torch.Generator().manual_seed(0))
+    >>> loader = DataLoader(images, batch_size=64, sampler=sampler)
+    >>> torch.cat([targets for _, targets in loader]).bincount()
+    tensor([345, 333, 322])
+    """
+
+    def __init__(
+        self,
+        labels: ArrayLike,
+        strategy: str,
+        *,
+        num_classes: int | None = None,
+        num_samples: int | None = None,
+        generator: torch.Generator | None = None,
+        **parameters: float,
+    ) -> None:
+        classes = validated_labels(labels, num_classes)
+        self.index = ClassIndex.from_labels(classes, num_classes or int(classes.max(initial=-1)) + 1)
+        probabilities = class_probabilities(self.index.counts, strategy, **parameters)
+        self.probabilities = None if strategy == "instance" else probabilities
+        self.num_samples, self.generator = len(classes) if num_samples is None else num_samples, generator
+        if self.num_samples < 1 or (strategy == "instance" and self.num_samples > len(classes)):
+            most = f" to {len(classes)}" if strategy == "instance" else " or more"
+            raise UserError(f"num_samples is {self.num_samples}, expected 1{most}; change num_samples")
+
+    def __len__(self) -> int:
+        """Indices of an epoch."""
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw one epoch."""
+        generator = self.generator
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        yield from epoch_indices(self.index, self.probabilities, self.num_samples, generator).tolist()

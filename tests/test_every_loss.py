@@ -1,6 +1,7 @@
 """What holds for every loss: gradients, precision, the ends of the cosine, a fixed function, one line for a mistake."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_gradients(name, counts):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_second_derivatives(name):
+    """Against finite differences of the first; a gradient penalty and MAML take them."""
+    loss = LOSSES[name]([60, 9, 1])
+    cosine, target, noise = batch(3, size=4)
+    cosine = (0.2 * cosine).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: call(loss, x, target, noise), cosine)
+    (slope,) = torch.autograd.grad(call(loss, cosine, target, noise), cosine, create_graph=True)
+    (plain,) = torch.autograd.grad(call(loss, cosine, target, noise), cosine)
+    torch.testing.assert_close(slope, plain)
+    (third,) = torch.autograd.grad(
+        torch.autograd.grad(slope.square().sum(), cosine, create_graph=True)[0].sum(), cosine
+    )
+    assert third.any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_narrow_inputs_lose_nothing_but_their_own_rounding(name, dtype):
     loss = LOSSES[name](COUNTS)
@@ -133,3 +150,92 @@ def test_a_loss_adds_nothing_to_a_checkpoint_and_trains_nothing(name):
     loss = LOSSES[name](COUNTS)
     assert not loss.state_dict()
     assert not list(loss.parameters())
+
+
+COUNTED = [name for name in LOSSES if name not in ("ce", "focal")] + ["ce-weighted"]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("counts", [[100], [100, 10], COUNTS])
+def test_logits_of_another_width_than_the_classes_end_in_one_line(name, counts):
+    cosine, target, noise = batch(3, size=6)
+    weighted = CrossEntropyLoss(weight=np.ones(len(counts)))
+    loss = weighted if name == "ce-weighted" else LOSSES[name](counts)
+    with pytest.raises(UserError, match=rf"\(6, 3\).*expected \(B, {len(counts)}\)") as caught:
+        call(loss, cosine, target, noise)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda target: target[:, None], r"targets \(6, 1\)"),
+        (lambda target: target[:5], r"targets \(5,\)"),
+        (lambda target: target.to(torch.uint8), r"torch.uint8.*target.long\(\)"),
+        (lambda target: target.double(), "torch.float64, expected torch.int64"),
+    ],
+)
+def test_targets_of_another_form_end_in_one_line(name, change, words):
+    cosine, target, noise = batch(10, size=6)
+    with pytest.raises(UserError, match=words):
+        call(LOSSES[name](COUNTS), cosine, change(target), noise)
+
+
+def test_noise_of_another_shape_ends_in_one_line():
+    cosine, target, noise = batch(10, size=6)
+    with pytest.raises(UserError, match=r"noise has shape \(10,\)"):
+        GCLLoss(COUNTS)(cosine, target, noise[0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_order_of_a_mapping_does_not_matter(name):
+    cosine, target, noise = batch(10)
+    by_label = {label: COUNTS[label] for label in reversed(range(10))}
+    given = [call(LOSSES[name](counts), cosine, target, noise) for counts in (COUNTS, by_label)]
+    assert torch.equal(*given)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_loss_in_a_narrow_model_keeps_the_digits_of_its_constants(name, dtype):
+    cosine, target, noise = batch(10, dtype=torch.float32)
+    expected = call(LOSSES[name](COUNTS).float(), cosine, target, noise)
+    narrow = torch.nn.Sequential(torch.nn.Linear(2, 2), LOSSES[name](COUNTS)).to(dtype)
+    assert narrow[0].weight.dtype == dtype
+    assert torch.equal(call(narrow[1], cosine, target, noise), expected)
+
+
+@pytest.mark.parametrize("name", [*COUNTED[:-1], "focal-weighted"])
+def test_a_device_without_float64_takes_every_loss(name):
+    """As ``to("mps")`` does: it has no float64, and says so with a TypeError."""
+
+    def move(tensor):
+        if tensor.dtype == torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it"
+            )
+        return tensor.to("meta")
+
+    loss = LOSSES[name](COUNTS)
+    assert {buffer.dtype for buffer in loss.buffers()} == {torch.float64}
+    loss._apply(move)
+    assert {(buffer.dtype, buffer.device.type) for buffer in loss.buffers()} == {(torch.float32, "meta")}
+
+
+@pytest.mark.parametrize("name", ["gcl", "gcl-mean", "ldam", "ldam-weighted"])
+def test_a_cosine_beyond_rounding_is_told_but_not_at_every_step(name):
+    cosine, target, noise = batch(10)
+    loss = LOSSES[name](COUNTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call(loss, cosine.sign() * 1.01, target, noise)  # bfloat16 rounds as coarsely
+    with pytest.warns(UserWarning, match="cosine of size 37, expected at most 1"):
+        call(loss, cosine.sign() * 37, target, noise)
+    looks = 0
+    for _ in range(998):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(loss, cosine.sign() * 37, target, noise)
+        looks += len(caught)
+    assert looks == 8  # calls 4, 8, ..., 512: on a GPU each look waits for all that is queued

@@ -112,9 +112,9 @@ def test_class_colours_follow_the_counts() -> None:
     assert style.class_colours([9, 1, 9]) == [ends[0], ends[1], ends[0]]
 
 
-@pytest.mark.parametrize("counts", [[], [5, 0], [[1, 2]]])
-def test_counts_without_a_colour(counts: list) -> None:
-    with pytest.raises(UserError, match="at least 1"):
+@pytest.mark.parametrize(("counts", "words"), [([], "shape"), ([5, 0], "at least 1"), ([[1, 2]], "shape")])
+def test_counts_without_a_colour(counts: list, words: str) -> None:
+    with pytest.raises(UserError, match=words):
         style.class_colours(counts)
 
 

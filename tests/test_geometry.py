@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gclib.geometry import geometry
+from gclib.errors import UserError
+from gclib.geometry import geometry, largest_share
 
 
 def test_geometry_image_by_image():
@@ -78,3 +79,33 @@ def test_one_class_is_aligned_with_nothing():
     assert np.isnan(found.alignment)
     assert found.purity.tolist() == [1]
     assert found.overlap.tolist() == [0]
+
+
+FEATURES, LABELS = np.random.default_rng(5).normal(size=(12, 3)), np.arange(12) % 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": LABELS[:, None]}, r"labels have shape \(12, 1\)"),
+        ({"labels": LABELS + 1}, "expected 0 to 2"),
+        ({"labels": LABELS[:-1]}, r"expected \(12,\)"),
+        ({"num_classes": 4}, "class 3 has no image"),
+        ({"features": FEATURES * (LABELS != 1)[:, None]}, "feature 1 is zero"),
+        ({"features": np.where(FEATURES > 1, np.nan, FEATURES)}, "not finite"),
+        ({"features": FEATURES[:, 0]}, r"features have shape \(12,\)"),
+        ({"neighbours": 12}, "expected 1 to 11"),
+        ({"neighbours": 0}, "expected 1 to 11"),
+        ({"clear": 80}, "clear is 80"),
+    ],
+)
+def test_what_has_no_geometry_ends_in_one_line(change, words):
+    with pytest.raises(UserError, match=words) as caught:
+        geometry(**{"features": FEATURES, "labels": LABELS, "num_classes": 3, "neighbours": 3} | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("around", [[0, 1], [[]], [[0, 3]], [[0, -1]]])
+def test_a_neighbour_beyond_c_does_not_vote_in_another_neighbourhood(around):
+    with pytest.raises(UserError):
+        largest_share(around, 3)

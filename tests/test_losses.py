@@ -1,8 +1,10 @@
 """GCL's loss, its cloud sizes and softmax saturation against a second derivation: loops, SciPy, or a closed form."""
 
 import math
+from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,15 +15,20 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 from gclib.errors import UserError
+from gclib.figures.style import class_colours
+from gclib.figures.training import class_count_bars
 from gclib.losses import (
     CLOUD_STRATEGIES,
     CrossEntropyLoss,
     GCLLoss,
+    LabelAwareSmoothingLoss,
     LDAMLoss,
     LogitAdjustedLoss,
     cloud_sizes,
     target_gradient,
 )
+from gclib.metrics import groups
+from gclib.sampling import class_probabilities, effective_number_weights
 
 # ---------------------------------------------------------------------------------------------- cloud sizes
 
@@ -76,8 +83,12 @@ def test_equal_counts_have_no_cloud(strategy, counts):
     assert cloud_sizes(counts, strategy).tolist() == [0] * len(counts)
 
 
-def test_class_counts_may_be_a_tensor_or_an_array():
+def test_class_counts_may_be_a_tensor_an_array_a_series_in_order_or_a_mapping():
     expected = cloud_sizes(COUNTS)
+    labels = np.repeat(np.arange(10)[::-1], COUNTS[::-1])
+    assert torch.equal(cloud_sizes(Counter(labels.tolist())), expected)
+    assert torch.equal(cloud_sizes(pd.Series(labels).value_counts().sort_index()), expected)
+    assert torch.equal(cloud_sizes(torch.tensor(COUNTS, dtype=torch.float64).requires_grad_()), expected)
     assert torch.equal(cloud_sizes(torch.tensor(COUNTS)), expected)
     assert torch.equal(cloud_sizes(np.array(COUNTS, dtype=np.int32)), expected)
 
@@ -90,9 +101,29 @@ def test_class_counts_may_be_a_tensor_or_an_array():
         ([5, float("nan")], "class 1 has nan"),
         ([], "shape"),
         ([[1, 2]], "shape"),
+        (["many", "few"], "not numbers"),
+        ({1: 20, 2: 30}, "2 labels without label 0"),
+        ({"cat": 20, "dog": 30}, "without label 0"),
+        (pd.Series([1, 2, 2, 2, 0, 0]).value_counts(), "index 2, 0, 1, expected 0 to 2 in order; sort_index"),
+        (pd.Series({"cat": 20, "dog": 30}), "index cat, dog, expected 0 to 1"),
+        (pd.Series([1, 1, 0]).value_counts().sort_index(ascending=False), "index 1, 0, expected"),
     ],
 )
-@pytest.mark.parametrize("make", [cloud_sizes, GCLLoss, LDAMLoss, LogitAdjustedLoss])
+@pytest.mark.parametrize(
+    "make",
+    [
+        cloud_sizes,
+        GCLLoss,
+        LDAMLoss,
+        LogitAdjustedLoss,
+        lambda counts: LabelAwareSmoothingLoss(counts, 0.1, 0.1),
+        lambda counts: class_probabilities(counts, "class"),
+        effective_number_weights,
+        groups,
+        class_colours,
+        class_count_bars,
+    ],
+)
 def test_impossible_counts_end_in_one_line(make, counts, words):
     with pytest.raises(UserError, match=words) as caught:
         make(counts)
@@ -172,6 +203,18 @@ def test_gcl_draws_what_draw_gives():
     assert abs(wide.mean().item()) < 0.005  # nor folded
 
 
+def test_gcl_in_evaluation_takes_the_expectation_and_draws_nothing():
+    loss, (cosine, target, noise) = GCLLoss(COUNTS, margin=0.1), batch(10)
+    state = torch.get_rng_state()
+    value = loss.eval()(cosine, target)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(value, GCLLoss(COUNTS, margin=0.1, noise="mean")(cosine, target))
+    assert torch.equal(
+        loss(cosine, target, noise), loss.train()(cosine, target, noise)
+    )  # noise given is noise taken
+    assert loss(cosine, target) != loss(cosine, target)
+
+
 def test_gcl_leaves_its_inputs_as_they_are_and_sends_no_gradient_to_the_noise():
     cosine, target, noise = batch(10)
     cosine.requires_grad_()
@@ -194,6 +237,19 @@ def test_focal_factor_of_gcl_carries_no_gradient():
         (slope,) = torch.autograd.grad(value, cosine)
         expected += (1 - math.exp(-value.item())) ** 2 * slope / len(target)
     torch.testing.assert_close(gradient, expected)
+
+
+def test_focal_factor_of_gcl_is_a_constant_in_second_derivatives_as_well():
+    cosine, target, noise = batch(3, size=1)
+    cosine = (0.05 * cosine).requires_grad_()
+    focal, plain = (GCLLoss([60, 9, 1], focal_gamma=gamma) for gamma in (2, 0))
+    hessians = [
+        torch.autograd.functional.hessian(lambda x, loss=loss: loss(x, target, noise), cosine)
+        for loss in (focal, plain)
+    ]
+    factor = (1 - math.exp(-plain(cosine, target, noise).item())) ** 2
+    torch.testing.assert_close(hessians[0], factor * hessians[1])
+    assert hessians[0].abs().max() > 1e-3
 
 
 # ------------------------------------------------------------------------------------- softmax saturation

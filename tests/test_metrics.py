@@ -51,6 +51,76 @@ def test_logits_predictions_tensors_and_arrays_give_the_same():
             assert np.array_equal(confusion_matrix(outputs, truth, 10), confusion_matrix(logits, labels, 10))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_logits_of_any_precision_that_ask_for_a_gradient_are_measured(dtype):
+    logits, labels = evaluation()
+    narrow = torch.tensor(logits, dtype=dtype, requires_grad=True)
+    wide = narrow.detach().double().numpy()
+    assert outcome(narrow, labels, [50] * 10) == outcome(wide, labels, [50] * 10)
+    assert top1(narrow, torch.tensor(labels, dtype=torch.float32)) == top1(wide, labels)
+
+
+LOGITS, LABELS = evaluation(3, size=6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "words"),
+    [
+        (LOGITS, LABELS[:, None], r"labels have shape \(9, 1\), expected \(9,\)"),
+        (LOGITS.argmax(1), LABELS[:, None], r"labels have shape \(9, 1\)"),
+        (LOGITS, np.eye(3)[LABELS], r"labels have shape \(9, 3\)"),
+        (LOGITS, LABELS[:-1], r"labels have shape \(8,\), expected \(9,\)"),
+        (LOGITS, LABELS + 1, "labels reach from 1 to 3, expected 0 to 2"),
+        (LOGITS, LABELS - 1, "labels reach from -1"),
+        (LOGITS, LABELS + 0.5, "labels are not whole numbers"),
+        (LOGITS, np.full(9, np.nan), "labels are not whole numbers"),
+        (LOGITS, LABELS.astype(str), "labels are not whole numbers"),
+        (LOGITS.argmax(1)[:, None], LABELS, r"\(9, 1\)|0 to 0"),
+        (LOGITS[:, :, None], LABELS, r"predictions have shape \(9, 3, 1\)"),
+        (np.where(LOGITS > 2, np.nan, LOGITS), LABELS, "a logit is NaN"),
+        (LOGITS[:0], LABELS[:0], "no image"),
+        (LOGITS[:, :0], LABELS, "logits have shape"),
+    ],
+)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        top1,
+        lambda outputs, labels: confusion_matrix(outputs, labels, 3),
+        lambda outputs, labels: per_class_accuracy(outputs, labels, 3),
+    ],
+)
+def test_what_cannot_be_counted_ends_in_one_line(measure, outputs, labels, words):
+    with pytest.raises(UserError, match=words) as caught:
+        measure(outputs, labels)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("measure", [confusion_matrix, per_class_accuracy])
+def test_a_class_beyond_c_ends_in_one_line_instead_of_another_row(measure):
+    for predicted in ([0, 1, 3], [0, 1, -1]):
+        with pytest.raises(UserError, match=r"predictions reach from .*, expected 0 to 2"):
+            measure(predicted, [0, 1, 2], 3)
+    with pytest.raises(UserError, match=r"logits have shape \(9, 3\), expected \(N, 4\)"):
+        measure(LOGITS, LABELS, 4)
+
+
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        (LOGITS.argmax(1), r"logits have shape \(9,\)"),
+        (np.where(LOGITS > 2, np.inf, LOGITS), "a logit is infinite"),
+        (np.where(LOGITS > 2, np.nan, LOGITS), "a logit is NaN"),
+        (LOGITS[:0], "no image"),
+    ],
+)
+def test_what_has_no_confidence_ends_in_one_line(logits, words):
+    with pytest.raises(UserError, match=words):
+        reliability(logits, LABELS[: len(logits)])
+    with pytest.raises(UserError, match=words):
+        outcome(logits, LABELS[: len(logits)], [5, 4, 3])
+
+
 def test_one_class_is_always_right():
     logits, labels = evaluation(1)
     assert top1(logits, labels) == 100
@@ -61,6 +131,22 @@ def test_one_class_is_always_right():
 def test_a_class_without_test_images_has_no_accuracy():
     accuracy = per_class_accuracy([0, 1, 0], [0, 1, 1], 3)
     np.testing.assert_array_equal(accuracy, [100, 50, np.nan])
+
+
+def test_a_class_without_test_images_leaves_its_group_to_the_others():
+    assert group_accuracy([90, np.nan, 30, np.nan], [500, 400, 50, 5]) == {
+        "many": 90,
+        "medium": 30,
+        "few": None,
+    }
+    logits, labels = evaluation(3)
+    found = outcome(logits[labels != 1], labels[labels != 1], [5, 4, 3])
+    assert found["per_class"][1] is found["medium"] is None
+    assert found["many"] == found["per_class"][0]
+    assert found["top1"] == top1(logits[labels != 1], labels[labels != 1])
+    for per_class in ([90, 30], [90, 30, 20, 10]):
+        with pytest.raises(UserError, match=r"[24] accuracies for 3 class counts"):
+            group_accuracy(per_class, [500, 400, 50])
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, chisquare
+from torch.utils.data import DataLoader, TensorDataset
 
 from gclib.errors import UserError
 from gclib.sampling import (
     STRATEGIES,
     ClassIndex,
+    ClassSampler,
     _count_at_most,
     class_probabilities,
     effective_number_weights,
@@ -158,6 +160,12 @@ def test_labels_outside_the_classes_end_in_one_line(labels):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("labels", [[[0], [1]], [0.7, 1.2], ["0", "1"]])
+def test_labels_that_are_no_classes_end_in_one_line(labels):
+    with pytest.raises(UserError, match="labels"):
+        ClassIndex.from_labels(np.array(labels), 3)
+
+
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [60, 25, 10, 5]))
 INDEX = ClassIndex.from_labels(LABELS, 4)
 
@@ -229,3 +237,58 @@ def test_drawn_classes_are_those_of_a_plain_binary_search(num_classes):
     values[0], values[1] = 0, 1 - 2**-53
     values[2 : num_classes + 1] = edges[:-1].clamp(max=1 - 2**-53)  # exactly on the edges
     assert torch.equal(_count_at_most(edges, values), torch.searchsorted(edges, values, right=True))
+
+
+@pytest.mark.parametrize(
+    "q", [[1.0], [0.2] * 5, [0, 0, 0, 0], [2, -1, 0, 0], [np.nan] * 4, [np.inf, 1, 1, 1]]
+)
+def test_what_is_no_probability_of_each_class_ends_in_one_line(q):
+    with pytest.raises(UserError, match="expected 4 numbers >= 0"):
+        epoch_indices(INDEX, q, 10, seeded())
+
+
+def test_beta_is_a_number_or_one_per_class():
+    with pytest.raises(UserError, match=r"beta has shape \(2,\)"):
+        effective_number_weights([3, 2, 1], [0.5, 0.9])
+
+
+# ------------------------------------------------------------------------------ for a DataLoader of one's own
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_sampler_gives_a_data_loader_what_the_training_loop_draws(strategy):
+    sampler = ClassSampler(LABELS, strategy, generator=seeded(3))
+    loader = DataLoader(TensorDataset(torch.arange(100)), batch_size=32, sampler=sampler)
+    assert len(loader) == 4
+    q = None if strategy == "instance" else class_probabilities(INDEX.counts, strategy)
+    generator = seeded(3)
+    for _ in range(2):  # a pass is an epoch
+        (epoch,) = (torch.cat([images for (images,) in loader]),)
+        assert torch.equal(epoch, epoch_indices(INDEX, q, 100, generator))
+
+
+def test_a_sampler_without_generator_follows_torch_and_a_number_of_its_own():
+    sampler = ClassSampler(torch.tensor(LABELS), "class", num_samples=300)
+    torch.manual_seed(4)
+    first, second = list(sampler), list(sampler)
+    torch.manual_seed(4)
+    assert (list(sampler), len(sampler)) == (first, 300)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"labels": [0, 2]}, "class 1 has 0 training images"),
+        ({"labels": []}, "class counts have shape"),
+        ({"labels": [0, 1], "num_classes": 1}, "expected 0 to 0"),
+        ({"labels": [[0], [1]]}, "labels have shape"),
+        ({"labels": [0, 1], "strategy": "klass"}, "did you mean 'class'"),
+        ({"labels": [0, 1], "beta": 0.9}, "unknown parameter 'beta'"),
+        ({"labels": [0, 1], "num_samples": 0}, "num_samples is 0, expected 1 or more"),
+        ({"labels": [0, 1], "strategy": "instance", "num_samples": 3}, "expected 1 to 2"),
+    ],
+)
+def test_an_impossible_sampler_for_a_loader_ends_in_one_line(arguments, words):
+    with pytest.raises(UserError, match=words):
+        ClassSampler(**{"strategy": "class"} | arguments)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gclib.data import LongTailed
 from gclib.data.augment import normalise
 from gclib.errors import UserError
-from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry
+from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry, unit_vectors
 from gclib.networks import ResNet
 
 PER_CLASS, PERPLEXITY = 60, 30.0
@@ -54,10 +54,10 @@ class Embedding:
         shapes = {name: getattr(self, name).shape for name in ("labels", "test", "predicted")}
         if set(shapes.values()) != {(count,)} or self.plane.shape != (count, 2) or self.features.ndim != 2:
             raise UserError("embedding: expected one feature, label, prediction and place for each image")
-        if len(self.class_counts) != classes or max(self.labels.max(), self.predicted.max()) >= classes:
+        known = np.concatenate([self.labels, self.predicted])
+        if len(self.class_counts) != classes or not ((known >= 0) & (known < classes)).all():
             raise UserError(f"embedding: a class beyond the {classes} that have names; expected none")
-        if not (np.isfinite(self.features).all() and self.features.any(1).all()):
-            raise UserError("embedding: a feature is zero or not finite; expected a direction for each image")
+        unit_vectors(self.features)
         if not np.isfinite(self.plane).all():
             raise UserError("embedding: an image has no place in the plane; expected finite coordinates")
 
@@ -123,11 +123,19 @@ def tsne(features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = 0) -> 
     -------
     np.ndarray
         Shape ``(N, 2)``.
+
+    Raises
+    ------
+    UserError
+        If a feature has no direction, or the perplexity is out of its range.
     """
     from sklearn.manifold import TSNE
 
-    unit = np.asarray(features, dtype=np.float64)
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    unit = unit_vectors(features)
+    if not 0 < perplexity < len(unit):
+        raise UserError(
+            f"perplexity is {perplexity:g}, expected a number above 0 and below {len(unit)}, the images"
+        )
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
 
 

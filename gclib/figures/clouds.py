@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import nn
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.figures.interactive import add_sliders
 from gclib.figures.saturation import target_gradient_at
 from gclib.figures.style import GREY, LINES, class_colours, method_colours
@@ -120,7 +121,7 @@ def gradient_panels(
     return figure
 
 
-def _targets(class_counts: ArrayLike) -> tuple[np.ndarray, list[int]]:
+def _targets(class_counts: PerClass) -> tuple[np.ndarray, list[int]]:
     """Relative cloud sizes, and the classes that are shown: most frequent, middle, rarest."""
     sizes = cloud_sizes(class_counts).numpy()
     return sizes, list(dict.fromkeys((0, len(sizes) // 2, len(sizes) - 1)))
@@ -138,7 +139,7 @@ def _cloud(size: float, plain: float, scale: float) -> tuple[np.ndarray, float]:
 
 
 def cloud_slider(
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     places: Mapping[str, Sequence[float]],
     noise_scale: float = 0.5,
     plain: float = 0.3,
@@ -166,7 +167,7 @@ def cloud_slider(
     noise_std
         Standard deviation sigma of the noise.
     """
-    counts, (sizes, targets) = np.asarray(class_counts), _targets(class_counts)
+    counts, (sizes, targets) = validated_counts(class_counts).astype(int), _targets(class_counts)
     colours = class_colours(counts)
     values = {"noise scale": noise_scale, "difference": plain, "scale s": scale}
     # Every curve is a fixed one, shifted and stretched, so a place of a slider is a few numbers.
@@ -202,14 +203,14 @@ def cloud_slider(
 
 
 def difference_cloud(
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     noise_scale: float,
     plain: float = 0.3,
     scale: float = 30.0,
     noise_std: float = 1 / 3,
 ) -> Figure:
     """Draw one place of the slider of `cloud_slider`; the parameters are the same."""
-    counts, (sizes, targets) = np.asarray(class_counts), _targets(class_counts)
+    counts, (sizes, targets) = validated_counts(class_counts).astype(int), _targets(class_counts)
     colours = class_colours(counts)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     where = np.linspace(-0.8, 0.6, 281)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.figures.style import GREY, LINES, MARKERS, class_colours, class_ticks, method_colours
 
 __all__ = ["cloud_density", "cloud_size_lines", "probability_lines", "saturation"]
@@ -43,7 +44,7 @@ def saturation(difference: ArrayLike, gradients: Mapping[str, ArrayLike]) -> Fig
 def cloud_density(
     reduction: ArrayLike,
     densities: ArrayLike,
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw the density of the clouded logit of each class around its plain value (Eq. 11).
@@ -62,7 +63,11 @@ def cloud_density(
     class_names
         C names for the legend, or None for counts alone.
     """
-    reduction, densities, counts = np.asarray(reduction), np.asarray(densities), np.asarray(class_counts)
+    reduction, densities, counts = (
+        np.asarray(reduction),
+        np.asarray(densities),
+        validated_counts(class_counts).astype(int),
+    )
     top = 1.1 * np.partition(densities.max(1), -2)[-2] if len(counts) > 1 else 1.1 * densities.max()
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for index, (density, colour) in enumerate(zip(densities, class_colours(counts), strict=True)):

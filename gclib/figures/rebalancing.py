@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from gclib import data
+from gclib.arrays import PerClass
 from gclib.figures.interactive import add_sliders
 from gclib.figures.style import LINES, MARKERS, class_ticks, method_colours
 from gclib.sampling import class_probabilities
@@ -23,7 +24,7 @@ __all__ = ["anchor_lines", "ratio_slider", "samplers", "volume_slider"]
 SYMBOLS = {"IB": "circle", "CB": "square", "EN": "diamond", "CBEN": "triangle-up"}
 
 
-def samplers(class_counts: ArrayLike, a: float, b: float) -> dict[str, np.ndarray]:
+def samplers(class_counts: PerClass, a: float, b: float) -> dict[str, np.ndarray]:
     """Return the class probabilities of IB, CB, EN with beta = `a`, and CBEN with `a` and `b`, shape ``(C,)`` each."""
     return {
         "IB": class_probabilities(class_counts, "instance"),
@@ -33,7 +34,7 @@ def samplers(class_counts: ArrayLike, a: float, b: float) -> dict[str, np.ndarra
     }
 
 
-def volume_slider(class_counts: ArrayLike, volumes: Sequence[float], spread: float) -> go.Figure:
+def volume_slider(class_counts: PerClass, volumes: Sequence[float], spread: float) -> go.Figure:
     r"""Draw class probabilities under a slider over the volume V of a class (Eqs. 13 and 14).
 
     IB and CB stand still. EN takes :math:`\beta = 1 - 1/V` for all classes. CBEN takes the same for the most

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.optimize import fsolve
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError
 from gclib.figures.interactive import add_sliders
 from gclib.figures.style import class_colours
@@ -80,9 +81,7 @@ def _widths(ends: np.ndarray) -> np.ndarray:
     return ends - np.append(ends[-1] - 360, ends[:-1])
 
 
-def _held(
-    class_counts: ArrayLike, noise_scale: float, held: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _held(class_counts: PerClass, noise_scale: float, held: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Anchors, ends of the regions in training, ends of those at test; the first class points up."""
     sizes = cloud_sizes(class_counts).numpy()
     reductions, none = noise_scale * GCLLoss(class_counts).mean_noise * sizes, np.zeros(len(sizes))
@@ -91,7 +90,7 @@ def _held(
     return anchors, borders(anchors, reductions), borders(anchors, none)
 
 
-def region_slider(class_counts: ArrayLike, noise_scales: Sequence[float], start: float = 0.5) -> go.Figure:
+def region_slider(class_counts: PerClass, noise_scales: Sequence[float], start: float = 0.5) -> go.Figure:
     """Draw the regions of a class in training as a ring around those at test, under a slider over the noise scale.
 
     One slider holds the anchors, the other the regions in training, each a C-th of the circle.
@@ -105,7 +104,7 @@ def region_slider(class_counts: ArrayLike, noise_scales: Sequence[float], start:
     start
         Where it starts: at the place next to it.
     """
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts).astype(int)
     figure = go.Figure()
     for (inner, outer), opacity in ((RING, 0.85), (DISC, 0.4)):
         for colour in class_colours(counts):
@@ -157,9 +156,9 @@ def region_slider(class_counts: ArrayLike, noise_scales: Sequence[float], start:
     return figure
 
 
-def region_panels(class_counts: ArrayLike, noise_scale: float) -> Figure:
+def region_panels(class_counts: PerClass, noise_scale: float) -> Figure:
     """Draw one place of both sliders of `region_slider`; the parameters are the same."""
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts).astype(int)
     figure, row = plt.subplots(1, 2, figsize=(6.4, 3.6), subplot_kw={"projection": "polar"})
     for axes, held in zip(row, HELD, strict=True):
         anchors, *both = _held(counts, noise_scale, held)

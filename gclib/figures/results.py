@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.figures.style import BLUE, GREY, HEAD_TO_TAIL, class_colours, method_colours
 from gclib.metrics import Reliability
 
@@ -48,7 +49,7 @@ def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Fi
 
 
 def class_panels(
-    accuracies: Mapping[str, ArrayLike], class_counts: ArrayLike, reference: str | None = None
+    accuracies: Mapping[str, ArrayLike], class_counts: PerClass, reference: str | None = None
 ) -> Figure:
     """Draw the accuracy of each class, a panel for each recipe, in the colours from head to tail.
 
@@ -62,7 +63,7 @@ def class_panels(
         Recipe whose accuracies stand in each panel as a grey line of steps; None or an unknown name for none.
     """
     figure, panels = _panels(list(accuracies), 1.35)
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts).astype(int)
     classes = np.arange(len(counts))
     rim = [withStroke(linewidth=3, foreground="white")]  # or the grey is lost on the bars
     for name, axes in panels.items():

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
-from numpy.typing import ArrayLike
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError
 
 __all__ = [
@@ -128,7 +128,7 @@ def contrast(first: str, second: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def class_colours(class_counts: ArrayLike) -> list[str]:
+def class_colours(class_counts: PerClass) -> list[str]:
     r"""Return one colour a class, from head to tail.
 
     The place on the scale is :math:`(\log n_{\max} - \log n_j) / (\log n_{\max} - \log n_{\min})`, the
@@ -138,7 +138,7 @@ def class_colours(class_counts: ArrayLike) -> list[str]:
     Parameters
     ----------
     class_counts
-        Training images per class, at least 1 each, shape ``(C,)``.
+        Training images of each class; see `gclib.arrays.validated_counts`.
 
     Returns
     -------
@@ -150,11 +150,7 @@ def class_colours(class_counts: ArrayLike) -> list[str]:
     UserError
         If a count is below 1.
     """
-    counts = np.asarray(class_counts, dtype=float)
-    if counts.ndim != 1 or counts.size == 0 or counts.min() < 1:
-        raise UserError(
-            f"no colours for class counts {counts.tolist()}; expected a list of counts of at least 1"
-        )
+    counts = validated_counts(class_counts)
     rarity = np.log(counts.max()) - np.log(counts)
     return [to_hex(HEAD_TO_TAIL(place)) for place in rarity / (rarity.max() or 1.0)]
 

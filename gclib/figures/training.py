@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gclib import metrics
+from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError
 from gclib.figures.style import (
     GREY,
@@ -44,7 +45,7 @@ THIRDS = ("head third", "middle third", "tail third")
 WRITTEN_UP_TO = 10  # classes; above, percentages no longer fit into the cells of a confusion matrix
 
 
-def class_count_bars(class_counts: ArrayLike, class_names: Sequence[str] | None = None) -> Figure:
+def class_count_bars(class_counts: PerClass, class_names: Sequence[str] | None = None) -> Figure:
     """Draw the training images of each class, on a logarithmic axis.
 
     Parameters
@@ -54,7 +55,7 @@ def class_count_bars(class_counts: ArrayLike, class_names: Sequence[str] | None 
     class_names
         C names; shown up to 20 classes.
     """
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts).astype(int)
     figure, axes = plt.subplots(figsize=(6.4, 3.0))
     few = len(counts) <= BARS_UP_TO
     bars = axes.bar(range(len(counts)), counts, color=class_colours(counts), width=0.8 if few else 1.0)
@@ -104,7 +105,7 @@ def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str
 
 def class_courses(
     values: ArrayLike,
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     class_names: Sequence[str],
     label: str,
     top: float | None = None,
@@ -129,7 +130,7 @@ def class_courses(
     epochs
         After which epoch each row is, shape ``(E,)``; 1, 2, ... where it is not given.
     """
-    lines, counts = np.asarray(values), np.asarray(class_counts)
+    lines, counts = np.asarray(values), validated_counts(class_counts).astype(int)
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     places = np.arange(1, len(lines) + 1) if epochs is None else np.asarray(epochs)
     colours = class_colours(counts)
@@ -219,7 +220,7 @@ def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, l
 
 def per_class_bars(
     accuracies: Mapping[str, ArrayLike],
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw the accuracy of each class, for one method or several.
@@ -235,7 +236,7 @@ def per_class_bars(
     class_names
         C names; shown up to 20 classes.
     """
-    counts = np.asarray(class_counts)
+    counts = validated_counts(class_counts).astype(int)
     classes = np.arange(len(counts))
     colours = method_colours(accuracies)
     figure, axes = plt.subplots(figsize=(6.4, 3.4))

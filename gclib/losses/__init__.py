@@ -2,10 +2,12 @@
 
 Every loss is a function of logits (or cosines), targets and class counts, and returns the batch mean. Each
 computes in float32 at least: float16 and bfloat16 inputs are safe, float64 stays float64. The attribute
-``stochastic`` says whether a loss draws noise.
+``stochastic`` says whether a loss draws noise. Each refuses logits of another width than the class counts or
+weights that it was made for, and each can be differentiated as often as you like.
 """
 
-from gclib.losses.common import target_gradient, validated_counts
+from gclib.arrays import validated_counts
+from gclib.losses.common import target_gradient
 from gclib.losses.features import clouded_logits, noise_on_anchors
 from gclib.losses.gcl import CLOUD_STRATEGIES, GCLLoss, cloud_sizes
 from gclib.losses.peers import (

@@ -1,50 +1,42 @@
-"""What the losses share: checks of parameters, precision, a cross-entropy with a lean backward pass."""
+"""What the losses share: checks, precision, constants of the classes, a cross-entropy with a lean backward pass."""
 
 import math
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 
+from gclib.arrays import PerClass, per_class_numbers, validated_counts
 from gclib.errors import UserError
 
-
-def validated_counts(class_counts: ArrayLike) -> np.ndarray:
-    """Return the class counts as float64, shape (C,).
-
-    Raises
-    ------
-    UserError
-        If there is no class, or a count is below 1 or not finite.
-    """
-    counts = np.asarray(class_counts, dtype=np.float64)
-    if counts.ndim != 1 or counts.size == 0:
-        raise UserError(f"class counts have shape {counts.shape}, expected (C,); give one number per class")
-    wrong = np.flatnonzero(~(np.isfinite(counts) & (counts >= 1)))
-    if wrong.size:
-        raise UserError(
-            f"class {wrong[0]} has {counts[wrong[0]]:g} training images, expected at least 1; "
-            "lower the imbalance ratio or leave the class out"
-        )
-    return counts
+__all__ = [
+    "AdjustedCrossEntropy",
+    "ClassLoss",
+    "CosineLoss",
+    "at_least_float32",
+    "class_weights",
+    "require_positive",
+    "require_range",
+    "target_gradient",
+    "validated_counts",
+]
 
 
-def class_weights(weight: ArrayLike | None, num_classes: int | None = None) -> Tensor | None:
+def class_weights(weight: PerClass | None, num_classes: int | None = None) -> Tensor | None:
     """Return class weights as a float64 tensor (C,) of its own, or None.
 
     Raises
     ------
     UserError
-        If a weight is negative, or there is not one for each of the `num_classes`.
+        If a weight is negative or not finite, or there is not one for each of the `num_classes`.
     """
     if weight is None:
         return None
-    values = torch.as_tensor(weight, dtype=torch.float64).clone()
-    if values.ndim != 1 or num_classes not in (None, len(values)) or not (values >= 0).all():
+    values = torch.from_numpy(per_class_numbers(weight, "class weights"))
+    if num_classes not in (None, len(values)) or not ((values >= 0) & values.isfinite()).all():
         expected = f"{num_classes or 'C'} numbers >= 0, one per class"
         raise UserError(f"class weights are {values.tolist()}, expected {expected}; change weight")
     return values
@@ -53,6 +45,34 @@ def class_weights(weight: ArrayLike | None, num_classes: int | None = None) -> T
 def at_least_float32(logits: Tensor) -> Tensor:
     """Return float16 and bfloat16 logits as float32, others as they are."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def checked(logits: Tensor, target: Tensor, constants: Tensor | None = None) -> Tensor:
+    """Return logits in float32 at least, after a look at shapes and dtypes; it costs no look at a value.
+
+    Parameters
+    ----------
+    logits
+        Shape (B, C), float.
+    target
+        True classes, int64, shape (B,).
+    constants
+        What a loss holds for its C classes; None where it cannot know how many there are.
+
+    Raises
+    ------
+    UserError
+        If the shapes do not fit, or the targets are not int64.
+    """
+    width = "C" if constants is None else len(constants)
+    if logits.ndim != 2 or target.shape != logits.shape[:1] or width not in ("C", logits.shape[1]):
+        raise UserError(
+            f"logits have shape {tuple(logits.shape)} and targets {tuple(target.shape)}, expected (B, {width}) and "
+            "(B,); give one logit for each class that the loss was made for, and one class an image"
+        )
+    if target.dtype != torch.int64:  # others mean something else as an index, or end in torch's own words
+        raise UserError(f"targets are {target.dtype}, expected torch.int64; give target.long()")
+    return at_least_float32(logits)
 
 
 def require_range(low: float, high: float, **values: float) -> None:
@@ -87,34 +107,93 @@ def target_gradient(logits: Tensor, target: Tensor) -> Tensor:
     Tensor
         Shape (B,), in 0..1: near 1 for an image that is misclassified, near 0 for a saturated one.
 
+    Raises
+    ------
+    UserError
+        If there is not one target for each row of logits.
+
     Examples
     --------
     >>> target_gradient(torch.tensor([[0.0, 0.0], [60.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0]))
     tensor([5.0000e-01, 8.7565e-27], dtype=torch.float64)
     """
-    return F.softmax(at_least_float32(logits), dim=1).scatter(1, target[:, None], 0).sum(1)
+    return F.softmax(checked(logits, target), dim=1).scatter(1, target[:, None], 0).sum(1)
+
+
+class ClassLoss(nn.Module):
+    """A loss whose buffers hold a number for each class, in float64 until the module is brought to another dtype."""
+
+    stochastic = False
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What `to`, `half`, `cuda` and so on come down to.
+        constants = set(map(id, self._buffers.values()))
+
+        def convert(tensor: Tensor) -> Tensor:
+            if id(tensor) not in constants:
+                return fn(tensor)
+            try:
+                moved = fn(tensor)
+            except TypeError:  # a device without float64, as Apple's GPUs
+                moved = fn(tensor.float())
+            # A margin is no activation: with three digits it would be another loss.
+            return moved if moved.dtype.itemsize >= 4 else tensor.to(moved.device, torch.float32)
+
+        return super()._apply(convert, recurse)
+
+
+class CosineLoss(ClassLoss):
+    """A `ClassLoss` of cosines, which notices logits that are none."""
+
+    calls = 0
+
+    def look(self, cosine: Tensor) -> None:
+        """Warn of a cosine outside [-1, 1] by more than rounding.
+
+        Looks at calls 1, 2, 4, 8 and so on, for on a GPU a look waits for all that is queued; never while a CUDA
+        graph is recorded or in compiled code.
+        """
+        if torch.compiler.is_compiling() or cosine.is_meta or not cosine.numel():
+            return
+        if cosine.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
+        self.calls += 1
+        if self.calls & (self.calls - 1):
+            return
+        largest = cosine.detach().abs().max().item()
+        if largest > 1.05:  # bfloat16 has 8 bits
+            warnings.warn(
+                f"{type(self).__name__} got a cosine of size {largest:.3g}, expected at most 1: its scale and margins "
+                "are meant for cosines; normalise features and classifier, and leave the scale to the loss",
+                stacklevel=3,
+            )
 
 
 class AdjustedCrossEntropy(torch.autograd.Function):
     """Cross-entropy (B,) of ``logits = scale * cosine + adjustment``, whose gradient belongs to the cosine.
 
     Written out because this backward pass fills one (B, C) buffer where autograd fills three, and at 8,142
-    classes that is a large part of the loss's time. Not differentiable twice.
+    classes that is a large part of the loss's time. Where the gradient is to be differentiated again
+    (``create_graph=True``), autograd gets operations that it knows instead.
     """
 
     @staticmethod
     def forward(ctx: Any, cosine: Tensor, logits: Tensor, target: Tensor, scale: float) -> Tensor:
         """Return the loss of each image; the adjustment is in the logits already."""
         log_p = F.log_softmax(logits, dim=1)
-        ctx.save_for_backward(log_p, target)
+        ctx.save_for_backward(cosine, log_p, target)
         ctx.scale = scale
         return F.nll_loss(log_p, target, reduction="none")
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the cosine."""
-        log_p, target = ctx.saved_tensors
+        cosine, log_p, target = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # Of the same value as log_p, but a function of the cosine.
+            log_p = F.log_softmax(log_p + ctx.scale * (cosine - cosine.detach()), dim=1)
+            slope = log_p.exp() - F.one_hot(target, log_p.shape[1])
+            return slope * (ctx.scale * grad[:, None]), None, None, None
         slope = log_p.exp()  # d loss / d logit_j = p_j - 1[j = y]
         slope.scatter_add_(1, target[:, None], slope.new_full((len(target), 1), -1))
         return slope.mul_(ctx.scale * grad[:, None]), None, None, None

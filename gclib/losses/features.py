@@ -67,5 +67,11 @@ def noise_on_anchors(noise: Tensor, anchors: Tensor) -> Tensor:
     -------
     Tensor
         Shape (N, C).
+
+    Examples
+    --------
+    >>> import torch
+    >>> noise_on_anchors(torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0, 0.0], [0.0, 1.0]]))
+    tensor([[3., 4.]])
     """
     return F.linear(noise, F.normalize(anchors, dim=-1))

@@ -4,16 +4,16 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
-from gclib.errors import require_one_of
+from gclib.arrays import PerClass, validated_counts
+from gclib.errors import UserError, require_one_of
 from gclib.losses.common import (
     AdjustedCrossEntropy,
-    at_least_float32,
+    CosineLoss,
+    checked,
     require_positive,
     require_range,
-    validated_counts,
 )
 
 # Each maps the counts n_j to a cloud size, before the division by the largest; 0 for the most frequent class.
@@ -27,13 +27,13 @@ CLOUD_STRATEGIES = {
 }
 
 
-def cloud_sizes(class_counts: ArrayLike, strategy: str = "log") -> Tensor:
+def cloud_sizes(class_counts: PerClass, strategy: str = "log") -> Tensor:
     r"""Return the relative size of each class's Gaussian cloud, :math:`\delta_j/\delta_{\max}`.
 
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,), each at least 1.
+        Training images of each class, each at least 1; see `gclib.arrays.validated_counts`.
     strategy
         ``"log"``: :math:`\log n_{\max}-\log n_j` (GCL, Eq. 9); ``"power-1/3"``, ``"power-1/4"``:
         :math:`n_{\max}^e-n_j^e`; ``"cosine"``: :math:`\cos(\frac\pi2 n_j/n_{\max})` (GCL, Table 3).
@@ -58,7 +58,7 @@ def cloud_sizes(class_counts: ArrayLike, strategy: str = "log") -> Tensor:
     return torch.from_numpy(delta / delta.max() if delta.max() > 0 else np.zeros_like(delta))
 
 
-class GCLLoss(nn.Module):
+class GCLLoss(CosineLoss):
     r"""Gaussian clouded logit loss (GCL, CVPR 2022, Eqs. 11 and 12) of cosines (B, C) at targets (B,).
 
     .. math::
@@ -66,13 +66,14 @@ class GCLLoss(nn.Module):
         \qquad L = (1-p_y)^\gamma\,\ell_{\mathrm{CE}}(s\,u, y)
 
     :math:`\epsilon_{ij}\sim\mathcal N(0,\sigma^2)` clamped to [-1, 1], drawn for every image and every class.
-    No gradient flows through :math:`(1-p_y)^\gamma`, :math:`p_y=e^{-\ell_{\mathrm{CE}}}`. At test time the
-    logits are the plain cosines.
+    :math:`(1-p_y)^\gamma`, :math:`p_y=e^{-\ell_{\mathrm{CE}}}`, is a constant in every derivative. At test time
+    the logits are the plain cosines. In evaluation mode (``eval()``) the loss draws nothing: as dropout does, it
+    takes the expectation of the noise.
 
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     scale
         s > 0. Official code: 30 in stage one, 20 in stage two.
     margin
@@ -92,13 +93,26 @@ class GCLLoss(nn.Module):
     ------
     UserError
         For a count below 1, a parameter out of its range, or an unknown strategy or noise.
+
+    Examples
+    --------
+    In a training loop of your own, with cosines of features and classifier, in [-1, 1]:
+
+    >>> loss = GCLLoss({0: 5000, 1: 500, 2: 50}, noise_scale=0.5)
+    >>> features, classifier = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.eye(3, 2, requires_grad=True)
+    >>> unit = torch.nn.functional.normalize
+    >>> cosine, target = unit(features) @ unit(classifier).T, torch.tensor([1, 0])
+    >>> loss(cosine, target).backward()  # with noise of its own
+    >>> noise = loss.draw((2, 3), torch.Generator().manual_seed(0))
+    >>> print(f"{loss(cosine, target, noise):.4f}")
+    13.6469
     """
 
     reach: Tensor
 
     def __init__(
         self,
-        class_counts: ArrayLike,
+        class_counts: PerClass,
         scale: float = 30.0,
         margin: float = 0.0,
         noise_scale: float = 0.5,
@@ -127,10 +141,22 @@ class GCLLoss(nn.Module):
         )
 
     def forward(self, cosine: Tensor, target: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the mean loss; a raw draw `noise` (B, C) takes the place of a draw of its own."""
-        cosine = at_least_float32(cosine)
+        """Return the mean loss; a raw draw `noise` (B, C) takes the place of a draw of its own.
+
+        Raises
+        ------
+        UserError
+            If cosines, targets, noise and class counts are not of shapes that go together.
+        """
+        self.look(cosine)
+        cosine = checked(cosine, target, self.reach)
         reach = self.reach.to(cosine.dtype)
-        if noise is None and self.stochastic:
+        if noise is not None and noise.shape != cosine.shape:
+            raise UserError(
+                f"noise has shape {tuple(noise.shape)}, expected that of the cosines, {tuple(cosine.shape)}; "
+                "draw(cosine.shape) gives such"
+            )
+        if noise is None and self.stochastic and self.training:
             noise = torch.normal(0.0, self.noise_std, cosine.shape, device=cosine.device, dtype=cosine.dtype)
         with torch.no_grad():
             if noise is None:

@@ -5,20 +5,21 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
+from gclib.arrays import PerClass, validated_counts
 from gclib.losses.common import (
     AdjustedCrossEntropy,
-    at_least_float32,
+    ClassLoss,
+    CosineLoss,
+    checked,
     class_weights,
     require_positive,
     require_range,
-    validated_counts,
 )
 
 
-class CrossEntropyLoss(nn.Module):
+class CrossEntropyLoss(ClassLoss):
     """Softmax cross-entropy of logits (B, C) at targets (B,).
 
     With class weights the mean divides by the sum of the weights in the batch, as `torch.nn.CrossEntropyLoss` does.
@@ -32,22 +33,27 @@ class CrossEntropyLoss(nn.Module):
     ------
     UserError
         For a negative weight.
+
+    Examples
+    --------
+    >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
+    >>> print(f"{CrossEntropyLoss(weight=[1.0, 3.0])(logits, target):.4f}")
+    1.1269
     """
 
-    stochastic = False
     weight: Tensor | None
 
-    def __init__(self, weight: ArrayLike | None = None) -> None:
+    def __init__(self, weight: PerClass | None = None) -> None:
         super().__init__()
         self.register_buffer("weight", class_weights(weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the (weighted) mean loss."""
-        logits = at_least_float32(logits)
+        logits = checked(logits, target, self.weight)
         return F.cross_entropy(logits, target, None if self.weight is None else self.weight.to(logits.dtype))
 
 
-class LDAMLoss(nn.Module):
+class LDAMLoss(CosineLoss):
     r"""Label-distribution-aware margin loss (Cao et al., NeurIPS 2019) of cosines (B, C) at targets (B,).
 
     :math:`\ell_{\mathrm{CE}}(s\,(\cos\theta_j-\Delta_j\mathbb 1[j=y]), y)` with
@@ -57,7 +63,7 @@ class LDAMLoss(nn.Module):
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     max_margin
         Margin of the rarest class, >= 0; 0.5 in the paper.
     scale
@@ -69,18 +75,26 @@ class LDAMLoss(nn.Module):
     ------
     UserError
         For a count below 1, a parameter out of its range or weights of another shape.
+
+    Examples
+    --------
+    >>> cosine, target = torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([0, 1])
+    >>> loss = LDAMLoss([1600, 100])
+    >>> loss.margins
+    tensor([0.2500, 0.5000], dtype=torch.float64)
+    >>> print(f"{loss(cosine, target):.4f}")
+    0.0243
     """
 
-    stochastic = False
     margins: Tensor
     weight: Tensor | None
 
     def __init__(
         self,
-        class_counts: ArrayLike,
+        class_counts: PerClass,
         max_margin: float = 0.5,
         scale: float = 30.0,
-        weight: ArrayLike | None = None,
+        weight: PerClass | None = None,
     ) -> None:
         super().__init__()
         require_positive(scale=scale)
@@ -94,7 +108,8 @@ class LDAMLoss(nn.Module):
 
     def forward(self, cosine: Tensor, target: Tensor) -> Tensor:
         """Return the (weighted) mean loss."""
-        cosine = at_least_float32(cosine)
+        self.look(cosine)
+        cosine = checked(cosine, target, self.margins)
         with torch.no_grad():
             margin = self.scale * self.margins.to(cosine.dtype)[target]
             logits = (self.scale * cosine).scatter_add_(1, target[:, None], -margin[:, None])
@@ -105,7 +120,7 @@ class LDAMLoss(nn.Module):
         return (weight * loss).sum() / weight.sum()
 
 
-class LogitAdjustedLoss(nn.Module):
+class LogitAdjustedLoss(ClassLoss):
     r"""Logit-adjusted cross-entropy (Menon et al., ICLR 2021) of logits (B, C) at targets (B,).
 
     :math:`\ell_{\mathrm{CE}}(z+\tau\log\pi, y)` with :math:`\pi_j=n_j/N`, in training only: at test time the
@@ -114,7 +129,7 @@ class LogitAdjustedLoss(nn.Module):
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     tau
         Strength, >= 0; 1 in the paper, where the loss is consistent for the balanced error.
 
@@ -122,12 +137,17 @@ class LogitAdjustedLoss(nn.Module):
     ------
     UserError
         For a count below 1 or a negative tau.
+
+    Examples
+    --------
+    >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 1])
+    >>> print(f"{LogitAdjustedLoss([90, 10])(logits, target):.4f}")
+    0.4058
     """
 
-    stochastic = False
     adjustment: Tensor
 
-    def __init__(self, class_counts: ArrayLike, tau: float = 1.0) -> None:
+    def __init__(self, class_counts: PerClass, tau: float = 1.0) -> None:
         super().__init__()
         require_range(0, math.inf, tau=tau)
         counts = validated_counts(class_counts)
@@ -136,11 +156,11 @@ class LogitAdjustedLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss."""
-        logits = at_least_float32(logits)
+        logits = checked(logits, target, self.adjustment)
         return F.cross_entropy(logits + self.adjustment.to(logits.dtype), target)
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(ClassLoss):
     r"""Softmax focal loss :math:`w_y\,(1-p_y)^\gamma\,\ell_{\mathrm{CE}}(z,y)` of logits (B, C).
 
     After Lin et al. (ICCV 2017), in the softmax form of long-tailed work. The gradient flows through
@@ -158,12 +178,17 @@ class FocalLoss(nn.Module):
     ------
     UserError
         For a negative gamma or a negative weight.
+
+    Examples
+    --------
+    >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
+    >>> print(f"{FocalLoss(gamma=2.0)(logits, target):.4f}")
+    0.8259
     """
 
-    stochastic = False
     weight: Tensor | None
 
-    def __init__(self, gamma: float = 1.0, weight: ArrayLike | None = None) -> None:
+    def __init__(self, gamma: float = 1.0, weight: PerClass | None = None) -> None:
         super().__init__()
         require_range(0, math.inf, gamma=gamma)
         self.gamma = gamma
@@ -171,13 +196,13 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss."""
-        loss = F.cross_entropy(at_least_float32(logits), target, reduction="none")
+        loss = F.cross_entropy(checked(logits, target, self.weight), target, reduction="none")
         # Kept above 0: for gamma < 1 the power's slope at 0 is infinite, and infinite times 0 is no number.
         loss = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny) ** self.gamma * loss
         return (loss if self.weight is None else self.weight.to(loss.dtype)[target] * loss).mean()
 
 
-class LabelAwareSmoothingLoss(nn.Module):
+class LabelAwareSmoothingLoss(ClassLoss):
     r"""Label-aware smoothing (MisLAS, Zhong et al., CVPR 2021), as its code has it, of logits (B, C).
 
     :math:`(1-\epsilon_y)\,\ell_{\mathrm{CE}}(z,y)+\frac{\epsilon_y}{C}\sum_k(-\log p_k)`: the target's mass
@@ -189,7 +214,7 @@ class LabelAwareSmoothingLoss(nn.Module):
     Parameters
     ----------
     class_counts
-        Training images of each class, shape (C,).
+        Training images of each class; see `gclib.arrays.validated_counts`.
     head
         Smoothing of the most frequent class, epsilon_1, in [tail, 1); 0.1 to 0.4 in the official configs.
     tail
@@ -199,12 +224,20 @@ class LabelAwareSmoothingLoss(nn.Module):
     ------
     UserError
         For a count below 1 or a smoothing out of its range.
+
+    Examples
+    --------
+    >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 1])
+    >>> loss = LabelAwareSmoothingLoss([90, 10], head=0.4, tail=0.1)
+    >>> loss.smoothing
+    tensor([0.4000, 0.1000], dtype=torch.float64)
+    >>> print(f"{loss(logits, target):.4f}")
+    0.3769
     """
 
-    stochastic = False
     smoothing: Tensor
 
-    def __init__(self, class_counts: ArrayLike, head: float, tail: float) -> None:
+    def __init__(self, class_counts: PerClass, head: float, tail: float) -> None:
         super().__init__()
         require_range(0, 1, tail=tail)
         require_range(tail, 1, head=head)
@@ -215,6 +248,6 @@ class LabelAwareSmoothingLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss."""
-        log_p = F.log_softmax(at_least_float32(logits), dim=1)
+        log_p = F.log_softmax(checked(logits, target, self.smoothing), dim=1)
         at_target = log_p.gather(1, target[:, None])[:, 0]
         return -torch.lerp(at_target, log_p.mean(1), self.smoothing.to(log_p.dtype)[target]).mean()
