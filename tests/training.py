@@ -13,7 +13,7 @@ import torch
 
 from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
-from gclib.train import checkpoints
+from gclib.train import checkpoints, runs
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
@@ -88,7 +88,7 @@ def lean() -> Iterator[None]:
         return evaluate(trainer, epoch) if epoch == trainer.settings.epochs else None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fingerprint", no_fingerprint)
+        patch.setattr(runs, "fingerprint", no_fingerprint)
         patch.setattr(checkpoints, "save", lambda folder, state: None)
         patch.setattr(Trainer, "run", run_and_save)
         patch.setattr(Trainer, "evaluate", evaluate_at_the_end)
