@@ -9,8 +9,9 @@ export OMP_NUM_THREADS := 1
 # Progress bars would get into stored outputs.
 export TQDM_DISABLE := 1
 export GCLIB_PROGRESS := 0
-# Compiled modules are kept: importing torch and pandas without them takes three times as long, in every kernel.
-unexport PYTHONDONTWRITEBYTECODE
+# A person's own settings of Python and pytest reach nothing here; gclib/notebook/surroundings.py lists what else changes
+# what is run, and keeps it out of tests and pages. Compiled modules are kept: without them imports take three times as long.
+unexport $(filter-out PYTHONHOME,$(filter PYTHON%,$(.VARIABLES))) PYTEST_ADDOPTS PYTEST_PLUGINS
 
 .PHONY: help book test soak bench refresh lock clean
 
@@ -24,7 +25,7 @@ test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored ou
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval notebooks tests gclib
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
 	$(BIN)/pytest -n 2 -m soak tests

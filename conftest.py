@@ -6,16 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gclib.notebook import KEEP_MEMORY
+from gclib.notebook import KEEP_MEMORY, surroundings
 
-# Before torch is imported, and for every kernel that the tests start: one thread, so that all digits come out
-# the same, and no progress bars in stored outputs. The workers of pytest-xdist keep their memory as kernels do.
-os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", GCLIB_PROGRESS="0", **KEEP_MEMORY)
+# Before torch is imported, and for every kernel that the tests start: the environment that notebooks get elsewhere,
+# and no progress bars in stored outputs. The workers of pytest-xdist keep their memory as kernels do.
+SETTINGS = tempfile.TemporaryDirectory(prefix="gclib-")
+CLEAN = surroundings(os.environ, SETTINGS.name) | KEEP_MEMORY | {"GCLIB_PROGRESS": "0"}
+for name in os.environ.keys() - CLEAN.keys():
+    del os.environ[name]
+os.environ.update(CLEAN)
 # A job that a shell runs in the background ignores an interrupt, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -7,7 +7,10 @@ __all__ = ["UserError", "nearest", "require_one_of"]
 
 
 class UserError(Exception):
-    """A mistake of the caller. The message is one line; the command line prints it without a traceback."""
+    """A mistake of the caller. The message is one line; command line and notebook show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # what IPython shows
+        return [f"{type(self).__name__}: {self}"]
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import typer
+from factories import make_record
 
-from gclib import cli, notebook
+from gclib import cli, notebook, records
 from gclib.notebook import execution
 
 GROUP = typer.main.get_command(cli.app)
@@ -33,9 +34,11 @@ FIXED += [f"records {name}" for name in ("list", "show", "verify", "compare")]
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with one notebook, `page`, that prints its parameter and where a record would lie."""
+    """A checkout with one notebook, `page`, that prints its parameter and where a record lies."""
     root = tmp_path / "checkout"
     (root / "notebooks").mkdir(parents=True)
+    records.save(make_record(), root / "my runs" / "record.json")
+    place = os.path.relpath(root / "my runs" / "record.json", execution.ROOT)
     monkeypatch.setattr(notebook, "ROOT", root)
     monkeypatch.setattr(execution, "NOTEBOOKS", root / "notebooks")
     cells = [
@@ -43,7 +46,9 @@ def checkout(tmp_path, monkeypatch):
             'count: int = 2  # how many; in [1, 5]\nscale: str = "smoke"  # length; in {smoke, short}',
             metadata={"tags": ["parameters"]},
         ),
-        nbformat.v4.new_code_cell("print(count, scale)\nprint('record: runs/0123/record.json')"),
+        nbformat.v4.new_code_cell(
+            f"print(count, scale)\nprint('record: of a run')\nprint('record:', {place!r})"
+        ),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "page.ipynb")
     return root
@@ -207,7 +212,10 @@ def test_run_keeps_the_notebook_and_says_where_it_and_the_record_lie(gcl, checko
     assert (code, err) == (0, "")
     kept = Path(re.search("^notebook: (.*)$", out, re.MULTILINE)[1])
     assert kept.parent == checkout / "runs" / "notebooks"
-    assert "record: runs/0123/record.json" in out.splitlines()
+    told = [line for line in out.splitlines() if line.startswith("record")]
+    assert told == [f"record: {checkout / 'my runs' / 'record.json'}"], (
+        "whole, from anywhere, and no other text"
+    )
     assert "4 short" in kept.read_text()
     assert (checkout / "notebooks" / "page.ipynb").read_bytes() == before
 

@@ -99,7 +99,14 @@ def test_one_failing_cell_stops_no_other_and_alone_is_run_again(stubs: Path) -> 
     assert len(begun(stubs)) == len(names) + 2
 
 
-def test_a_failing_first_stage_is_the_reason_of_all_that_share_it(stubs: Path) -> None:
+def test_a_failing_first_stage_is_the_reason_of_all_that_share_it(
+    stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing of a person's own Snakemake takes part.
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "nowhere")
+    (stubs / "profiles" / "default").mkdir(parents=True)
+    (stubs / "profiles" / "default" / "config.yaml").write_text("dry-run: true\n")
+    monkeypatch.chdir(stubs)
     (stubs / "fail").write_text("stage")
     failed = run_stubs(stubs)
     assert len(failed) == 4

@@ -162,6 +162,22 @@ def test_a_kernel_that_dies_is_told_in_one_line(tmp_path):
     assert files(tmp_path) == ["page.ipynb"]
 
 
+@pytest.mark.parametrize("last", ["ImportError: libzmq.so.5", ""])
+def test_a_kernel_that_dies_at_its_start_is_told_in_one_line(tmp_path, monkeypatch, capfd, last):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{last}' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    path = write(tmp_path / "page.ipynb")
+    words = rf"; its last words: {last}" if last else ""
+    with pytest.raises(
+        NotebookError, match=rf"^page.ipynb: no kernel started in {python}: .* died .*{words}$"
+    ):
+        notebook.execute(path, tmp_path / "out.ipynb")
+    assert capfd.readouterr() == ("", "")
+    assert files(tmp_path) == ["page.ipynb", "python"]
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_a_kernel_starts(tmp_path, kernel_mark):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make"):

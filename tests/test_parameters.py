@@ -1,9 +1,14 @@
 """The parameters of a notebook: their grammar, and the values that they take."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
+import papermill
 import pytest
-from pages import write
+from pages import CELL, write
 
 from gclib import notebook
 from gclib.errors import UserError
@@ -158,3 +163,82 @@ def test_a_value_of_another_type_or_out_of_range_is_refused(tmp_path, name, give
 def test_an_unknown_name_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(UserError, match=r"unknown parameter 'cuont'.*did you mean 'count'"):
         notebook.check(notebook.parameters(write(tmp_path / "page.ipynb")), {"cuont": "3"})
+
+
+# In the page itself
+
+
+@pytest.fixture
+def kernel():
+    """Run cells one after another as a kernel does; what one raises is raised here."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+
+    def run(*cells: str) -> dict[str, object]:
+        for cell in cells:
+            shell.run_cell(cell, store_history=True, silent=False).raise_error()
+        return shell.user_ns
+
+    yield run
+    InteractiveShell.clear_instance()
+
+
+CHECK = "from gclib.notebook import check_parameters\n\ncheck_parameters()"
+
+
+@pytest.mark.parametrize(("name", "given"), [*REFUSED, ("word", False), ("count", None), ("loud", 1)])
+def test_the_page_refuses_what_gcl_run_refuses_in_the_same_words(tmp_path, kernel, capfd, name, given):
+    allowed = notebook.parameters(write(tmp_path / "page.ipynb"))
+    with pytest.raises(UserError) as before:
+        notebook.check(allowed, {name: given})
+    with pytest.raises(UserError) as within:
+        kernel(CELL, f"# Parameters\n{name} = {given!r}\n", CHECK)
+    assert str(within.value) == str(before.value)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().out).strip()
+    assert shown == f"UserError: {within.value}", "one line, no traceback"
+
+
+def test_the_page_gives_each_value_its_type(kernel):
+    given = {"count": "3", "share": 1, "loud": "true", "seeds": (0, 5), "limit": "none", "sizes": [1, 2.5]}
+    cell = "# Parameters\n" + "".join(f"{name} = {value!r}\n" for name, value in given.items())
+    found = kernel(CELL, cell, CHECK)
+    expected = {"count": 3, "share": 1.0, "word": "digits", "kind": "a", "loud": True}
+    expected |= {"seeds": [0, 5], "limit": None, "sizes": (1.0, 2.5)}
+    assert {name: found[name] for name in expected} == expected
+    assert all(type(found[name]) is type(value) for name, value in expected.items())
+
+
+def test_the_page_refuses_an_unknown_name_and_a_default_that_was_edited(kernel):
+    with pytest.raises(UserError, match=r"^unknown parameter 'cuont'.*did you mean 'count'\?$"):
+        kernel(CELL, "# Parameters\ncuont = 3\n", CHECK)
+    with pytest.raises(UserError, match=r"^parameters cell, line 1: default 9 of 'count': expected int in"):
+        kernel(CELL.replace("count: int = 2", "count: int = 9"), CHECK)
+    assert kernel(CELL.replace("count: int = 2", "count: int = 5"), CHECK)["count"] == 5, (
+        "the newest cell counts"
+    )
+
+
+def test_outside_of_a_kernel_that_ran_parameters_there_is_nothing_to_check(kernel):
+    with pytest.raises(UserError, match="no cell with parameters was run"):
+        kernel("count = 2", CHECK)
+
+
+@pytest.mark.parametrize("name", notebook.names())
+def test_every_page_checks_its_parameters_first_and_papermill_reads_all_of_them(name):
+    path = notebook.find(name)
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    place = next(k for k, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", []))
+    assert code[place + 1].source == CHECK
+    read = papermill.inspect_notebook(str(path))
+    assert list(read) == [p.name for p in notebook.parameters(path)]
+
+
+def test_keep_no_in_a_parameter_file_of_plain_papermill_is_refused_in_one_line(tmp_path):
+    (tmp_path / "values.yaml").write_text("keep: no\n")
+    command = [sys.executable, "-m", "papermill", notebook.find("training"), "out.ipynb", "-k", "python3"]
+    done = subprocess.run([*command, "-f", "values.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "UserError: parameter 'keep': expected str in {no, new, replace}, got False"

@@ -79,8 +79,10 @@ def run(
     seconds = notebooks.execute(path, output, given, progress=True)
     print(f"executed in {seconds:.1f} s")
     print(f"notebook: {output}")
-    for record in notebooks.printed_records(output):
-        print(f"record: {record}")
+    for place, record in notebooks.printed_records(output).items():
+        print(f"record: {place}")
+        if record.environment.commit is None:
+            print("it names no commit: made outside of a git checkout, or without git")
 
 
 def _pairs(words: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -110,8 +110,10 @@ RC = {
 
 def use() -> None:
     """Set the style of all figures drawn from now on; call it once, at the top of a notebook."""
+    import matplotlib
     import seaborn
 
+    matplotlib.rcdefaults()  # nothing of a person's own matplotlibrc, such as text.usetex
     seaborn.set_theme(style="ticks", rc=RC)
 
 

@@ -18,7 +18,7 @@ from gclib import ROOT, records, train
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
-from gclib.notebook import KEEP_MEMORY
+from gclib.notebook import KEEP_MEMORY, surroundings
 
 __all__ = ["run"]
 
@@ -154,6 +154,7 @@ def _command(plan: Path, workdir: Path, jobs: int) -> list[str]:
         *(sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")),
         *("--configfile", str(plan), "--directory", str(workdir), "--jobs", str(jobs)),
         *("--keep-going", "--scheduler", "greedy", "--nocolor"),
+        *("--workflow-profile", "none"),  # else the one in profiles/ of the folder that gcl is called in
         # A record is there whole or not at all, whatever was killed: nothing to lock, to distrust or to remove.
         *("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-incomplete"),
     ]
@@ -166,7 +167,7 @@ def _snakemake(
     waiting: Sequence[Progress],
     report: Callable[[str], None],
 ) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | KEEP_MEMORY
+    environment = surroundings(os.environ, workdir / "grid" / "settings") | KEEP_MEMORY
     open_cells, ended = list(waiting), False
     with (workdir / "grid" / "snakemake.log").open("w") as log, _terminated_as_interrupted():
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, pass_fds=[held.fileno()])

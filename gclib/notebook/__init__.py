@@ -13,6 +13,8 @@ from gclib.notebook.execution import (
     strip,
 )
 from gclib.notebook.grammar import Parameter, check, parameters
+from gclib.notebook.page import check_parameters
+from gclib.notebook.surroundings import surroundings
 
 __all__ = [
     "KEEP_MEMORY",
@@ -21,6 +23,7 @@ __all__ = [
     "Parameter",
     "build",
     "check",
+    "check_parameters",
     "execute",
     "find",
     "names",
@@ -28,4 +31,5 @@ __all__ = [
     "printed_records",
     "refresh",
     "strip",
+    "surroundings",
 ]

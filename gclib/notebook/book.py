@@ -1,5 +1,6 @@
 """The book: HTML from notebooks and prose, as committed or executed anew in a copy."""
 
+import os
 import re
 import shutil
 import signal
@@ -8,9 +9,11 @@ import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gclib.errors import UserError
 from gclib.notebook.execution import ROOT, NotebookError, execute
+from gclib.notebook.surroundings import surroundings
 
 __all__ = ["build"]
 
@@ -59,7 +62,9 @@ def build(
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     # --all: Sphinx would not repeat the warnings of a page that did not change since a failed build.
     command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    with TemporaryDirectory(prefix="gclib-") as settings:
+        clean = surroundings(os.environ, settings)
+        result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=clean)
     if result.returncode:
         log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr).splitlines()
         faults = [line for line in log if re.search("WARNING|ERROR", line)] or log[-20:]

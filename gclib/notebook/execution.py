@@ -4,12 +4,15 @@ A relative path among the values of a notebook is relative to the folder of the 
 papermill; a notebook itself depends on no working directory, because `gclib` knows where the checkout lies.
 """
 
+import logging
 import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gclib import ROOT
@@ -17,6 +20,8 @@ from gclib.errors import UserError, nearest
 from gclib.files import write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
+from gclib.notebook.surroundings import surroundings
+from gclib.records import RecordError, RunRecord, load
 
 __all__ = [
     "KEEP_MEMORY",
@@ -35,6 +40,7 @@ NOTEBOOKS = ROOT / "notebooks"
 USER_ERRORS = ("UserError", "RecordError", "InUseError")
 # glibc then keeps the buffers of a training step instead of returning them: 6% faster.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
+START_TIMEOUT = 300  # seconds: a first start compiles what it imports, on a slow disk
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -80,48 +86,75 @@ def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    # Names are checked already, and what goes wrong is told below.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     started = time.perf_counter()
-    try:
-        notebook = papermill.execute_notebook(
-            notebook,
-            None,
-            parameters=values,
-            kernel_name=KERNEL["name"],
-            language=KERNEL["language"],
-            progress_bar=False,
-            kernel_manager_class=_kernel_manager(os.ttyname(2) if progress and os.isatty(2) else "0"),
-            coalesce_streams=True,
-        )
-    except papermill.PapermillExecutionError as error:
-        raise _failure(name, error) from None
-    except DeadKernelError:
-        raise NotebookError(f"{name}: the kernel died; likely it ran out of memory") from None
+    with TemporaryDirectory(prefix="gclib-") as scratch:
+        said = Path(scratch, "stderr")
+        try:
+            notebook = papermill.execute_notebook(
+                notebook,
+                None,
+                parameters=values,
+                kernel_name=KERNEL["name"],
+                language=KERNEL["language"],
+                progress_bar=False,
+                start_timeout=START_TIMEOUT,
+                kernel_manager_class=_kernel_manager(
+                    said, os.ttyname(2) if progress and os.isatty(2) else "0"
+                ),
+                coalesce_streams=True,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise _failure(name, error) from None
+        except DeadKernelError:
+            raise NotebookError(
+                f"{name}: the kernel died; likely it ran out of memory{_last(said)}"
+            ) from None
+        except (RuntimeError, OSError) as error:  # what jupyter_client raises when it starts one
+            raise NotebookError(
+                f"{name}: no kernel started in {sys.executable}: {error}{_last(said)}"
+            ) from None
     seconds = time.perf_counter() - started
     _write(strip(notebook), output)
     return seconds
 
 
-def _kernel_manager(progress: str) -> type:
-    """A kernel manager that starts this very Python, whatever a person has installed as ``python3``."""
+def _kernel_manager(said: Path, progress: str) -> type:
+    """A kernel manager that starts this very Python, whatever a person has installed as ``python3``.
+
+    Beside `said`, where its standard error goes, lies an empty folder for settings.
+    """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    unless_set = {"GCLIB_PROGRESS": progress} | KEEP_MEMORY
-    always = {
-        "OMP_NUM_THREADS": "1",
-        "TQDM_DISABLE": "1",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a person's own might show no figure
-    }
-    environment = {name: value for name, value in unless_set.items() if name not in os.environ} | always
+    settings = said.parent / "settings"
+    settings.mkdir()
+    environment = {"GCLIB_PROGRESS": progress} | KEEP_MEMORY | surroundings(os.environ, settings)
+    # This package, also where another of its name is installed.
+    packages = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(packages)
     # Else a kernel says at every start that it talks over TCP, and complains when it is stopped.
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+    local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
 
     class ThisPython(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=command, env=environment, language=KERNEL["language"])
+            return KernelSpec(argv=command, language=KERNEL["language"], metadata=local)
+
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            with said.open("wb") as file:
+                options |= {"env": environment | {"JPY_PARENT_PID": str(os.getpid())}, "stderr": file}
+                await super()._async_launch_kernel(kernel_cmd, **options)
 
     return ThisPython
+
+
+def _last(said: Path) -> str:
+    """What a kernel said last, as the end of a message; empty if it said nothing."""
+    lines = said.read_text(errors="replace").split("\n") if said.exists() else []
+    return next((f"; its last words: {line.strip()[:200]}" for line in reversed(lines) if line.strip()), "")
 
 
 def _failure(name: str, error: Any) -> Exception:
@@ -200,10 +233,20 @@ def refresh(paths: Iterable[str | Path] | None = None) -> Iterator[tuple[Path, f
         yield path, _execute(installation.update(read(path)), path.name, path, {}, progress=False)
 
 
-def printed_records(path: str | Path) -> list[str]:
-    """Where an executed notebook says its records lie: what follows ``record:`` on lines that it printed."""
+def printed_records(path: str | Path) -> dict[Path, RunRecord]:
+    """Records that an executed notebook made: those in the files after ``record:`` on lines that it printed.
+
+    The notebook prints a path as seen from the checkout. Other lines that begin so name no record.
+    """
     outputs = [output for cell in read(Path(path)).cells for output in cell.get("outputs", [])]
-    return re.findall(r"^record: *(\S+)", "".join(output.get("text", "") for output in outputs), re.MULTILINE)
+    text = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    found = {}
+    for name in re.findall(r"^record: (.+)$", text, re.MULTILINE):
+        file = ROOT / name.strip()
+        with suppress(RecordError):
+            if os.path.isfile(file):  # False for what cannot be a name, where Path.is_file raises
+                found[file.resolve()] = load(file)
+    return found
 
 
 def names() -> list[str]:

@@ -7,12 +7,17 @@ A notebook states them in the code cell tagged ``parameters``, one to a line::
 
 The grammar of such a line is ``name: type = default  # sentence[; in RANGE]``:
 
-- ``type`` is ``int``, ``float``, ``str``, ``bool``, ``list[int]`` or ``tuple[int, ...]`` and alike, or any of
-  them ``| None``. ``Literal["a", "b"]`` means the same as the type of its choices with ``; in {a, b}``, but
-  plain papermill cannot read such a line and warns.
+- ``type`` is ``int``, ``float``, ``str``, ``bool``, ``list[int]`` or ``tuple[int, ...]`` and alike, or
+  ``Optional[...]`` of any of them, which may be written ``| None``. ``Literal["a", "b"]`` means the same as the
+  type of its choices with ``; in {a, b}``. Plain papermill cannot read ``|``, ``...`` and quotes in a type, and
+  warns of an unknown parameter; the pages of the book have none.
 - ``RANGE`` is an interval such as ``[1, 1000]``, ``(0, 1]`` or ``[0, inf)``, a round bracket leaving its end
   out, or the choices ``{a, b, c}``. Numbers must have one; of a list it holds for each item. No line holds a
   second ``=``, as in ``>= 1``: papermill would not read it.
+
+One rule says which values a parameter takes: those of its type and range, and text that says one, as on a command
+line. A whole number does for a float. A bool is no number and no word, a number no word, 3.0 no int, and None does
+only for an optional one.
 """
 
 import ast
@@ -26,7 +31,7 @@ from typing import Any
 
 from gclib.errors import UserError, nearest
 
-__all__ = ["Parameter", "check", "parameters", "read"]
+__all__ = ["Parameter", "check", "parameters", "parse", "read"]
 
 LINE = "name: type = default  # sentence; in RANGE"
 TYPES = {  # as `ast.unparse` writes them: container, scalar, None allowed
@@ -129,17 +134,19 @@ def parameters(path: str | Path) -> list[Parameter]:
     path = Path(path)
     for cell in read(path).cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            try:
-                return _parse(cell.source)
-            except SyntaxError as error:
-                raise UserError(
-                    f"{path.name}, parameters cell, line {error.lineno}: {error.msg}; expected `{LINE}`"
-                ) from None
+            return parse(cell.source, f"{path.name}, parameters cell")
     return []
 
 
+def parse(source: str, where: str) -> list[Parameter]:
+    """Read the parameters of a cell; UserError that says `where` and in which line it breaks the grammar."""
+    try:
+        return _parse(source)
+    except SyntaxError as error:
+        raise UserError(f"{where}, line {error.lineno}: {error.msg}; expected `{LINE}`") from None
+
+
 def _parse(source: str) -> list[Parameter]:
-    """Parameters of a cell; SyntaxError with message and line where it breaks the grammar."""
     tree = ast.parse(source)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
@@ -148,7 +155,7 @@ def _parse(source: str) -> list[Parameter]:
     found: dict[str, Parameter] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "typing":
-            continue  # for Literal
+            continue  # for Literal and Optional
         parameter = _parameter(node, comments.get(node.lineno, ""))
         if parameter.name in found:
             raise _fault(node, f"a second parameter {parameter.name!r}")
@@ -161,7 +168,8 @@ def _parameter(node: ast.stmt, comment: str) -> Parameter:
         raise _fault(node, "not a parameter with a type and a default")
     if node.end_lineno != node.lineno:
         raise _fault(node, "more than one line")
-    name, kind = node.target.id, ast.unparse(node.annotation)
+    name = node.target.id
+    kind = re.sub(r"^Optional\[(.+)\]$", r"\1 | None", ast.unparse(node.annotation))
     sentence, _, tail = (
         (part.strip() for part in comment.rpartition(";")) if ";" in comment else (comment, "", "")
     )

@@ -1,0 +1,54 @@
+"""What a page does itself: it checks its parameters, whoever set them."""
+
+import ast
+from collections.abc import Sequence
+
+from gclib.errors import UserError
+from gclib.notebook.grammar import check, parse
+
+__all__ = ["check_parameters"]
+
+INJECTED = "# Parameters\n"  # how the cell begins that papermill puts below that of the defaults
+
+
+def check_parameters() -> None:
+    """Check the parameters of the page that calls, and give each value the type that its line states.
+
+    Every page calls this in the cell after its parameters. So plain papermill, JupyterLab and ``gcl run`` take and
+    refuse the same values, in the same words. The lines are those of the newest cell that the kernel ran with
+    parameters in it; see `gclib.notebook.grammar`.
+
+    Raises
+    ------
+    UserError
+        If a line breaks the grammar, a value is of another type or out of range, papermill injected an unknown
+        name, or this is no kernel that ran a cell of parameters.
+    """
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    cells = list(shell.user_ns["In"]) if shell else []
+    place = next((k for k in reversed(range(len(cells))) if _states_parameters(cells[k])), None)
+    if place is None:
+        raise UserError("no cell with parameters was run before check_parameters(); run it first")
+    variables = shell.user_ns
+    given = {name: variables[name] for name in _injected(cells[place:]) if name in variables}
+    stated = parse(cells[place], "parameters cell")
+    variables |= check(stated, {p.name: variables[p.name] for p in stated if p.name in variables} | given)
+
+
+def _states_parameters(source: str) -> bool:
+    return any(isinstance(node, ast.AnnAssign) for node in _statements(source))
+
+
+def _injected(cells: Sequence[str]) -> set[str]:
+    nodes = [node for source in cells if source.startswith(INJECTED) for node in _statements(source)]
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError:  # a cell that failed
+        return []
