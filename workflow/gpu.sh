@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# A grid on a machine that has a GPU, Python with torch, and nothing else: no network, no installed gclib, little time.
+#   workflow/gpu.sh SECONDS KIT OUT TABLE... [options of gcl grid run]
+# KIT is a folder that travels with the checkout, each part of it if it is there:
+#   *.npz        data sets, packed by workflow/packed.py
+#   *.whl        what Python lacks there (pip download --only-binary=:all: --no-deps pydantic pydantic-core ...)
+#   git          copied to .git, so that records name their commit
+#   grid-*.tar   what an earlier visit left (gcl grid pack)
+# Measures the card (gcl bench gpu) if no report lies in OUT yet, runs the grid for the time that is left, and leaves in
+# OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
+set -uo pipefail
+
+began=$(date +%s)
+seconds=$1 kit=$2 out=$3
+shift 3
+cd "$(dirname "$0")/.."
+mkdir -p "$out"
+python=${PYTHON:-python3}
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 GCLIB_PROGRESS=0
+export CUDA_DEVICE_MAX_CONNECTIONS=32 CUBLAS_WORKSPACE_CONFIG=:4096:8
+
+left() { echo $((seconds - ($(date +%s) - began))); }
+gcl() { "$python" workflow/packed.py gcl "$kit" "$@"; }
+
+run() {
+    if compgen -G "$kit/*.whl" >/dev/null && ! "$python" -c 'import greenlet, pydantic' 2>/dev/null; then
+        "$python" -m pip install --quiet --no-index --no-deps --no-compile --target runs/site "$kit"/*.whl || return
+    fi
+    [ ! -d runs/site ] || export PYTHONPATH=$PWD:$PWD/runs/site
+    [ ! -d "$kit/git" ] || [ -e .git ] || cp -r "$kit/git" .git
+    if compgen -G "$kit/grid-*.tar" >/dev/null; then
+        gcl grid unpack "$kit"
+    fi
+    if [ ! -e runs/probe.json ]; then
+        "$python" -m benchmarks.gpu --seconds "${PROBE_SECONDS:-75}" --output runs/probe.json || echo "the probe failed"
+    fi
+    # The last seconds are for ending epochs, for checkpoints and for packing.
+    budget=$(awk "BEGIN { print ($(left) - ${PACKING_SECONDS:-20}) / 60 }")
+    echo "$((seconds - $(left))) s: the grid has $budget minutes"
+    gcl grid run "$@" --engine here --budget "$budget" ${PLACES:+--places "$PLACES"}
+    echo "$((seconds - $(left))) s: packing"
+    cp runs/probe.json "$out/" 2>/dev/null
+}
+
+run "$@" 2>&1 | tee "$out/log.txt"
+PYTHONPATH=$PWD:$PWD/runs/site gcl grid pack "$out" "$@" 2>&1 | tee -a "$out/log.txt"
+echo "$((seconds - $(left))) s: done"
