@@ -72,7 +72,9 @@ def read(path: Path) -> tuple[sources.Split, sources.Split, tuple[str, ...]]:
     """Read a packed data set, as `gclib.data` wants it."""
     with np.load(path, allow_pickle=False) as packed:
         labels, test_labels = (packed[f"{split}_labels"].astype(np.int64) for split in ("train", "test"))
-        train, test = ([packed[k] for k in sorted(packed) if k.startswith(f"{s}-")] for s in ("train", "test"))
+        train, test = (
+            [packed[k] for k in sorted(packed) if k.startswith(f"{s}-")] for s in ("train", "test")
+        )
         kept = packed["kept"]
         full = np.zeros((len(labels), PIXELS, PIXELS, 3), np.uint8)
         full[kept] = images(train, len(kept))
@@ -96,7 +98,9 @@ def main() -> None:
         use(Path(sys.argv[2]))
         sys.argv = ["gcl", *sys.argv[3:]]
         cli.main()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("action", choices=["make"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=["cifar10", "cifar100"])

@@ -63,10 +63,10 @@ def pack(progress: Sequence[Progress], workdir: str | Path, root: str | Path, fo
 
 def _wanted(progress: Sequence[Progress], workdir: Path, root: Path) -> Iterator[tuple[int, str, Path]]:
     for one in progress:
-        weights = one.record.with_suffix(".safetensors")
-        for path in (one.record, weights):
-            if one.cell.kept and path.exists():
-                yield 0, f"results/{path.relative_to(root).as_posix()}", path
+        top, folder = ("results", root) if one.cell.kept else ("runs", workdir)
+        for path in (one.record, one.record.with_suffix(".safetensors")):
+            if path.exists():
+                yield 0, f"{top}/{path.relative_to(folder).as_posix()}", path
     seen = set()
     # The nearest to their end first: they have cost most.
     for one in sorted(progress, key=lambda one: sum(left.images for left in one.left)):
