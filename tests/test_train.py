@@ -199,3 +199,14 @@ def test_a_record_is_kept_with_its_weights_or_not_at_all(
 def test_a_run_prints_nothing_when_not_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     fit(tmp_path, epochs=1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_later_stage_is_tested_after_every_epoch_and_a_first_one_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    record = fit(tmp_path, "gcl-official", epochs=6, **{"stage-two.epochs": 4})
+    assert [stage.course.test_epochs for stage in record.stages] == [(5, 6), (1, 2, 3, 4), (1, 2, 3, 4)]
+    (often,) = fit(tmp_path, "ce", epochs=6, test_every=1).stages
+    (usual,) = fit(tmp_path, "ce", epochs=6).stages
+    assert often.course.test_epochs == (1, 2, 3, 4, 5, 6)
+    assert often.course.loss == usual.course.loss

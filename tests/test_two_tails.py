@@ -128,3 +128,11 @@ def test_tde_keeps_the_mean_feature_and_subtracts_its_effect() -> None:
 @pytest.mark.parametrize("name", ["bbn", "tde"])
 def test_it_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
     assert_learns_and_keeps_the_tail(name, once)
+
+
+def test_the_head_of_bbn_starts_as_a_linear_layer_does() -> None:
+    """The released code makes it after its initialisation, which is wider by far (Kaiming's: 0.125)."""
+    weight = stage("bbn").network.head.weight
+    bound = weight.shape[1] ** -0.5
+    assert weight.abs().max() <= bound
+    assert float(weight.std()) == pytest.approx(bound / 3**0.5, rel=0.1)

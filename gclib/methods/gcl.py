@@ -79,9 +79,10 @@ def _official_tau(data: LongTailed) -> tuple[StageSettings, ...]:
 def _paper(
     data: LongTailed, second: dict[str, Any] | None = None, second_mixup: bool = False
 ) -> tuple[StageSettings, ...]:
-    """The text: Cao et al.'s schedule and batch size, no factor on the noise, then cRT by Kang et al. with CBEN.
+    """The text: Cao et al.'s schedule and batch size, Eq. 12 without a factor on the noise, then cRT with CBEN.
 
-    `second` changes settings of stage two.
+    In stage two the loss is Eq. 12 again: the text warns of balanced sampling "for GCL", and derives CBEN from the
+    sizes of the clouds. `second` changes settings of stage two.
     """
     stage_one = StageSettings(
         name="stage-one",
@@ -95,8 +96,7 @@ def _paper(
         method="cRT",
         epochs=30,
         schedule=Schedule(kind="cosine"),
-        # Without noise and margin the loss is cross-entropy on scaled cosines.
-        loss=LossSettings(name="gcl", parameters={"scale": 30.0, "noise_scale": 0.0}),
+        loss=stage_one.loss,
         sampler=SamplerSettings(strategy="cben"),
         mixup=_mixup(data) if second_mixup else 0.0,
         parameters={"reinitialise": True},
@@ -124,7 +124,8 @@ def _recipe(
 
 def _control(summary: str, second: dict[str, Any], second_mixup: bool = False) -> Definition:
     """Make a recipe of the text with settings of the released code in stage two."""
-    sources = {f"stage-two.{setting}": CODE for setting in (*second, *(["mixup"] if second_mixup else []))}
+    taken = {name for name, value in second.items() if value != _CROSS_ENTROPY.get(name)}
+    sources = {f"stage-two.{setting}": CODE for setting in (*taken, *(["mixup"] if second_mixup else []))}
     stages = partial(_paper, second=second, second_mixup=second_mixup)
     return Definition(summary, "cosine", stages, "Li et al., CVPR 2022", _TEXT | sources)
 
@@ -136,12 +137,17 @@ _TEXT = {
     "stage-one.loss.parameters.noise_scale": OURS,
     "stage-two": OURS,
     "stage-two.method": PAPER,
+    "stage-two.loss.name": PAPER,
     "stage-two.sampler.strategy": PAPER,
     "stage-two.parameters": PAPER,
 }
 _NOISE = {f"{stage}.loss.parameters.noise": OURS for stage in ("stage-one", "stage-two")}
 # What the controls of the text's stage two take from the released code, one setting after the other.
-_KEPT: dict[str, Any] = {"parameters": {"reinitialise": False}}
+# They begin at cross-entropy on scaled cosines, which the loss is without noise and margin: stage two of Kang et al.
+_CROSS_ENTROPY: dict[str, Any] = {
+    "loss": LossSettings(name="gcl", parameters={"scale": 30.0, "noise_scale": 0.0})
+}
+_KEPT = _CROSS_ENTROPY | {"parameters": {"reinitialise": False}}
 _SLOW = _KEPT | {"learning_rate": 0.002}
 _LOSS = _SLOW | {"loss": LossSettings(name="gcl", parameters=_SECOND_LOSS)}
 
@@ -214,7 +220,16 @@ RECIPES = {
     "gcl-paper": Definition(
         "GCL as the paper's text describes it.", "cosine", _paper, "Li et al., CVPR 2022", _TEXT
     ),
-    "gcl-paper-kept": _control("gcl-paper with a stage two that goes on from stage one's classifier.", _KEPT),
+    "gcl-paper-cross-entropy": Definition(
+        "gcl-paper with cross-entropy in stage two, as Kang et al. re-train a classifier.",
+        "cosine",
+        partial(_paper, second=_CROSS_ENTROPY),
+        "Li et al., CVPR 2022",
+        _TEXT | {"stage-two.loss": OURS},
+    ),
+    "gcl-paper-kept": _control(
+        "gcl-paper-cross-entropy with a stage two that goes on from stage one's classifier.", _KEPT
+    ),
     "gcl-paper-slow": _control("gcl-paper-kept at the released code's learning rate of stage two.", _SLOW),
     "gcl-paper-loss": _control("gcl-paper-slow with the released code's loss in stage two.", _LOSS),
     "gcl-paper-mixup": _control("gcl-paper-loss with mixup in stage two.", _LOSS, second_mixup=True),

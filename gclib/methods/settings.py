@@ -3,9 +3,16 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from gclib.data import LongTailed
 
@@ -78,7 +85,11 @@ class Schedule(Settings):
 
 
 class StageSettings(Settings):
-    """Everything that a stage needs to be run again."""
+    """Everything that a stage needs to be run again.
+
+    `test_every` is how many epochs lie between two tests in the first four fifths of a stage; None is 5 in a first
+    stage and 1 in a later one, whose tests are cheap. After that each epoch is tested.
+    """
 
     name: str
     method: str
@@ -93,6 +104,12 @@ class StageSettings(Settings):
     sampler: SamplerSettings = SamplerSettings()
     mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
     parameters: dict[str, float | str | bool] = {}
+    test_every: int | None = Field(None, ge=1)
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Not there where it says nothing: the identities of runs are older than the field.
+        return {k: v for k, v in plain(self).items() if k != "test_every" or v is not None}
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:

@@ -17,6 +17,12 @@ def _ce_mixup(data: LongTailed) -> tuple[StageSettings, ...]:
     return (StageSettings(name="stage-one", method="train", epochs=200, schedule=schedule, mixup=1.0),)
 
 
+def _ce_batch_64(data: LongTailed) -> tuple[StageSettings, ...]:
+    # What the released script of GCL does to every loss: batch 64, falling by 0.1 twice.
+    schedule = Schedule(factors=(0.1, 0.01))
+    return (StageSettings(name="stage-one", method="train", epochs=200, batch_size=64, schedule=schedule),)
+
+
 RECIPES = {
     "ce": Definition(
         "Cross-entropy, linear classifier, as in the LDAM code.",
@@ -25,6 +31,20 @@ RECIPES = {
         "Cao et al., NeurIPS 2019",
         {"": CODE},
         unified="ce-unified",
+    ),
+    "ce-gcl-script": Definition(
+        "Cross-entropy, linear classifier, in the form that the released script of GCL gives to every loss.",
+        "linear",
+        _ce_batch_64,
+        "Li et al., CVPR 2022",
+        {"": CODE},
+    ),
+    "ce-every-epoch": Definition(
+        "ce, tested after every epoch: what a best epoch of 200 tests is worth beside one of 72.",
+        "linear",
+        lambda data: tuple(stage.model_copy(update={"test_every": 1}) for stage in _ce(data)),
+        "Cao et al., NeurIPS 2019",
+        {"": CODE},
     ),
     "ce-mixup": Definition(  # no twin: without mixup it is ce
         "Cross-entropy with mixup, linear classifier, as in MisLAS stage one.",

@@ -128,6 +128,7 @@ class Stage(nn.Module):
         1.0  # what an image of the epoch costs, in passes forward and backward through the network
     )
     whole_batches: ClassVar[bool] = False  # whether an epoch's last, smaller batch is left out
+    first: bool = True  # in its recipe
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: ResNet
     criterion: Any

@@ -102,6 +102,8 @@ class TwoTailResNet(ResNet):
         super().__init__(blocks, num_classes, head)
         self.second_tail = BasicBlock(64, 64, 1)
         self.initialise()
+        if isinstance(self.head, nn.Linear):
+            self.head.reset_parameters()  # the released code of BBN makes the classifier after the initialisation
 
     def tail(self, images: Tensor, second: bool) -> Tensor:
         """Feature ``(B, 64)`` of one tail."""

@@ -71,7 +71,8 @@ ROWS: dict[int, tuple[Row, ...]] = {
         *map(
             Row,
             "gcl-official-mean gcl-official-full-noise gcl-official-no-focal gcl-official-no-margin "
-            "gcl-paper-kept gcl-paper-slow gcl-paper-loss gcl-paper-mixup gcl-paper-batch focal "
+            "gcl-paper-cross-entropy gcl-paper-kept gcl-paper-slow gcl-paper-loss gcl-paper-mixup gcl-paper-batch "
+            "ce-gcl-script ce-every-epoch focal "
             "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
             "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),

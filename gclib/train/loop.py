@@ -65,6 +65,7 @@ def make_stage(
         if start is not None:
             network.load_state_dict(start)
         stage = Stage.make(settings, network, data)
+        stage.first = position == 0
         torch.default_generator.manual_seed(draw_seed(seed, position))
         stage.begin(data)
     return stage
@@ -113,6 +114,7 @@ class Trainer:
             self.test_set = resident(data, "test", device, DTYPES[precision])
             self.optimizer = self._make_optimizer()
             self.steps = Steps(self.stage, self.optimizer, self.train_set, self.test_set, compiled)
+        self.test_every = stage.settings.test_every or (5 if stage.first else 1)
         self.generator = torch.Generator().manual_seed(seed)
         self.course: dict[str, list[float]] = {
             name: []
@@ -170,8 +172,8 @@ class Trainer:
             for epoch in range(done, epochs):
                 loss = self.train_epoch(epoch)
                 accuracy = None
-                # Every fifth epoch, and each one in the last fifth, where published numbers are picked.
-                if (epoch + 1) % 5 == 0 or epoch >= 0.8 * epochs or epoch + 1 == epochs:
+                # Each epoch of the last fifth, where published numbers are picked, and before it now and then.
+                if (epoch + 1) % self.test_every == 0 or epoch >= 0.8 * epochs or epoch + 1 == epochs:
                     accuracy = self.evaluate(epoch + 1)
                 stopping = fleet.pause()
                 now = time.perf_counter()  # what it takes to save an epoch counts with the next
