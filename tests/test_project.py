@@ -13,8 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
-    "errors arrays files data networks losses sampling metrics geometry records methods recipes train embeddings "
-    "saturation paper tables deviations figures readme notebook grid cli"
+    "errors arrays files data networks losses sampling metrics geometry records methods recipes train bench "
+    "embeddings saturation paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
     "fleet device environment checkpoints progress resident capture steps plan loop runner fingerprint runs"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gclib import __version__, notebook
-from gclib.cli import data, grid, notebooks, records
+from gclib.cli import bench, data, grid, notebooks, records
 from gclib.errors import UserError
 
 __all__ = ["app", "main"]
@@ -16,6 +16,7 @@ app = typer.Typer(rich_markup_mode="markdown", add_completion=False, pretty_exce
 app.command(cls=notebooks.PairsCommand)(notebooks.run)
 for command in (notebooks.params, notebooks.refresh, notebooks.book, data.recipes):
     app.command()(command)
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(grid.app, name="grid")
 app.add_typer(records.app, name="records")

@@ -1,0 +1,33 @@
+"""A part of the probe in a process of its own: ``python -m gclib.bench kernels|inductor DEVICE``; see `Aside`."""
+
+import json
+import sys
+
+import torch
+
+from gclib import recipes
+from gclib.bench import correctness
+from gclib.bench.subjects import Scene, trainer
+from gclib.train import fleet
+
+
+def inductor(device: torch.device) -> bool:
+    """Compile the embedding, so that the compiler's cache has it."""
+    scene = Scene.on(device)
+    for name in ("ce", "gcl-official-cben"):
+        recipe = recipes.get(name).resolve(scene.data, "paper")
+        made = trainer(recipe, 0, scene.data, device, scene.precision, "inductor", steps=2)
+        with fleet.exact(), made.on_stream():
+            made.train_epoch(0)
+    return True
+
+
+def kernels(device: torch.device) -> dict:
+    """Compare the kernels with torch: all shapes that occur on a GPU, a few small ones under the interpreter."""
+    batches = (128, 64, 100, 512, 1024) if device.type == "cuda" else (1,)
+    return correctness.kernels(device, batches, 25)
+
+
+if __name__ == "__main__":
+    part, name = sys.argv[1:]
+    print(json.dumps({"inductor": inductor, "kernels": kernels}[part](torch.device(name))))

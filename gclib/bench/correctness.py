@@ -1,0 +1,118 @@
+"""Whether a GPU computes what a CPU does: the kernels, the steps of every recipe, a run among others."""
+
+import time
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gclib import recipes
+from gclib.bench.subjects import Scene, few_digits, stages_of, synchronisation_is_an_error, trainer
+from gclib.networks.variants import disagreement
+from gclib.train import fleet
+from gclib.train.capture import WARM_UP
+from gclib.train.loop import Trainer
+
+__all__ = ["kernels", "side_by_side", "steps", "waits"]
+
+SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of what ResNet-32 normalises
+STEPS = WARM_UP + 3  # of a recipe: the last ones are replayed
+
+
+def kernels(device: torch.device, batches: tuple[int, ...], seconds: float) -> dict[str, Any]:
+    """Greatest relative distance of the kernels from torch in float64, by shape."""
+    found, end = {}, time.perf_counter() + seconds
+    for batch in batches:
+        for channels, size in SHAPES:
+            for added in (0, channels, channels // 2):
+                if added == 8 or time.perf_counter() > end:  # no block goes from 8 channels to 16
+                    continue
+                for dtype, limit in ((torch.bfloat16, 0.01), (torch.float32, 1e-5)):
+                    distance = disagreement(device, dtype, batch, added, channels, size)
+                    what = f"{batch} x {channels} x {size} x {size}, shortcut of {added}, {dtype}"
+                    found[what] = {"distance": distance, "ok": distance < limit}
+    return found
+
+
+def steps(scene: Scene, variant: str, seconds: float) -> dict[str, Any]:
+    """Distance of each stage's first steps from float64 on the CPU: of the losses, and of what the weights moved by.
+
+    On digits in batches of 16, at a small learning rate: at a recipe's own the precisions part within a few steps. In
+    bfloat16 the plain network is the measure for the other one.
+    """
+    few, end, found = few_digits(), time.perf_counter() + seconds, {}
+    small: dict[str, Any] = {"steps": STEPS, "batch_size": 16, "learning_rate": 1e-3}
+    ways = [("float64", "plain"), ("float32", variant), ("bfloat16", variant)]
+    ways += [("bfloat16", "plain")] if variant != "plain" else []
+    for name, recipe, position in stages_of(few):
+        if time.perf_counter() > end:
+            break
+        exact = _few_steps(trainer(recipe, position, few, torch.device("cpu"), "float64", "plain", **small))
+        distances: dict[str, Any] = {}
+        for precision, way in ways:
+            made = trainer(recipe, position, few, scene.device, precision, way, **small)
+            losses, moved = _few_steps(made)
+            distances[f"{precision}, {way}"] = {
+                "loss": float(((losses - exact[0]) / exact[0]).abs().max()),
+                "weights": float((moved - exact[1]).norm() / exact[1].norm()),
+            }
+        half = distances[f"bfloat16, {variant}"]["loss"]
+        distances["ok"] = (
+            distances["float64, plain"]["loss"] < 1e-9
+            and distances[f"float32, {variant}"]["loss"] < 1e-3
+            and half < 0.01 + 2 * distances.get("bfloat16, plain", {"loss": half})["loss"]
+        )
+        found[name] = distances
+    return found
+
+
+def _few_steps(made: Trainer) -> tuple[Tensor, Tensor]:
+    """Losses, and change of the trained weights: float64 on the CPU."""
+    before = _weights(made)
+    with fleet.exact(), made.on_stream():
+        made.train_epoch(0)
+    return torch.tensor(made.step_losses, dtype=torch.float64), _weights(made) - before
+
+
+def _weights(made: Trainer) -> Tensor:
+    assert made.optimizer is not None
+    trained = [p for group in made.optimizer.param_groups for p in group["params"]]
+    return torch.cat([p.detach().double().cpu().flatten() for p in trained])
+
+
+def side_by_side(scene: Scene, variant: str) -> dict[str, Any]:
+    """Whether a run among others is the run alone, to the last bit."""
+    names = ("ce", "gcl-official-cben", "bbn", "ldam-drw")
+
+    def work(name: str) -> Tensor:
+        recipe = recipes.get(name).resolve(scene.data, "paper")
+        size = None if scene.device.type == "cuda" else 4
+        made = trainer(
+            recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps, batch_size=size
+        )
+        for epoch in range(2):
+            made.train_epoch(epoch)
+        with made.on_stream():
+            return _weights(made)
+
+    with fleet.exact():
+        alone = {name: work(name) for name in names}
+    jobs = [fleet.Job(f"{name} {k}", partial(work, name)) for k in range(2) for name in names]
+    found: dict[str, Any] = {}
+    for job, outcome in fleet.together(jobs, lambda: len(jobs)):
+        name = job.name.split()[0]
+        same = isinstance(outcome, Tensor) and torch.equal(outcome, alone[name])
+        found[job.name] = {"ok": same} | ({"error": repr(outcome)} if isinstance(outcome, Exception) else {})
+    return found
+
+
+def waits(scene: Scene, variant: str) -> dict[str, Any]:
+    """Whether the host waits for the GPU within an epoch whose steps are recorded."""
+    recipe = recipes.get("gcl-official-cben").resolve(scene.data, "paper")
+    made = trainer(recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps)
+    with fleet.exact(), made.on_stream():
+        made.train_epoch(0)
+        with synchronisation_is_an_error():
+            made.train_epoch(1)
+    return {"ok": True}

@@ -1,0 +1,66 @@
+"""``gcl bench``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gclib import ROOT
+from gclib.cli.printing import print_table
+
+app = typer.Typer()
+
+
+@app.callback()
+def about() -> None:
+    """Measure what this machine can do.
+
+    Example:
+
+        gcl bench gpu
+    """
+
+
+@app.command()
+def gpu(
+    budget: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Time that it may take.")] = 90,
+    device: Annotated[str, typer.Option(help="`auto`, `cuda`, or `cpu` to rehearse it.")] = "auto",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the report goes; else results/bench/gpu, or build/bench for a CPU."
+        ),
+    ] = None,
+) -> None:
+    """Try a GPU: whether it is right, how fast it is, and how it is best used.
+
+    Losses and weights of each recipe's first steps beside the CPU's, a run among others beside the run alone, images a
+    second for each way to compute the network and for 1 to 16 runs side by side, the ten dearest kernels, test pass,
+    memory, and what the memory's bandwidth allows. A part that fails is entered as such and stops no other.
+
+    Example:
+
+        gcl bench gpu --budget 60
+    """
+    from gclib.bench import probe
+    from gclib.train.device import choose_device
+
+    chosen = choose_device(device)
+    usual = ROOT / ("results/bench/gpu" if chosen.type == "cuda" else "build/bench")
+    report, path = probe(chosen, budget, folder or usual)
+    print_table(
+        ("runs side by side", *(variants := _rates(report))),
+        (
+            (runs, *(variants[v].get(runs, "") for v in variants))
+            for runs in sorted({runs for by_runs in variants.values() for runs in by_runs}, key=int)
+        ),
+    )
+    best = report["fastest"]
+    typer.echo(f"images a second in sum; best: {best['variant']}, {best['places']} side by side")
+    typer.echo(f"{path}, {report['seconds']:.0f} s")
+
+
+def _rates(report: dict) -> dict[str, dict[str, float]]:
+    prefix = "rates, "
+    parts = {name: part for name, part in report["parts"].items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): part.get("result") or {} for name, part in parts.items()}

@@ -1,0 +1,67 @@
+"""The probe runs to its end, whatever fails in it, and its choice follows from what it measured."""
+
+import json
+
+import pytest
+import torch
+
+from gclib.bench import fastest, probe, speed
+from gclib.bench.probe import _Report
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """A rehearsal on the CPU in a budget that is over at once, with a part that fails."""
+
+    def failing(*arguments: object) -> None:
+        raise RuntimeError("no copy engine")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "limit", failing)
+        report, path = probe(torch.device("cpu"), 0.2, tmp_path_factory.mktemp("bench"))
+    assert json.loads(path.read_text()) == report
+    return report
+
+
+def test_a_part_that_fails_is_entered_and_stops_no_other(rehearsal: dict) -> None:
+    parts = rehearsal["parts"]
+    assert parts["limit"]["error"] == "RuntimeError: no copy engine"
+    assert "KeyError" in parts["fraction"]["error"]  # what needs it fails too
+    assert "result" in parts["dearest kernels"]
+    assert rehearsal["environment"]["device"] == "cpu"
+
+
+def test_a_process_that_takes_too_long_is_ended(rehearsal: dict) -> None:
+    assert "TimeoutExpired" in rehearsal["parts"]["kernels"]["error"]
+
+
+def test_what_runs_side_by_side_is_what_runs_alone(rehearsal: dict) -> None:
+    assert all(entry["ok"] for entry in rehearsal["parts"]["side by side"]["result"].values())
+
+
+def test_a_rate_counts_the_images_of_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 9.0])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    assert speed.rates(lambda runs: 100.0 * runs, (4, 1, 2), end=5) == {"4": 400.0, "1": 100.0}
+
+
+def test_a_variant_must_be_clearly_faster() -> None:
+    assert fastest({"plain": {"1": 10, "8": 40}, "norms": {"8": 41}})["variant"] == "plain"
+    assert fastest({"norms": {"1": 30, "8": 60, "4": 58}, "plain": {"8": 20}}) == {
+        "variant": "norms",
+        "places": 4,
+        "images_per_second": 58,
+    }
+    assert fastest({"plain": {}})["places"] == 1
+
+
+def test_what_a_step_moves_is_what_the_network_has() -> None:
+    moved = speed.traffic(32)
+    assert moved["once"] < moved["norms"] < moved["plain"]
+    assert moved["plain"] == pytest.approx(13.2e6, rel=0.02)  # by hand, from the sizes of the 31 convolutions
+
+
+def test_a_wrong_number_is_named(capsys: pytest.CaptureFixture) -> None:
+    report = _Report(torch.device("cpu"), "float32", 5)
+    report.part("kernels", lambda: {"64 x 16": {"distance": 0.5, "ok": False}, "64 x 32": {"ok": True}})
+    assert capsys.readouterr().out.rstrip().endswith("; 64 x 16")
