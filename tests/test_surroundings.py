@@ -128,7 +128,10 @@ def test_make_takes_the_settings_of_python_and_pytest_out(
     (tmp_path / "Makefile").write_text(f"include {ROOT / 'Makefile'}\nshow:\n\t@env\n")
     command = ["make", "-s", "-C", str(tmp_path), "show"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {line.partition("=")[0] for line in shown.splitlines()} - {"PYTEST_CURRENT_TEST", "PYTEST_VERSION"}
+    found = {line.partition("=")[0] for line in shown.splitlines()} - {
+        "PYTEST_CURRENT_TEST",
+        "PYTEST_VERSION",
+    }
     assert {name for name in found if name.startswith(("PYTHON", "PYTEST_"))} == {"PYTHONHOME"}
 
 
