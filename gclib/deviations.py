@@ -13,10 +13,9 @@ from statistics import mean
 from typing import Any
 
 from gclib.recipes import by_path
-from gclib.records import RunRecord, results_path
+from gclib.records import RunRecord, command, results_path
 from gclib.tables import Code, Command, Link, Table
 from gclib.tables.table import Item
-from gclib.train.plan import command
 
 __all__ = [
     "GROUPS",

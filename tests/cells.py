@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factories import make_record
+from factories import run_of
 
 from gclib import data, grid, recipes, records
 from gclib.grid import Cell
@@ -27,11 +27,7 @@ def stage_hashes(cell: Cell) -> list[str]:
 
 def record_of(cell: Cell, **changes: Any) -> records.RunRecord:
     """Make a record with the identity that the run of the cell would have, and drawn numbers."""
-    recipe = resolve(cell)
-    drawn = make_record(seed=cell.seed, epochs=tuple(2 for _ in recipe.stages))
-    fields = drawn.model_dump(exclude={"identity", "digest"})
-    own = {"recipe": recipe.model_dump(mode="json"), "data": records.DataSummary.of(DIGITS)}
-    return records.RunRecord(**fields | own | changes)
+    return run_of(resolve(cell), DIGITS, cell.seed, **changes)
 
 
 def states(cells: Sequence[Cell], folder: Path) -> list[str]:

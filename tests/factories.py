@@ -4,9 +4,20 @@ from typing import Any
 
 import numpy as np
 
-from gclib.data import class_counts
+from gclib.data import LongTailed, class_counts
 from gclib.metrics import group_accuracy
-from gclib.records import Course, DataSummary, Environment, Outcome, RunRecord, StageRun, content_hash
+from gclib.recipes import Recipe
+from gclib.records import (
+    Course,
+    DataSummary,
+    Environment,
+    Outcome,
+    RunRecord,
+    StageRun,
+    command,
+    content_hash,
+)
+from gclib.train.plan import stage_plan
 
 ENVIRONMENT = Environment(
     device="cpu",
@@ -103,7 +114,7 @@ def make_record(
         data=data,
         seed=seed,
         environment=ENVIRONMENT,
-        command=f"gcl run training -p recipe {recipe} -p seed {seed}",
+        command=command(recipe, dataset, ratio, seed, scale),
         fingerprint=[rng.uniform(0, 3, 12 if n else 0).tolist() for n in epochs],
         stages=[
             make_stage(rng, data, name, start, n)
@@ -119,6 +130,28 @@ def paper_run(recipe: str, seed: int = 0, **choices: Any) -> RunRecord:
     epochs = (8, 4) if recipe.startswith("gcl") else (8,)
     usual = {"dataset": "cifar10", "scale": "paper", "ratio": 100.0, "epochs": epochs}
     return make_record(recipe=recipe, seed=seed, **usual | choices)
+
+
+def run_of(recipe: Recipe, data: LongTailed, seed: int = 0, /, **changes: Any) -> RunRecord:
+    """Make a record of a run of today's code, with drawn numbers: all in it follows from recipe, data and seed."""
+    rng, seen = np.random.default_rng(seed), DataSummary.of(data)
+    stages = []
+    for planned in stage_plan(recipe, data, seed):
+        settings = planned.settings
+        stage = make_stage(rng, seen, settings.name, planned.start, settings.epochs).model_dump()
+        rates = [settings.schedule.factor(epoch, settings.epochs) for epoch in range(settings.epochs)]
+        stage["course"]["learning_rate"] = [settings.learning_rate * rate for rate in rates]
+        stages.append(stage | {"hash": planned.hash})
+    fields = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": seen,
+        "seed": seed,
+        "environment": ENVIRONMENT,
+        "command": command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides),
+        "fingerprint": [rng.uniform(0, 3, 12 if s.epochs else 0).tolist() for s in recipe.stages],
+        "stages": stages,
+    }
+    return RunRecord(**fields | changes)
 
 
 RECORD = make_record(

@@ -4,9 +4,11 @@ import json
 import re
 
 import pytest
-from factories import make_record
+from factories import make_record, run_of
 
-from gclib import notebook, records
+from gclib import data, notebook, recipes, records
+
+DIGITS = data.without_images("digits", 20.0)
 
 
 def test_data_check_says_what_the_set_holds(gcl):
@@ -19,7 +21,7 @@ def results(tmp_path, monkeypatch):
     """Two records in the results of a checkout."""
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
     for recipe in ("ce", "ce-mixup"):
-        record = make_record(recipe=recipe)
+        record = run_of(recipes.get(recipe).resolve(DIGITS, "smoke"), DIGITS)
         records.save(record, records.results_path(record, tmp_path / "results"))
     return tmp_path / "results" / "smoke" / "digits-ir20"
 
@@ -67,15 +69,11 @@ def test_verify_names_the_record_that_was_altered(gcl, results):
 
 
 def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
-    from gclib import data, recipes
     from gclib.train import fingerprint
 
     monkeypatch.setattr(notebook, "ROOT", tmp_path)
-    recipe = recipes.get("ce").resolve(data.load("digits", ratio=20), scale="smoke")
-    fields = make_record().model_dump(exclude={"identity", "digest"}) | {
-        "recipe": recipe.model_dump(mode="json")
-    }
-    record = records.RunRecord(**fields)
+    recipe = recipes.get("ce").resolve(DIGITS, scale="smoke")
+    record = run_of(recipe, DIGITS)
     path = records.results_path(record, tmp_path / "results")
     records.save(record, path)
     now = [list(losses) for losses in record.fingerprint]
@@ -104,8 +102,10 @@ def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch
     assert "no record has the identity" in err
 
 
-def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, results):
-    code, out, err = gcl("records", "verify", "--replay", results / "ce" / "seed0.json")
+def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, tmp_path):
+    path = tmp_path / "record.json"
+    records.save(make_record(dataset="folder:birds"), path)
+    code, out, err = gcl("records", "verify", "--replay", path)
     assert (code, out) == (2, "")
     assert re.fullmatch(
         r"gcl: \w{16}: the recipe of this record is none of today's \(.*\); run it again\n", err

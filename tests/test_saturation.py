@@ -31,7 +31,7 @@ from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
 EPOCHS = 6  # measured after 5 and 6
-RUN = ("ce", "digits", 20.0, 0, "smoke")
+RUN = ("ce", "digits", 1.0, 0, "smoke")  # a few digits are as they are
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def test_what_is_measured_belongs_to_the_run(measured: Saturation) -> None:
     for epoch, accuracy in zip(measured.epochs, measured.test_accuracy, strict=True):
         weights = np.bincount(digits.test.labels)
         assert np.average(accuracy, weights=weights) == pytest.approx(tested[epoch], abs=1e-3)
-    command = "python -m gclib.saturation ce --data digits --ratio 20 --seed 0 --scale smoke"
+    command = "python -m gclib.saturation ce --data digits --ratio 1 --seed 0 --scale smoke"
     assert measured.command == command
 
 
@@ -131,11 +131,11 @@ def test_the_command_keeps_the_file_and_compares_it(
 ) -> None:
     with pytest.raises(UserError, match=f"^ce is not measured yet: {measured.command}$"):
         saturation.find(*RUN, root=tmp_path)
-    line = f"ce --data digits --ratio 20 --scale smoke --device cpu --workdir {workdir} --root {tmp_path}"
+    line = f"ce --data digits --ratio 1 --scale smoke --device cpu --workdir {workdir} --root {tmp_path}"
     with six_epochs_of_few_digits():
         main(line.split())
     printed = capsys.readouterr().out
-    assert "saturation/smoke/digits-ir20/ce-seed0.json" in printed
+    assert "saturation/smoke/digits-ir1/ce-seed0.json" in printed
     assert "2 epochs measured" in printed
     assert "no record of this run" in printed
     assert saturation.find(*RUN, root=tmp_path) == measured  # the finished run was read, not trained again
@@ -184,6 +184,8 @@ def test_a_damaged_file_is_refused_in_one_line(measured: Saturation, tmp_path: P
         ("class_names", lambda names: names[:9], "a name for each class"),
         ("seed", lambda seed: "0", "seed"),
         ("seed", lambda seed: 1, "digest"),
+        ("run", lambda run: "0" * 16, "run: expected the hash of recipe, data and seed"),
+        ("command", lambda command: f"{command}; true", "command: expected the one"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(

@@ -80,17 +80,18 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="[RECORD]...",
-            help="Paths or identities of records [default: all in results/ of the checkout]",
+            help="Paths or identities of records [default: all in results/ of the checkout, and what was measured]",
         ),
     ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Also compare the behaviour fingerprint with the code of today.")
     ] = False,
 ) -> None:
-    """Check that records, and weights beside them, are whole and unaltered, and with --replay the code's behaviour.
+    """Check that records, with weights and embeddings beside them, are whole and say what follows from each other.
 
-    With --replay, the losses of the behaviour fingerprint stand beside those of the code of today: of each stale
-    record, and of a record that is named alone.
+    Command, stages and learning rates follow from recipe, data and seed. A record is stale where its recipe is not that
+    of its name any more, and with --replay where the losses of its behaviour fingerprint are not those of today's code:
+    they stand side by side, of each stale record and of a record that is named alone.
 
     Example:
 
@@ -98,7 +99,7 @@ def verify(
 
     Exit codes: 0 all hold; 1 one is altered or stale; 2 no record has such an identity, or there is none.
     """
-    from gclib import records
+    from gclib import records, saturation
 
     results, runs = notebook.ROOT / "results", notebook.ROOT / "runs"
     paths = [records.locate(name, results, runs) for name in named or []]
@@ -109,20 +110,48 @@ def verify(
     for path in checked:
         try:
             record = records.load(path)
-            if (weights := records.weights_path(path)).exists():
-                records.check_weights(weights)
-        except records.RecordError as error:
+            _check_beside(path, record)
+        except UserError as error:
             failed += 1
             print(error, flush=True)
             continue
-        now = _today(record) if replay else record.fingerprint
-        stale = records.verify(record, now)
+        stale, losses = _stale(record), None
+        if replay and not stale:
+            losses = _today(record)
+            stale = records.verify(record, losses)
         failed += bool(stale)
         print(f"{path}: {stale or 'holds'}", flush=True)
-        if replay and (stale or len(paths) == 1):
-            steps = records.replay(record.fingerprint, now)
+        if losses and (stale or len(paths) == 1):
+            steps = records.replay(record.fingerprint, losses)
             print_table(("stage", "step", "record", "today", ""), map(_step_row, steps))
+    for path in [] if paths else sorted((results / "saturation").glob("**/*.json")):
+        try:
+            saturation.load(path)
+            print(f"{path}: holds", flush=True)
+        except UserError as error:
+            failed += 1
+            print(error, flush=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_beside(path: Path, record: "RunRecord") -> None:
+    """Refuse a record that contradicts itself, or has beside it what is not its own."""
+    from gclib import embeddings, records
+    from gclib.train import audit
+
+    if found := audit.contradictions(record):
+        raise records.RecordError(path, found[0])
+    if (weights := records.weights_path(path)).exists():
+        records.check_weights(weights)
+    if (embedding := path.with_suffix(embeddings.SUFFIX)).exists():
+        embeddings.check(embedding, record)
+
+
+def _stale(record: "RunRecord") -> str | None:
+    from gclib.train import audit
+
+    other = audit.other_recipe(record)
+    return other and f"stale: {other}"
 
 
 def _step_row(step: Any) -> list[object]:

@@ -5,6 +5,6 @@ minute each for CIFAR-10: ``seed0.json`` gets ``seed0.embedding.npz``.
 """
 
 from gclib.embeddings.embedding import Embedding, embed, subset, tsne
-from gclib.embeddings.files import find, load, make, save
+from gclib.embeddings.files import SUFFIX, check, find, load, make, save
 
-__all__ = ["Embedding", "embed", "find", "load", "make", "save", "subset", "tsne"]
+__all__ = ["SUFFIX", "Embedding", "check", "embed", "find", "load", "make", "save", "subset", "tsne"]

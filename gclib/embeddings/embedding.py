@@ -1,17 +1,17 @@
 """Where a network puts some images of each class: the features, and a picture of them in the plane."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from gclib.data import LongTailed
-from gclib.data.augment import normalise
 from gclib.errors import UserError
 from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry, unit_vectors
-from gclib.networks import ResNet
+
+if TYPE_CHECKING:  # an embedding is read without torch
+    from gclib.networks import ResNet
 
 PER_CLASS, PERPLEXITY = 60, 30.0
 BATCH = 250
@@ -139,9 +139,8 @@ def tsne(features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = 0) -> 
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
 
 
-@torch.no_grad()
 def embed(
-    network: ResNet,
+    network: "ResNet",
     data: LongTailed,
     per_class: int = PER_CLASS,
     seed: int = 0,
@@ -163,13 +162,17 @@ def embed(
         Of t-SNE, which is left out where the network has two features.
     """
     import sklearn
+    import torch
+
+    from gclib.data.augment import normalise
 
     network.eval()
     images, labels, test = subset(data, per_class, seed)
     dtype = next(network.parameters()).dtype
     pixels = torch.from_numpy(images).split(BATCH)
-    parts = [network.features(normalise(part, data.augmentation, dtype)) for part in pixels]
-    features = torch.cat(parts)
+    with torch.no_grad():
+        features = torch.cat([network.features(normalise(part, data.augmentation, dtype)) for part in pixels])
+        predicted = network.head(features).argmax(1)
     settings: dict[str, Any] = {"per_class": per_class, "seed": seed}
     plane = features.numpy()
     if features.shape[1] != 2:
@@ -179,7 +182,7 @@ def embed(
         features=features.numpy(),
         labels=labels,
         test=test,
-        predicted=network.head(features).argmax(1).numpy(),
+        predicted=predicted.numpy(),
         plane=plane,
         class_counts=data.class_counts,
         class_names=data.class_names,

@@ -15,8 +15,6 @@ from gclib import ROOT, data, records
 from gclib.embeddings.embedding import STORED, Embedding, embed
 from gclib.errors import UserError
 from gclib.files import write_atomically
-from gclib.networks import read_weights, resnet32
-from gclib.train import plan
 
 SUFFIX = ".embedding.npz"
 
@@ -92,10 +90,12 @@ def make(path: str | Path) -> Path:
     UserError
         If there is no such record, none of the weights that it names beside it, or not the data that it was made from.
     """
+    from gclib.networks import read_weights, resnet32
+
     record, weights = records.load(path), records.weights_path(path)
     if not weights.exists():
         raise UserError(
-            f"no stage-one weights {_shown(weights)}; train with them: {record.command} -p keep new"
+            f"no stage-one weights {_shown(weights)}; train with them: {records.again(record)} -p keep new"
         )
     records.check_weights(weights)
     dataset = data.load(record.data.name, record.data.ratio)
@@ -122,19 +122,31 @@ def find(
     """
     found = records.find(root, scale="paper", dataset=dataset, ratio=ratio, recipe=recipe, seed=seed)
     if not found:
-        again = plan.command(recipe, dataset, ratio, seed, "paper")
+        again = records.command(recipe, dataset, ratio, seed, "paper")
         raise UserError(f"{recipe} is not trained yet: {again} -p keep new")
     record = records.results_path(found[0], root)
-    path, command = record.with_suffix(SUFFIX), f"python -m gclib.embeddings {_shown(record)}"
+    path = record.with_suffix(SUFFIX)
     if not path.exists():
-        raise UserError(f"the embedding of {recipe} is not made yet: {command}")
+        raise UserError(f"the embedding of {recipe} is not made yet: {_remake(record)}")
+    return check(path, found[0])
+
+
+def check(path: Path, record: records.RunRecord) -> Embedding:
+    """Load an embedding that lies beside a record; a `UserError` where it is of another run or other weights."""
     embedding = load(path)
     if (embedding.settings.get("run"), embedding.settings.get("weights")) != (
-        found[0].identity,
-        found[0].weights,
+        record.identity,
+        record.weights,
     ):
-        raise UserError(f"the embedding of {recipe} was made from other weights: {command}")
+        again = _remake(path.with_name(path.name.removesuffix(SUFFIX) + ".json"))
+        raise UserError(
+            f"{_shown(path)}: the embedding of {record.name} was made from other weights: {again}"
+        )
     return embedding
+
+
+def _remake(record: Path) -> str:
+    return f"python -m gclib.embeddings {_shown(record)}"
 
 
 def _digest(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:

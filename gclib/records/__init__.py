@@ -1,5 +1,6 @@
 """The run record: one checked JSON file a run."""
 
+from gclib.records.again import again, command
 from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
 from gclib.records.fields import content_hash
 from gclib.records.files import RecordError, find, find_with_paths, load, locate, place, results_path, save
@@ -26,7 +27,9 @@ __all__ = [
     "RunRecord",
     "StageRun",
     "Step",
+    "again",
     "check_weights",
+    "command",
     "compare",
     "content_hash",
     "find",

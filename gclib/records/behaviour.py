@@ -31,7 +31,8 @@ def fingerprints(root: str | Path = "results") -> dict[str, list[list[float]]]:
     Returns
     -------
     dict
-        Content hash of a resolved recipe to its losses, a list for each stage. Empty if there is no file.
+        Content hash of a resolved recipe to its losses, a list for each stage, and none for a recipe that is not
+        today's. Empty if there is no file.
 
     Raises
     ------
@@ -62,8 +63,9 @@ def marks(runs: Iterable[RunRecord], root: str | Path = "results") -> dict[str, 
     Returns
     -------
     dict
-        Identity to ``"stale"`` where a loss of the fingerprint differs by more than 1e-6 from that of the code of
-        today, to ``"not checked"`` where the file does not know the recipe; a record that holds is left out.
+        Identity to ``"stale"`` where the recipe is not today's, or where a loss of the fingerprint differs by more than
+        1e-6 from that of the code of today; to ``"not checked"`` where the file does not know the recipe. A record that
+        holds is left out.
     """
     today = fingerprints(root)
     found: dict[str, str] = {}
@@ -71,6 +73,6 @@ def marks(runs: Iterable[RunRecord], root: str | Path = "results") -> dict[str, 
         losses = today.get(content_hash(run.recipe))
         if losses is None:
             found[run.identity] = UNCHECKED
-        elif verify(run, losses):
+        elif not losses or verify(run, losses):
             found[run.identity] = STALE
     return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from gclib.records.again import again
 from gclib.records.schema import RunRecord
 
 FINGERPRINT_TOLERANCE = 1e-6
@@ -29,14 +30,14 @@ def compare(first: RunRecord, second: RunRecord) -> list[Difference]:
     Returns
     -------
     list of Difference
-        A row for each field of recipe, data, seed, environment and command that differs; one for the first
+        A row for each field of recipe, data, seed and environment that differs; one for the first
         loss of the fingerprints that differs by more than 1e-6; one for each number of both outcomes.
     """
     left, right = (
         dict(
             _leaves(
                 "",
-                record.model_dump(mode="json", include={"recipe", "data", "seed", "environment", "command"}),
+                record.model_dump(mode="json", include={"recipe", "data", "seed", "environment"}),
             )
         )
         for record in (first, second)
@@ -141,4 +142,4 @@ def show(record: RunRecord) -> str:
         cells = ["-" if number is None else f"{number:.2f}" for number in numbers]
         cells += [f"{outcome.ece:.3f}", str(outcome.epoch)]
         lines.append(f"{name:<11}" + "".join(f"{cell:>8}" for cell in cells))
-    return "\n".join([*lines, f"again      {record.command}"])
+    return "\n".join([*lines, f"again      {again(record)}"])

@@ -19,7 +19,7 @@ class Saturation(Model):
     Attributes
     ----------
     recipe, data, seed, environment, command
-        As in a run record (`gclib.records.RunRecord`); `command` measures again.
+        As in a run record (`gclib.records.RunRecord`); `command` measures again and follows from what comes before.
     run, stage
         Identity of the run, and hash of its first stage, the one that was measured.
     class_names
@@ -79,6 +79,13 @@ class Saturation(Model):
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "digest"}
         if records.content_hash(fields) != self.digest:
             raise ValueError("it does not match its digest: it was edited or damaged")
+        if self.run != records.run_identity(self.recipe, self.data, self.seed):
+            raise ValueError("run: expected the hash of recipe, data and seed")
+        measures = command(
+            self.name, self.data.name, self.data.ratio or 1.0, self.seed, str(self.recipe.get("scale"))
+        )
+        if self.command != measures:
+            raise ValueError("command: expected the one that recipe, data and seed give")
         counts, epochs = np.array(self.data.class_counts), len(self.epochs)
         shape = (epochs, len(counts))
         for name in ("saturated", "mean", "train_accuracy", "test_accuracy"):

@@ -105,7 +105,9 @@ def results_table(
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         printed = cell.accuracy if cell else None
         again = (
-            Command(ours[0].command) if ours else Command(command(row.recipe, dataset, ratio), "not run yet")
+            Command(records.again(ours[0]))
+            if ours
+            else Command(command(row.recipe, dataset, ratio), "not run yet")
         )
         columns: dict[str, Sequence[Item]] = {
             "recipe": [row.label],

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from gclib import paper, recipes, records
 from gclib.records import RunRecord
 from gclib.tables.table import Item, Link
-from gclib.train import plan
 
 __all__ = ["ROWS", "Row", "accuracy", "by_recipe", "command", "one_a_seed", "record_links", "rows", "usable"]
 
@@ -153,7 +152,7 @@ def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
 
 def command(recipe: str, dataset: str, ratio: float) -> str:
     """Return the command that makes the record of a recipe's first seed."""
-    return plan.command(recipe, dataset, ratio, seed=0, scale="paper")
+    return records.command(recipe, dataset, ratio, seed=0, scale="paper")
 
 
 def record_links(

@@ -11,6 +11,7 @@ from gclib import ROOT, records
 from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
 from gclib.recipes import Recipe
+from gclib.train.audit import other_recipe
 from gclib.train.loop import Trainer, draw_seed, make_stage
 
 __all__ = ["fingerprint", "refresh"]
@@ -79,6 +80,9 @@ def _fingerprint_data() -> LongTailed:
 def refresh(root: str | Path) -> Path:
     """Write the fingerprint of each recipe that has a record, so that pages can mark stale records at once.
 
+    A recipe that is no longer the one of its name (see `gclib.train.audit.other_recipe`) gets no losses, so that its
+    records are stale whatever they hold.
+
     Parameters
     ----------
     root
@@ -89,12 +93,13 @@ def refresh(root: str | Path) -> Path:
     Path
         The file; `gclib.records.fingerprints` reads it.
     """
-    described = {records.content_hash(run.recipe): run.recipe for run in records.find(root)}
+    runs = {records.content_hash(run.recipe): run for run in records.find(root)}
     lines, known = [], Known()
-    for key, recipe in described.items():
-        found = fingerprint(Recipe.model_validate(recipe), known)
+    for key, run in runs.items():
+        other = other_recipe(run)
+        found = [] if other else fingerprint(Recipe.model_validate(run.recipe), known)
         losses = [[round(loss, 9) for loss in stage] for stage in found]
-        entry = {"recipe": recipe["name"], "scale": recipe["scale"], "losses": losses}
+        entry = {"recipe": run.name, "scale": run.scale, "losses": losses}
         lines.append(f"{json.dumps(key)}: {json.dumps(entry)}")
     path = Path(root, records.FINGERPRINTS)
     write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())  # a line for each recipe

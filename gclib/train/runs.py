@@ -16,7 +16,7 @@ from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.networks import read_weights
 from gclib.recipes import Recipe
-from gclib.train import fleet, plan
+from gclib.train import fleet
 from gclib.train.environment import environment
 from gclib.train.fingerprint import fingerprint
 from gclib.train.loop import Trainer
@@ -275,4 +275,4 @@ def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun
 
 def command(recipe: Recipe, data: LongTailed, seed: int) -> str:
     """Return the command that makes the run again."""
-    return plan.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides)
+    return records.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides)

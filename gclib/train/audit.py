@@ -1,0 +1,123 @@
+"""What of a record can be checked against the code of today, beyond its digest, which anybody can make anew."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from pydantic import JsonValue, ValidationError
+
+from gclib import data, recipes, records
+from gclib.data import LongTailed
+from gclib.errors import UserError
+from gclib.recipes import Recipe
+from gclib.train.plan import stage_plan
+
+__all__ = ["contradictions", "other_recipe"]
+
+known = cache(data.without_images)
+
+
+def contradictions(record: records.RunRecord) -> list[str]:
+    """Say what in a record does not follow from its recipe, its data and its seed.
+
+    Parameters
+    ----------
+    record
+        A record that loads: its digest holds, and its fields agree with each other.
+
+    Returns
+    -------
+    list of str
+        A line for each contradiction. The command is always checked. On data whose sizes are known without a file
+        (`gclib.data.WHOLE`), so are the data, and, if the code of today can read the recipe, name, start, hash, epochs
+        and learning rates of each stage.
+    """
+    return list(_contradictions(record))
+
+
+def _contradictions(record: records.RunRecord) -> Iterator[str]:
+    if record.command != records.again(record):
+        yield f"command: expected {records.again(record)}"
+    seen = _data(record)
+    if seen is None:
+        return
+    if records.DataSummary.of(seen) != record.data:
+        yield f"data: not those of {seen.name} at ratio {seen.ratio:.12g}"
+        return
+    try:
+        planned = stage_plan(Recipe.model_validate(record.recipe), seen, record.seed)
+    except ValidationError:
+        return
+    if len(planned) != len(record.stages):
+        yield f"stages: expected {len(planned)} by the recipe, got {len(record.stages)}"
+        return
+    for index, (expected, run) in enumerate(zip(planned, record.stages, strict=True)):
+        settings = expected.settings
+        rates = [
+            settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
+            for epoch in range(settings.epochs)
+        ]
+        for name, wanted, given in (
+            ("name", settings.name, run.name),
+            ("start", expected.start, run.start),
+            ("hash", expected.hash, run.hash),
+            ("course.loss", settings.epochs, len(run.course.loss)),
+            (
+                "course.learning_rate",
+                [f"{rate:.6g}" for rate in rates],
+                [f"{rate:.6g}" for rate in run.course.learning_rate],
+            ),
+        ):
+            if wanted != given:
+                yield f"stages.{index}.{name}: does not follow from recipe, data and seed"
+
+
+def other_recipe(record: records.RunRecord) -> str | None:
+    """Say where a record's recipe is not the one that has its name today.
+
+    Parameters
+    ----------
+    record
+        A record.
+
+    Returns
+    -------
+    str or None
+        The first setting that differs, in one line; None where none does, or where the recipe cannot be resolved
+        without the images: then the data are not in `gclib.data.WHOLE`.
+    """
+    seen, overrides = _data(record), record.recipe.get("overrides")
+    if seen is None:
+        return None
+    try:
+        named = recipes.get(record.name)
+        today = named.resolve(seen, record.scale, **(overrides if isinstance(overrides, dict) else {}))
+    except (UserError, TypeError) as error:
+        return f"recipe: not one of today's ({error})"
+    now, then = today.model_dump(mode="json"), record.recipe
+    if now == then:
+        return None
+    settings = [recipes.by_path(_stages(recipe)) for recipe in (then, now)]
+    for path in dict.fromkeys([*settings[1], *settings[0]]):
+        old, new = (side.get(path) for side in settings)
+        if old != new:
+            return f"recipe: {path} is {old} in the record, {new} in today's {record.name}"
+    return f"recipe: not that of today's {record.name}"
+
+
+def _stages(recipe: dict[str, JsonValue]) -> list[dict[str, JsonValue]]:
+    stages = recipe.get("stages")
+    return (
+        [stage for stage in stages if isinstance(stage, dict) and "name" in stage]
+        if isinstance(stages, list)
+        else []
+    )
+
+
+def _data(record: records.RunRecord) -> LongTailed | None:
+    """The data set of a record without its images, where it is known without them."""
+    if record.data.name not in data.WHOLE or record.data.ratio is None:
+        return None
+    try:
+        return known(record.data.name, record.data.ratio)
+    except UserError:
+        return None
