@@ -299,6 +299,8 @@ def _override(resolved: dict[str, Any], path: str, value: Any) -> None:
         node = node.get(key) if isinstance(node, dict) else None
     # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
     open_ended = len(keys) == 3 and keys[1] == "parameters"
+    # So may a stage take a setting that says nothing in the recipe.
+    open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
     if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
         options = [*stages, *(node if isinstance(node, dict) else resolved["stages"][0])]
         hint = nearest(keys[-1] if keys else first, options)
