@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from gclib import methods
-from gclib.data import LongTailed
+from gclib.data import IMAGE_BUDGET, LongTailed, image_budget
 from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
 
@@ -25,9 +25,6 @@ __all__ = [
     "settings_table",
     "unify",
 ]
-
-# Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
-IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
 
 # Below this many training images a batch of 64 or 128 would leave a handful of steps per epoch.
 SMALL_DATA, SMALL_BATCH, SMALL_LEARNING_RATE = 2_000, 32, 0.05
@@ -72,7 +69,8 @@ class NamedRecipe:
         data
             The data set; its size and class counts shape some settings.
         scale
-            ``"paper"``: the full schedule. ``"short"``: at most 150,000 images in stage one. ``"smoke"``: 8,000.
+            ``"paper"``: the full schedule. ``"short"``: at most 150,000 images in stage one, but an epoch. ``"smoke"``:
+            8,000 of the size of the digits, or as many fewer as the images are larger.
         **overrides
             Changes by dotted path, for example ``**{"stage-one.loss.parameters.noise_scale": 1.0}``; a bare field
             name such as ``epochs`` means stage one.
@@ -88,7 +86,8 @@ class NamedRecipe:
         """
         require_one_of("scale", scale, IMAGE_BUDGET)
         stages = [_fit_to_data(stage, data) for stage in self.definition.stages(data)]
-        fraction = _share_of_epochs(stages[0].epochs, len(data.train), IMAGE_BUDGET[scale])
+        budget = image_budget(scale, *data.train.images.shape[1:3])
+        fraction = _share_of_epochs(stages[0].epochs, len(data.train), budget)
         resolved = Recipe(
             name=self.name,
             scale=scale,

@@ -211,10 +211,71 @@ def test_a_class_without_a_test_image_is_refused(monkeypatch: pytest.MonkeyPatch
         data.load("half")
 
 
+def _source(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...] = ("a", "b")) -> data.Source:
+    test = data.Split(np.full((2, 4, 4, 3), 9, np.uint8), np.array([0, 1]))
+    return data.Source(lambda root, download: (data.Split(images, labels), test, names), data.DIGITS)
+
+
+def test_the_digest_covers_pixels_and_labels_whatever_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.array([0, 1, 0, 1])
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
+    digests = set()
+    for pixels, given in ((images, labels), (255 - images, labels), (images, 1 - labels)):
+        monkeypatch.setitem(data.SOURCES, "mine", _source(pixels, given))
+        digests.add(data.load("mine").digest)
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "names", "message"),
+    [
+        (
+            np.zeros((4, 4, 4, 3)),
+            [0, 0, 1, 1],
+            "ab",
+            r"training images are float64 \(4, 4, 4, 3\); expected uint8",
+        ),
+        (
+            np.zeros((4, 3, 4, 4), np.uint8),
+            [0, 0, 1, 1],
+            "ab",
+            r"uint8 \(4, 3, 4, 4\); expected uint8 \(N, H, W, 3\)",
+        ),
+        (np.zeros((4, 4, 4), np.uint8), [0, 0, 1, 1], "ab", "expected uint8"),
+        (np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 1, 1], "ab", "expected one size"),
+        (
+            np.eye(48, dtype=np.uint8).reshape(16, 4, 4, 9)[..., :3],
+            [0, 1] * 8,
+            "ab",
+            "hold only 0 and 1; expected values 0 to 255",
+        ),
+        (
+            np.zeros((4, 4, 4, 3), np.uint8),
+            [0, 1],
+            "ab",
+            r"training labels are int64 \(2,\); expected int64 \(4,\)",
+        ),
+        (np.zeros((4, 4, 4, 3), np.uint8), [0.0, 0, 1, 1], "ab", "training labels are float64"),
+        (np.zeros((4, 4, 4, 3), np.uint8), [1, 1, 2, 2], "ab", "labels from 1 to 2; expected 0 to 1"),
+        (np.zeros((4, 4, 4, 3), np.uint8), [0, 0, 0, 0], "ab", "class 1 has no image in the training split"),
+        (np.zeros((4, 4, 4, 3), np.uint8), [0, 0, 1, 1], "aa", "all different"),
+    ],
+)
+def test_a_source_that_is_no_data_set_is_refused(
+    monkeypatch: pytest.MonkeyPatch, images: np.ndarray, labels: list, names: str, message: str
+) -> None:
+    monkeypatch.setitem(data.SOURCES, "mine", _source(images, np.array(labels), tuple(names)))
+    with pytest.raises(UserError, match=message) as caught:
+        data.load("mine")
+    assert "\n" not in str(caught.value)
+
+
 def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     root = _image_folder(tmp_path, {"a": 3, "b": 3})
     (root / "b" / "1.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"1\.png is not a readable image"):
+    with pytest.raises(
+        UserError, match=r"1 of 6 files .*1\.png \(not a readable image: UnidentifiedImageError"
+    ):
         data.load(f"folder:{root}")
 
 

@@ -93,9 +93,14 @@ def test_a_data_set_is_added_as_a_folder_and_by_name(run) -> None:
     ((name, ratio, recipe, *_, again),) = rows(text, "folder:shapes@6")
     assert (name, ratio, recipe) == ("folder:shapes@6", "4", "logit-adjustment")
     assert again.startswith("gcl run training -p data folder:shapes@6 -p ratio 4 -p recipe logit-adjustment")
-    assert "kept at: results/smoke/folder-shapes-6-ir4/logit-adjustment/seed3.json" in text
+    assert re.search(
+        r"kept at: results/smoke/folder-shapes-6-[0-9a-f]{8}-ir4/logit-adjustment/seed3\.json", text
+    )
     refusals = re.findall(r"^- (.*)$", text, re.MULTILINE)
-    expected = ("notes.txt is not", "0000.png is not", "star holds 0", "one folder of images", "at most 16")
+    expected = (
+        *("files are not images: circle/notes.txt;", "0000.png (not a readable image", "star holds 0"),
+        *("one folder of images", "at most 16"),
+    )
     assert len(refusals) == 6
     assert all(part in refusal for part, refusal in zip(expected, refusals, strict=False))
     assert "accepted: folder:shapes@6" in text

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from gclib.records import (
     find,
     load,
     locate,
+    place,
     results_path,
     run_identity,
     save,
 )
 
+ROOT = Path(__file__).parents[1]
 DOCUMENT = RECORD.model_dump(mode="json")
 
 
@@ -164,12 +167,65 @@ class TestPlaces:
             ({}, "smoke/digits-ir20/ce/seed0.json"),
             ({"ratio": 12.5, "seed": 3}, "smoke/digits-ir12.5/ce/seed3.json"),
             ({"ratio": None, "dataset": "imagenet-lt"}, "smoke/imagenet-lt-irfull/ce/seed0.json"),
-            ({"dataset": "folder:/My Pictures/../x"}, "smoke/folder-my-pictures-..-x-ir20/ce/seed0.json"),
+            (
+                {"dataset": "folder:/My Pictures/../x"},
+                "smoke/folder-my-pictures-x-3ba67a71-ir20/ce/seed0.json",
+            ),
+            ({"dataset": "folder:птицы@64"}, "smoke/folder-птицы-64-d2f95cc0-ir20/ce/seed0.json"),
             ({"recipe": "gcl-official", "scale": "paper"}, "paper/digits-ir20/gcl-official/seed0.json"),
         ],
     )
     def test_results_path(self, choices, expected):
         assert results_path(make_record(**choices)) == Path("results", expected)
+
+    def test_every_name_has_a_readable_place_of_its_own(self):
+        names = [
+            *(
+                "folder:птицы",
+                "folder:рыбы",
+                "folder:鸟",
+                "folder:鱼",
+                "folder:Birds",
+                "folder:birds",
+                "folder:birds/",
+            ),
+            *(
+                "folder:a b",
+                "folder:a-b",
+                "folder:a_b",
+                "folder:a/b",
+                "folder:a.b",
+                "folder:..",
+                "folder:a@8",
+                "list:a@8",
+            ),
+            *(
+                "folder:caf\u00e9",
+                "folder:cafe\u0301",
+                "folder:" + "x/" * 200,
+                "folder:" + "鸟" * 200,
+                "digits",
+                "Digits",
+            ),
+        ]
+        places = [place("smoke", name, 20.0, "ce", 0) for name in names]
+        same = {unicodedata.normalize("NFC", str(path)).casefold() for path in places}
+        assert len(same) == len(names)
+        assert all(
+            len(part.encode()) <= 255 and part.strip(". ") == part for path in places for part in path.parts
+        )
+        assert "птицы" in str(places[0])
+        assert "鸟" in str(places[2])
+        assert all(len(path.parts) == 4 for path in places)
+        recipes = {
+            str(place("smoke", "digits", 20.0, recipe, 0)).casefold() for recipe in ("ce", "CE", "a_b", "a-b")
+        }
+        assert len(recipes) == 4
+
+    def test_committed_records_stay_where_they_are(self):
+        for path in sorted((ROOT / "results").glob("*/*/*/seed*.json")):
+            repeat = int(path.stem.partition("-repeat")[2] or 0)
+            assert results_path(load(path), ROOT / "results", repeat) == path
 
     def test_find_filters_and_sorts(self, tmp_path):
         made = [

@@ -1,11 +1,17 @@
 """``gcl data`` and ``gcl recipes``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gclib.cli.printing import print_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gclib.data.own import Own
 
 app = typer.Typer()
 
@@ -16,8 +22,16 @@ Root = Annotated[
     ),
 ]
 DataName = Annotated[
-    str, typer.Argument(metavar="NAME", help="A data set, such as `digits`, `cifar10` or `folder:PATH`.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A data set, such as `digits`, `cifar10`, `folder:PATH` or `list:PATH`."
+    ),
 ]
+
+Ratio = typer.Option(
+    help="Imbalance ratio, 1 or more; 0 leaves the images as they are [default: 20 on digits, 100 on CIFAR, else 0]",
+    show_default=False,
+)
 
 
 @app.callback()
@@ -47,16 +61,26 @@ def fetch(name: DataName, root: Root = None) -> None:
 def check(name: DataName, root: Root = None) -> None:
     """Check a data set that is there, without a network, and say what it holds.
 
+    Of a folder or a list every file is read: what cannot be used is named, and what is odd, double or left out.
+
     Example:
 
         gcl data check folder:~/birds
 
-    Exit codes: 0 there and whole; 2 unknown, missing, altered, or with an unreadable file.
+    Exit codes: 0 there, and every image can be read; 2 unknown, missing, altered, or with an unreadable file.
     """
-    _print_data(name, root, download=False)
+    from gclib.data.own import own
+
+    mine = own(name)
+    if mine is None:
+        _print_data(name, root, download=False)
+    else:
+        _print_own(name, mine)
 
 
 def _print_data(name: str, root: Path | None, download: bool) -> None:
+    import numpy as np
+
     from gclib import data
 
     loaded = data.load(name, root=root, download=download)
@@ -65,12 +89,76 @@ def _print_data(name: str, root: Path | None, download: bool) -> None:
         f"{name}: whole; {len(loaded.class_names)} classes, {len(loaded.train.labels)} training and "
         f"{len(loaded.test.labels)} test images of {width}x{height}"
     )
+    if not data.SOURCES.get(name, data.SOURCES["digits"]).fixed:
+        _print_counts(loaded.class_names, loaded.class_counts, np.bincount(loaded.test.labels))
+
+
+def _print_own(name: str, mine: "Own") -> None:
+    import numpy as np
+
+    from gclib.data.own import listing
+    from gclib.data.pictures import several
+    from gclib.data.report import examine
+    from gclib.errors import UserError
+
+    found = listing(mine)
+    seen = examine(found, mine.size)
+    for complaint in seen.unreadable:
+        print(complaint)
+    if seen.unreadable:
+        total = len(found.train) + len(found.test)
+        raise UserError(
+            f"{name}: {len(seen.unreadable)} of {total} files cannot be used; mend or remove them"
+        )
+    split = "test split as it is" if found.given else "test images drawn from each class"
+    print(
+        f"{name}: {len(found.class_names)} classes, {len(found.train)} training and {len(found.test)} test images, "
+        f"brought to {mine.size}x{mine.size}; {split}"
+    )
+    _print_counts(found.class_names, np.bincount(found.train.labels), np.bincount(found.test.labels))
+    for line in seen.lines(mine.path):
+        print(line)
+    for what, paths in (("litter of programs, skipped", found.litter), ("not used", found.unused)):
+        if paths:
+            print(f"{what}: {len(paths)} ({several([path.name for path in paths], 5)})")
+    doubts = seen.across_splits or seen.across_classes
+    print(
+        "every file can be read" + ("; but the same image stands on two sides, see above" if doubts else "")
+    )
+
+
+def _print_counts(names: Sequence[str], counts: "np.ndarray", tested: "np.ndarray") -> None:
+    """Print what the counts say: the tail, and what its test images can show."""
+    from gclib import metrics
+    from gclib.data.report import cautions, resolvable
+
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    print(
+        f"training images of a class: {counts[largest]} ({names[largest]}) to {counts[smallest]} ({names[smallest]}), "
+        f"imbalance ratio {counts[largest] / counts[smallest]:.3g}"
+    )
+    print_table(
+        ("classes", "how many", "test images", "of a class", "differences that show (points)"),
+        (
+            (
+                f"{group}-shot",
+                len(of),
+                tested[of].sum(),
+                f"{tested[of].min()} to {tested[of].max()}",
+                f"{resolvable(int(tested[of].sum())):.0f}",
+            )
+            for group, of in metrics.groups(counts, metrics.group_rule(len(counts))).items()
+            if len(of)
+        ),
+    )
+    for caution in cautions(counts, tested):
+        print(f"caution: {caution}")
 
 
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A recipe [default: list all]")] = None,
     dataset: Annotated[str, typer.Option(help="Data set to resolve it for.")] = "digits",
-    ratio: Annotated[float, typer.Option(help="Imbalance ratio, 1 or more.")] = 20.0,
+    ratio: Annotated[float | None, Ratio] = None,
     scale: Annotated[str, typer.Option(help="`smoke`, `short` or `paper`.")] = "paper",
     root: Root = None,
 ) -> None:
@@ -92,10 +180,13 @@ def recipes(
         print_table(("recipe", "what it is"), summaries)
     else:
         named = recipes.get(name)
-        if dataset in data.WHOLE:  # their sizes are known: a recipe can be read before the images are there
+        ratio = data.ratio_of(dataset, ratio)
+        if (
+            dataset in data.WHOLE and ratio
+        ):  # their sizes are known: a recipe can be read before the images are there
             images = data.without_images(dataset, ratio)
         else:
-            images = data.load(dataset, ratio=ratio, root=root, download=False)
+            images = data.load(dataset, ratio=ratio, root=root, download=False, scale=scale)
         table = recipes.settings_table(named.resolve(images, scale=scale), images)
         print(f"{name}: {named.definition.summary} Settings by {named.definition.reference}.")
         print_table(tuple(table), zip(*table.values(), strict=True))

@@ -1,23 +1,41 @@
 """Data sets by name, their long-tailed subsets, and where they lie."""
 
+from gclib.data.budget import IMAGE_BUDGET, image_budget
+from gclib.data.counts import class_counts, long_tailed_indices
 from gclib.data.known import WHOLE, training_counts, without_images
-from gclib.data.longtail import LongTailed, class_counts, load, long_tailed_indices
-from gclib.data.sources import CIFAR, DIGITS, FOLDER, SOURCES, Augmentation, Source, Split, names, root_folder
+from gclib.data.longtail import LongTailed, load
+from gclib.data.report import cautions
+from gclib.data.sources import (
+    CIFAR,
+    DIGITS,
+    FOLDER,
+    SOURCES,
+    Augmentation,
+    Source,
+    Split,
+    names,
+    ratio_of,
+    root_folder,
+)
 
 __all__ = [
     "CIFAR",
     "DIGITS",
     "FOLDER",
+    "IMAGE_BUDGET",
     "SOURCES",
     "WHOLE",
     "Augmentation",
     "LongTailed",
     "Source",
     "Split",
+    "cautions",
     "class_counts",
+    "image_budget",
     "load",
     "long_tailed_indices",
     "names",
+    "ratio_of",
     "root_folder",
     "training_counts",
     "without_images",

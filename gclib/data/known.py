@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gclib.data.longtail import LongTailed, class_counts, long_tailed_indices, subset_digest
+from gclib.data.counts import class_counts, long_tailed_indices
+from gclib.data.longtail import LongTailed, subset_digest
 from gclib.data.sources import DIGITS_TEST, DIGITS_TRAIN, SOURCES, Split, positions_in_class
 from gclib.errors import UserError
 

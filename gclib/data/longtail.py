@@ -1,28 +1,21 @@
-"""The long-tailed subset of a data set, exactly as the field cuts it."""
+"""A data set as a run sees it: read, cut to a long tail, sampled where the scale is small, and identified."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gclib.data.sources import (
-    FOLDER_SIZE,
-    SOURCES,
-    Augmentation,
-    Split,
-    folder_source,
-    names,
-    positions_in_class,
-    root_folder,
-)
-from gclib.errors import UserError, require_one_of
+from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_counts
+from gclib.data.counts import class_sizes, long_tailed_indices
+from gclib.data.own import own, own_images
+from gclib.data.sources import Augmentation, Split, by_name, positions_in_class
+from gclib.errors import require_one_of
 
 
 @dataclass(frozen=True, eq=False)
 class LongTailed:
-    """A data set with a long-tailed training split and a balanced test split.
+    """A data set with a long-tailed training split and a test split, balanced where its source is.
 
     Attributes
     ----------
@@ -39,8 +32,8 @@ class LongTailed:
     augmentation
         What keeps the class of these images.
     digest
-        SHA-256 of the positions, within each class, of the chosen training images (little-endian int64); of a
-        folder, also of its images.
+        SHA-256 of the positions, within each class, of the chosen training images (little-endian int64); of what no
+        checksum proves (`Source.fixed`), also of the images and labels of both splits.
     """
 
     name: str
@@ -58,86 +51,6 @@ class LongTailed:
         return len(self.class_names)
 
 
-def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
-    """Long-tailed class counts ``int(n_max * ratio ** (-c / (C - 1)))``, c = 0 .. C-1 (Cao et al., NeurIPS 2019).
-
-    Parameters
-    ----------
-    n_max
-        Images of the most frequent class, class 0; >= 1.
-    num_classes
-        Number of classes C; >= 1. One class keeps all `n_max`.
-    ratio
-        Imbalance ratio n_max / n_min before truncation; >= 1.
-
-    Returns
-    -------
-    ndarray
-        int64, shape ``(C,)``, not increasing. Truncation can make the real ratio larger: CIFAR-100 at ratio 200 has
-        a smallest class of 2 images, so its real ratio is 250.
-
-    Raises
-    ------
-    UserError
-        If the ratio is below 1 or a class would be left without an image.
-
-    Examples
-    --------
-    >>> class_counts(5000, 10, 100).tolist()
-    [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
-    """
-    if not (np.isfinite(ratio) and ratio >= 1):
-        raise UserError(
-            f"imbalance ratio {ratio}: expected a number >= 1 (1 is balanced); give another ratio"
-        )
-    if n_max < 1 or num_classes < 1:
-        raise UserError(f"n_max {n_max}, num_classes {num_classes}: expected at least 1 of each")
-    exponents = np.arange(num_classes) / max(num_classes - 1, 1)
-    counts = np.array([int(n_max * ratio**-e) for e in exponents], dtype=np.int64)
-    if counts[-1] < 1:
-        raise UserError(
-            f"imbalance ratio {ratio:g} leaves class {num_classes - 1} without an image: "
-            f"the largest class has {n_max}; give a ratio of at most {n_max}"
-        )
-    return counts
-
-
-def long_tailed_indices(labels: np.ndarray, ratio: float, seed: int = 0) -> np.ndarray:
-    """Choose the long-tailed subset exactly as the field does (LDAM, MisLAS, BBN, GCL).
-
-    For each class in label order its positions are shuffled by NumPy's legacy generator and the first n_c are kept.
-    Each class consumes a full shuffle, so for one seed the subsets of larger ratios lie within those of smaller ones.
-
-    Parameters
-    ----------
-    labels
-        Integers 0..C-1, shape ``(N,)``.
-    ratio
-        Imbalance ratio, >= 1. Counts follow `class_counts` with n_max the size of the smallest class.
-    seed
-        Seed of the subset; the field uses 0.
-
-    Returns
-    -------
-    ndarray
-        int64: indices into `labels`, class after class.
-
-    Raises
-    ------
-    UserError
-        If labels are not 0..C-1 with an image in every class, or the ratio is not possible.
-    """
-    sizes = _class_sizes(labels)
-    counts = class_counts(int(sizes.min()), len(sizes), ratio)
-    generator = np.random.RandomState(seed)  # the field's stream; frozen by NumPy's policy
-    chosen = []
-    for label, count in enumerate(counts):
-        positions = np.flatnonzero(labels == label)
-        generator.shuffle(positions)
-        chosen.append(positions[:count])
-    return np.concatenate(chosen).astype(np.int64)
-
-
 def load(
     name: str,
     ratio: float | None = None,
@@ -145,15 +58,18 @@ def load(
     download: bool = True,
     *,
     split_seed: int = 0,
+    scale: str = "paper",
 ) -> LongTailed:
     """Load a data set, its training split cut to a long tail.
 
     Parameters
     ----------
     name
-        One of `SOURCES`: ``"digits"`` (embedded, 8x8), ``"cifar10"``, ``"cifar100"``. Or ``"folder:PATH"`` with one
-        folder of images per class; ``"folder:PATH@64"`` brings them to 64x64 pixels (shorter side scaled, centre
-        cropped), without a size it is 32x32.
+        One of `SOURCES`: ``"digits"`` (embedded, 8x8), ``"cifar10"``, ``"cifar100"``. Or a person's own images:
+        ``"folder:PATH"`` with one folder of images per class, or with such folders in ``train`` and ``test`` (or
+        ``val``); ``"list:PATH"`` with a CSV file of ``path,label`` or ``path,label,group``, or a folder that holds
+        ``train.csv`` and perhaps ``test.csv``. ``"folder:PATH@64"`` brings them to 64x64 pixels (shorter side scaled,
+        centre cropped), without a size it is 32x32. Their classes stand in the order of their training images.
     ratio
         Imbalance ratio, >= 1; None leaves the training split as it is.
     root
@@ -161,12 +77,15 @@ def load(
     download
         Whether torchvision may download what is missing.
     split_seed
-        Only for ``folder:``: seed of the train/test split.
+        Only for a person's own images without a test split: seed by which a fifth of each class is held out.
+    scale
+        ``"smoke"`` and ``"short"`` take a stratified sample of what is larger than such a run may see
+        (`gclib.data.image_budget`), except of digits and CIFAR, whose subsets are the field's.
 
     Returns
     -------
     LongTailed
-        Images in memory as uint8.
+        Images in memory as uint8. Of a person's own images only those are read that are in it.
 
     Raises
     ------
@@ -179,40 +98,41 @@ def load(
     >>> load("digits", ratio=20).class_counts.tolist()
     [100, 71, 51, 36, 26, 18, 13, 9, 6, 5]
     """
-    folder = re.fullmatch(r"folder:(.+?)(?:@([1-9]\d*))?", name)
-    if folder:
-        source = folder_source(Path(folder[1]).expanduser(), int(folder[2] or FOLDER_SIZE), split_seed)
-    else:
-        require_one_of("data set", name, names())
-        source = SOURCES[name]
-    train, test, class_names = source.read(root_folder(root), download)
-    sizes = _class_sizes(train.labels, len(class_names))
-    _class_sizes(test.labels, len(class_names))
-    if ratio is None:
-        indices = np.arange(len(train))
-    else:
-        indices = long_tailed_indices(train.labels, ratio)
-    positions = positions_in_class(train.labels, sizes)[indices]
-    train = Split(train.images[indices], train.labels[indices])
-    # The name of a folder does not say what lies in it today.
-    digest = subset_digest(positions, *((train.images, test.images) if folder else ()))
-    counts = np.bincount(train.labels, minlength=len(class_names)).astype(np.int64)
-    return LongTailed(name, ratio, train, test, counts, class_names, source.augmentation, digest)
+    require_one_of("scale", scale, IMAGE_BUDGET)
+    mine = own(name)
+    whole = own_images(mine, split_seed) if mine else by_name(name, root, download)
+    at_most = None if whole.fixed else image_budget(scale, *whole.size)
+    labels, classes = whole.train_labels, len(whole.class_names)
+    kept = np.arange(len(labels)) if ratio is None else long_tailed_indices(labels, ratio)
+    kept = _sample(kept, labels, at_most, ratio)
+    tested = _sample(np.arange(len(whole.test_labels)), whole.test_labels, at_most)
+    train, test = whole.take(kept, tested)
+    positions = positions_in_class(labels, class_sizes(labels, classes))[kept]
+    # A name and positions say which images they are only where a checksum proves the images.
+    digest = subset_digest(
+        positions, *(() if whole.fixed else (train.images, test.images, train.labels, test.labels))
+    )
+    counts = class_sizes(train.labels, classes).astype(np.int64)
+    return LongTailed(name, ratio, train, test, counts, whole.class_names, whole.augmentation, digest)
 
 
-def _class_sizes(labels: np.ndarray, num_classes: int | None = None) -> np.ndarray:
-    if len(labels) == 0 or labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
-        expected = f"0 .. {num_classes - 1}" if num_classes else "0 or more"
-        raise UserError(f"labels outside the classes: expected integers {expected}; check the label file")
-    sizes = np.bincount(labels, minlength=num_classes or 0)
-    if (sizes == 0).any():
-        raise UserError(f"class {int(np.argmin(sizes))} has no image; every class needs at least one")
-    return sizes
+def _sample(
+    kept: np.ndarray, labels: np.ndarray, at_most: int | None, ratio: float | None = None
+) -> np.ndarray:
+    """Return a stratified sample of the positions `kept`, in their order; all of them where they are not too many."""
+    if at_most is None or len(kept) <= at_most:
+        return kept
+    counts = class_sizes(labels[kept])
+    wanted = sample_counts(counts, at_most, ratio)
+    # A cut is shuffled already, and its first images are the cut from a smaller head; a split is in some order.
+    order = np.arange(len(kept)) if ratio else np.random.default_rng(0).permutation(len(kept))
+    places = positions_in_class(labels[kept[order]], counts)
+    return kept[np.sort(order[places < wanted[labels[kept[order]]]])]
 
 
 def subset_digest(positions: np.ndarray, *images: np.ndarray) -> str:
-    """SHA-256 of the positions of images within their class, and of images."""
+    """SHA-256 of the positions of images within their class, and of images and labels."""
     content = hashlib.sha256(positions.astype("<i8").tobytes())
     for part in images:
-        content.update(part.tobytes())
+        content.update(np.ascontiguousarray(part).data)  # no copy, which `tobytes` would be
     return content.hexdigest()

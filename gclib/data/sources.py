@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gclib import ROOT
 from gclib.data.cifar import CIFAR10, CIFAR100, Files
-from gclib.errors import UserError
+from gclib.errors import UserError, require_one_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,6 @@ DIGITS = Augmentation(1, False, (0.305, 0.305, 0.305), (0.376, 0.376, 0.376), mi
 FOLDER = Augmentation(4, True, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 DIGITS_TRAIN, DIGITS_TEST = 100, 74  # images per class; 74 is all that the rarest digit leaves
-FOLDER_TEST_SHARE = 0.2  # of the smallest class, for every class: the test set stays balanced
-FOLDER_SIZE = 32  # pixels, where the name gives none
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def of(self, indices: np.ndarray) -> "Split":
+        """Those at `indices`; the split itself, not copied, where that is all of it."""
+        if np.array_equal(indices, np.arange(len(self))):
+            return self
+        return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,126 @@ class Source:
         it is cut, a balanced test split, and the names of the classes. Always in the same order.
     augmentation
         What keeps the class of these images.
+    fixed
+        Whether a checksum proves its images before they are read: then its name says which they are. The digest of
+        any other data set covers its pixels, and a short run of it may take a sample.
+    ratio
+        Imbalance ratio where a command gives none; None leaves the training split as it is.
     """
 
     read: Callable[[Path, bool], tuple[Split, Split, tuple[str, ...]]]
     augmentation: Augmentation
+    fixed: bool = False
+    ratio: float | None = None
+
+
+def check_splits(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> None:
+    """Refuse what `Source.read` returned where it is no data set.
+
+    Raises
+    ------
+    UserError
+        If pixels or labels are of another type or shape, a label is outside the classes, a class has no image in one
+        of the splits, or a name stands for two classes.
+    """
+    classes = len(class_names)
+    if classes < 1 or len(set(class_names)) < classes:
+        raise UserError(
+            f"data set {name}: class names {class_names[:5]}; expected one for each class, all different"
+        )
+    for which, split in (("training", train), ("test", test)):
+        images, labels = np.asarray(split.images), np.asarray(split.labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+            raise UserError(
+                f"data set {name}: {which} images are {images.dtype} {images.shape}; "
+                "expected uint8 (N, H, W, 3), values 0 to 255"
+            )
+        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise UserError(
+                f"data set {name}: {which} labels are {labels.dtype} {labels.shape}; expected int64 ({len(images)},)"
+            )
+        if labels.min() < 0 or labels.max() >= classes:
+            raise UserError(
+                f"data set {name}: {which} labels from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}"
+            )
+        if (without := np.flatnonzero(np.bincount(labels, minlength=classes) == 0)).size:
+            raise UserError(
+                f"data set {name}: class {without[0]} has no image in the {which} split; every class needs one"
+            )
+        if images.max() == 1:
+            raise UserError(f"data set {name}: {which} images hold only 0 and 1; expected values 0 to 255")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise UserError(
+            f"data set {name}: training images of {train.images.shape[1:]}, test images of {test.images.shape[1:]}; "
+            "expected one size"
+        )
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A data set before it is cut: what its images are is known, and they are taken when it is known which.
+
+    Attributes
+    ----------
+    train_labels, test_labels
+        int64, shape ``(N,)``, in 0..C-1.
+    class_names
+        Names of the C classes.
+    augmentation, fixed
+        As in `Source`.
+    size
+        Height and width of the images.
+    take
+        Takes positions in the training and in the test split, and returns the two splits of those images.
+    """
+
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+    augmentation: Augmentation
+    fixed: bool
+    size: tuple[int, int]
+    take: Callable[[np.ndarray, np.ndarray], tuple[Split, Split]]
+
+
+def by_name(name: str, root: str | Path | None = None, download: bool = True) -> Whole:
+    """Read the data set of `SOURCES` that has this name; see `gclib.data.load`.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, the data is missing or altered, or it is no data set; see `check_splits`.
+    """
+    require_one_of("data set", name, names())
+    source = SOURCES[name]
+    train, test, class_names = source.read(root_folder(root), download)
+    check_splits(name, train, test, class_names)
+    height, width = train.images.shape[1:3]
+
+    def take(kept: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
+        return train.of(kept), test.of(tested)
+
+    return Whole(
+        train.labels, test.labels, class_names, source.augmentation, source.fixed, (height, width), take
+    )
 
 
 def names() -> list[str]:
     """Names that `load` takes."""
-    return [*SOURCES, "folder:PATH"]
+    return [*SOURCES, "folder:PATH", "list:PATH"]
+
+
+def ratio_of(name: str, ratio: float | None = None) -> float | None:
+    """Imbalance ratio of a command: `ratio`, 0 for images as they are, or None for what is usual with the data set.
+
+    Returns
+    -------
+    float or None
+        What `gclib.data.load` takes.
+    """
+    if ratio is None:
+        return SOURCES[name].ratio if name in SOURCES else None
+    return ratio or None
 
 
 def root_folder(root: str | Path | None = None) -> Path:
@@ -110,58 +225,11 @@ def _cifar(files: Files) -> Source:
         train, test, class_names = files.read(root, download)
         return Split(*train), Split(*test), class_names
 
-    return Source(read, CIFAR)
-
-
-def folder_source(root: Path, size: int, seed: int) -> Source:
-    """Source of a person's own class folders: images of `size` pixels a side, split by `seed`."""
-    # A shift by an eighth of the side, as the 4 of 32 pixels that CIFAR has.
-    return Source(lambda *_: _read_folder(root, size, seed), replace(FOLDER, shift=size // 8))
-
-
-def _read_folder(root: Path, size: int, seed: int) -> tuple[Split, Split, tuple[str, ...]]:
-    folders = sorted(p for p in root.glob("*") if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise UserError(f"{root}: expected one folder of images per class; found no folder there")
-    files = [
-        sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-        for folder in folders
-    ]
-    smallest = min(range(len(files)), key=lambda c: len(files[c]))
-    if len(files[smallest]) < 2:
-        raise UserError(
-            f"{folders[smallest]} holds {len(files[smallest])} images; expected at least 2 per class, "
-            "one to train on and one to test on"
-        )
-    held_out = max(1, int(len(files[smallest]) * FOLDER_TEST_SHARE))
-    generator = np.random.default_rng(seed)
-    parts: dict[bool, list[tuple[np.ndarray, int]]] = {True: [], False: []}
-    for label, paths in enumerate(files):
-        for position, k in enumerate(generator.permutation(len(paths))):
-            parts[position < held_out].append((_read_image(paths[k], size), label))
-    splits = {
-        test: Split(
-            np.stack([image for image, _ in part]), np.array([label for _, label in part], dtype=np.int64)
-        )
-        for test, part in parts.items()
-    }
-    return splits[False], splits[True], tuple(folder.name for folder in folders)
-
-
-def _read_image(path: Path, size: int) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size)))
-    except Exception as error:
-        raise UserError(
-            f"{path} is not a readable image ({type(error).__name__}); mend or remove it"
-        ) from error
+    return Source(read, CIFAR, fixed=True, ratio=100.0)
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(_read_digits, DIGITS),
+    "digits": Source(_read_digits, DIGITS, fixed=True, ratio=20.0),
     "cifar10": _cifar(CIFAR10),
     "cifar100": _cifar(CIFAR100),
 }

@@ -1,8 +1,10 @@
 """Run records as files: where each lies, saved whole or not at all, loaded whole or refused."""
 
+import hashlib
 import json
 import re
 import reprlib
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +43,19 @@ def results_path(record: RunRecord, root: str | Path = "results", repeat: int = 
 def place(scale: str, dataset: str, ratio: float | None, recipe: str, seed: int) -> Path:
     """Return where the record of a run belongs, made or not, below the folder of records (see `results_path`)."""
     imbalance = "full" if ratio is None else f"{ratio:.12g}"
-    folder = re.sub(r"[^a-z0-9.]+", "-", dataset.lower()).strip("-.")
-    return Path(scale, f"{folder}-ir{imbalance}", recipe, f"seed{seed}.json")
+    return Path(scale, f"{_folder(dataset)}-ir{imbalance}", _folder(recipe), f"seed{seed}.json")
+
+
+def _folder(name: str) -> str:
+    """Name of a folder: of a plain name itself, of another one readable letters of any script and a hash.
+
+    No two names share one, also on a file system that ignores case, forms of accents, or dots at the end.
+    """
+    if re.fullmatch(r"[a-z0-9]+([._+-][a-z0-9]+)*", name):
+        return name
+    letters = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
+    # The end of a path says more than its beginning. A letter may take four of the 255 bytes that a name has.
+    return f"{letters[-40:].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def save(record: RunRecord, path: str | Path, force: bool = False) -> None:

@@ -1,0 +1,105 @@
+"""How many images each class keeps, and which: the long tail as the field cuts it."""
+
+import numpy as np
+
+from gclib.errors import UserError
+
+__all__ = ["class_counts", "class_sizes", "long_tailed_indices"]
+
+
+def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
+    """Long-tailed class counts ``int(n_max * ratio ** (-c / (C - 1)))``, c = 0 .. C-1 (Cao et al., NeurIPS 2019).
+
+    Parameters
+    ----------
+    n_max
+        Images of the most frequent class, class 0; >= 1.
+    num_classes
+        Number of classes C; >= 1. One class keeps all `n_max`.
+    ratio
+        Imbalance ratio n_max / n_min before truncation; >= 1.
+
+    Returns
+    -------
+    ndarray
+        int64, shape ``(C,)``, not increasing. Truncation can make the real ratio larger: CIFAR-100 at ratio 200 has
+        a smallest class of 2 images, so its real ratio is 250.
+
+    Raises
+    ------
+    UserError
+        If the ratio is below 1 or a class would be left without an image.
+
+    Examples
+    --------
+    >>> class_counts(5000, 10, 100).tolist()
+    [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    """
+    if not (np.isfinite(ratio) and ratio >= 1):
+        raise UserError(
+            f"imbalance ratio {ratio}: expected a number >= 1 (1 is balanced); give another ratio"
+        )
+    if n_max < 1 or num_classes < 1:
+        raise UserError(f"n_max {n_max}, num_classes {num_classes}: expected at least 1 of each")
+    exponents = np.arange(num_classes) / max(num_classes - 1, 1)
+    counts = np.array([int(n_max * ratio**-e) for e in exponents], dtype=np.int64)
+    if counts[-1] < 1:
+        raise UserError(
+            f"imbalance ratio {ratio:g} leaves class {num_classes - 1} without an image: "
+            f"the largest class has {n_max}; give a ratio of at most {n_max}"
+        )
+    return counts
+
+
+def long_tailed_indices(labels: np.ndarray, ratio: float, seed: int = 0) -> np.ndarray:
+    """Choose the long-tailed subset exactly as the field does (LDAM, MisLAS, BBN, GCL).
+
+    For each class in label order its positions are shuffled by NumPy's legacy generator and the first n_c are kept.
+    Each class consumes a full shuffle, so for one seed the subsets of larger ratios lie within those of smaller ones.
+
+    Parameters
+    ----------
+    labels
+        Integers 0..C-1, shape ``(N,)``.
+    ratio
+        Imbalance ratio, >= 1. Counts follow `class_counts` with n_max the size of the smallest class.
+    seed
+        Seed of the subset; the field uses 0.
+
+    Returns
+    -------
+    ndarray
+        int64: indices into `labels`, class after class.
+
+    Raises
+    ------
+    UserError
+        If labels are not 0..C-1 with an image in every class, or the ratio is not possible.
+    """
+    sizes = class_sizes(labels)
+    smallest, largest = int(sizes.min()), int(sizes.max())
+    if smallest < largest and smallest < ratio < np.inf:
+        raise UserError(
+            f"imbalance ratio {ratio:g}: every class starts from the size of the smallest, which has {smallest} "
+            f"training images (the largest has {largest}); leave the images as they are (ratio 0, in Python None), "
+            f"or give a ratio of at most {smallest}"
+        )
+    counts = class_counts(smallest, len(sizes), ratio)
+    generator = np.random.RandomState(seed)  # the field's stream; frozen by NumPy's policy
+    chosen = []
+    for label, count in enumerate(counts):
+        positions = np.flatnonzero(labels == label)
+        generator.shuffle(positions)
+        chosen.append(positions[:count])
+    return np.concatenate(chosen).astype(np.int64)
+
+
+def class_sizes(labels: np.ndarray, num_classes: int | None = None) -> np.ndarray:
+    """Images of each class, int64, shape ``(C,)``; UserError for a label outside 0..C-1 or a class without an image."""
+    if len(labels) == 0 or labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
+        expected = f"0 .. {num_classes - 1}" if num_classes else "0 or more"
+        raise UserError(f"labels outside the classes: expected integers {expected}; check the label file")
+    sizes = np.bincount(labels, minlength=num_classes or 0)
+    if (sizes == 0).any():
+        raise UserError(f"class {int(np.argmin(sizes))} has no image; every class needs at least one")
+    return sizes

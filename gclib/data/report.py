@@ -1,0 +1,154 @@
+"""What lies in a data set: damaged, odd and double files of a person's own, and what its test images can show."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gclib.data.own import Listing
+from gclib.data.pictures import AT_ONCE, read_image, several, side_by_side
+from gclib.errors import UserError
+
+__all__ = ["Examination", "cautions", "examine", "resolvable"]
+
+ENOUGH = 100  # test images in the rarest third of the classes, with which they show 14 points
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found in files of images.
+
+    Attributes
+    ----------
+    unreadable
+        Files that cannot be used, each with the reason.
+    odd
+        Kind of oddity to the files that have it: they are read, but perhaps not as they were meant.
+    doubles
+        Files with the same content, two or more.
+    across_splits, across_classes
+        Those of `doubles` that lie in both splits, or in several classes.
+    """
+
+    unreadable: list[str]
+    odd: dict[str, list[Path]]
+    doubles: list[list[Path]]
+    across_splits: list[list[Path]]
+    across_classes: list[list[Path]]
+
+    def lines(self, root: Path) -> Iterator[str]:
+        """Say it, a line for each kind; paths start at `root`."""
+
+        def name(path: Path) -> str:
+            return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+        for kind, files in self.odd.items():
+            yield f"{kind}: {len(files)} ({several([name(path) for path in files], 3)})"
+        for kind, groups in (
+            ("the same image in training and test", self.across_splits),
+            ("the same image in several classes", self.across_classes),
+            ("the same image more than once", self.doubles),
+        ):
+            if groups:
+                yield f"{kind}: {len(groups)} ({several([' = '.join(map(name, g[:3])) for g in groups], 3)})"
+
+
+def examine(found: Listing, size: int) -> Examination:
+    """Read every file, and hold none.
+
+    Parameters
+    ----------
+    found
+        The files.
+    size
+        Side in pixels to which images are brought.
+    """
+    paths = [*found.train.paths, *found.test.paths]
+    labels = np.concatenate([found.train.labels, found.test.labels])
+    in_test = np.arange(len(paths)) >= len(found.train)
+    unreadable: list[str] = []
+    odd: dict[str, list[Path]] = {}
+    alike: dict[bytes, list[int]] = {}
+    parts = side_by_side(
+        lambda start: [_look(path, size) for path in paths[start : start + AT_ONCE]],
+        range(0, len(paths), AT_ONCE),
+    )
+    for number, (complaint, oddities, content) in enumerate(looked for part in parts for looked in part):
+        if complaint:
+            unreadable.append(f"{paths[number]} ({complaint})")
+            continue
+        for kind in oddities:
+            odd.setdefault(kind, []).append(paths[number])
+        alike.setdefault(content, []).append(number)
+    doubles = [group for group in alike.values() if len(group) > 1]
+
+    def named(groups: Sequence[Sequence[int]]) -> list[list[Path]]:
+        return [[paths[k] for k in group] for group in groups]
+
+    return Examination(
+        unreadable,
+        odd,
+        named(doubles),
+        named([group for group in doubles if len({in_test[k] for k in group}) > 1]),
+        named([group for group in doubles if len({labels[k] for k in group}) > 1]),
+    )
+
+
+def _look(path: Path, size: int) -> tuple[str, list[str], bytes]:
+    """Return what is wrong with a file, what is odd about it, and the hash of its content."""
+    try:
+        read_image(path, size)
+        return "", list(_oddities(path, size)), hashlib.sha256(path.read_bytes()).digest()
+    except UserError as error:
+        return str(error), [], b""
+
+
+def _oddities(path: Path, size: int) -> Iterator[str]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        if image.mode == "F" or image.mode.startswith("I"):
+            yield "more than 8 bits a pixel, brought to 8"
+        if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+            yield "turned as the camera wrote down"
+        if image.has_transparency_data:
+            yield "transparent, laid on white"
+        if getattr(image, "n_frames", 1) > 1:
+            yield "several frames, the first is used"
+        if Image.registered_extensions().get(path.suffix.lower(), image.format) != image.format:
+            yield "of another format than the name says"
+        if min(image.size) < size:
+            yield f"smaller than {size} pixels, enlarged"
+
+
+def resolvable(images: int) -> float:
+    """Return the difference between two accuracies, in points, that is more than chance on so many test images.
+
+    Twice the standard error of a difference of two independent shares of one half (95 %), at most 100.
+    """
+    return min(100.0, 100 * 1.96 * float(np.sqrt(0.5 / images)))
+
+
+def cautions(class_counts: np.ndarray, test_counts: np.ndarray) -> list[str]:
+    """Say what a test split cannot show, before something is trained; nothing where it shows enough.
+
+    Parameters
+    ----------
+    class_counts, test_counts
+        Training and test images of each class, int, shape ``(C,)``.
+    """
+    if test_counts.max() == 1:
+        return [
+            "one test image a class: this test split is no evidence for any comparison; test on more images"
+        ]
+    rare = np.argsort(class_counts, kind="stable")[: max(1, len(class_counts) // 3)]
+    images = int(test_counts[rare].sum())
+    if images >= ENOUGH:
+        return []
+    return [
+        f"the rarest {len(rare)} of {len(class_counts)} classes have {images} test images together, "
+        f"{test_counts[rare].min()} at least: among them, a difference below {resolvable(images):.0f} points is chance"
+    ]
