@@ -220,8 +220,8 @@ def test_the_digest_covers_pixels_and_labels_whatever_the_source(monkeypatch: py
     labels = np.array([0, 1, 0, 1])
     images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
     digests = set()
-    for pixels, given in ((images, labels), (255 - images, labels), (images, 1 - labels)):
-        monkeypatch.setitem(data.SOURCES, "mine", _source(pixels, given))
+    for pixels, classes in ((images, labels), (255 - images, labels), (images, 1 - labels)):
+        monkeypatch.setitem(data.SOURCES, "mine", _source(pixels, classes))
         digests.add(data.load("mine").digest)
     assert len(digests) == 3
 
