@@ -6,7 +6,7 @@ import torch
 
 from gclib import data
 from gclib.data import CIFAR, DIGITS
-from gclib.data.augment import crop_flip, mix, normalise, pad_images
+from gclib.data.augment import crop_flip, jitter, mix, normalise, pad_images, resized_crop_flip
 
 
 def images(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -41,6 +41,39 @@ def test_offsets_at_the_corners_bring_in_zeros() -> None:
     assert first[:2].sum() == first[:, :2].sum() == last[-2:].sum() == last[:, -2:].sum() == 0
     assert (first[2:, 2:] == 255).all()
     assert (last[:-2, :-2] == 255).all()
+
+
+def test_resized_crops_are_torchvisions() -> None:
+    from torchvision.transforms.functional import hflip, resized_crop
+
+    source = images(3, 8, 10)
+    boxes = [(0, 0, 8, 10), (2, 3, 5, 4), (7, 9, 1, 1), (0, 6, 6, 4), (1, 0, 7, 9), (4, 5, 4, 5)]
+    indices, flips = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([False, True, False, False, True, True])
+    batch = resized_crop_flip(pad_images(source, 2), indices, torch.tensor(boxes), flips, 2)
+    assert batch.dtype == torch.uint8
+    for image, index, box, flip in zip(batch, indices, boxes, flips, strict=True):
+        expected = resized_crop(source[index].permute(2, 0, 1).float(), *box, [8, 10], antialias=True)
+        expected = (hflip(expected) if flip else expected).permute(1, 2, 0)
+        assert (image - expected).abs().max() <= 0.5 + 1e-4
+
+
+def test_colours_change_as_in_torchvision() -> None:
+    from torchvision.transforms import functional as F
+
+    source, generator = images(40, 6, 6), torch.Generator().manual_seed(0)
+    source[1] = source[1, :, :, :1]  # grey: no hue
+    colours = torch.rand(40, 4, generator=generator) * torch.tensor([0.8, 0.8, 0.8, 0.2])
+    colours += torch.tensor([0.6, 0.6, 0.6, -0.1])
+    colours[0] = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    changed = jitter(source, colours)
+    assert torch.equal(changed[0], source[0])
+    for image, before, (brightness, contrast, saturation, hue) in zip(
+        changed, source, colours.tolist(), strict=True
+    ):
+        expected = F.adjust_brightness(before.permute(2, 0, 1) / 255, brightness)
+        expected = F.adjust_saturation(F.adjust_contrast(expected, contrast), saturation)
+        expected = F.adjust_hue(expected, hue).permute(1, 2, 0)
+        assert (image - 255 * expected).abs().max() <= 0.6  # rounding, and its 0.2989 for our 0.299
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -11,7 +11,7 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib.data.augment import grey
 from gclib.methods.stage import Stage
-from gclib.methods.stages.hybrid import prototypical_contrast, supervised_contrast
+from gclib.methods.stages.hybrid import draw_boxes, draw_colours, prototypical_contrast, supervised_contrast
 from gclib.train.loop import Trainer, make_stage
 from gclib.train.resident import Resident
 
@@ -76,6 +76,55 @@ def test_streams_and_mixing(name: str, views: int) -> None:
             expected = alpha * contrast + (1 - alpha) * plain
             assert one.loss(batch).item() == pytest.approx(expected.item(), rel=1e-6), epoch
     assert torch.equal(one(batch.images), one.network(batch.images))
+
+
+def test_joint_is_one_pass_over_whole_batches() -> None:
+    one, digits = stage("hybrid-sc-all", batch_size=15), few_digits()
+    draws = one.draw(0, torch.Generator().manual_seed(0))
+    assert len(draws.indices) == len(digits.train) // 15 * 15 < len(digits.train)
+    views = [draws, draws.other, draws.other.other]
+    assert all(len(view.boxes) == len(view.colours) == len(draws.indices) for view in views)
+    assert not any(torch.equal(view.boxes, views[0].boxes) for view in views[1:])
+    batch = Resident(digits.train, digits.augmentation, torch.device("cpu"), torch.float64).batch(
+        draws, torch.arange(15), torch.tensor([0])
+    )
+    seen: list[int] = []
+    one.network.embedding.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
+    joint = one.loss(batch)
+    assert seen == [45]
+    one.eval()
+    apart = stage("hybrid-sc", batch_size=15).eval()
+    apart.load_state_dict(one.state_dict())
+    for each in (one, apart):
+        each.begin_epoch(5)
+    assert one.loss(batch).item() == pytest.approx(apart.loss(batch).item(), rel=1e-6)
+    assert joint.isfinite()
+
+
+def test_boxes_are_drawn_as_torchvision_draws_them() -> None:
+    from torchvision.transforms import RandomResizedCrop
+
+    boxes = draw_boxes(4000, 32, 32, torch.Generator().manual_seed(0))
+    top, left, height, width = boxes.T
+    assert min(top.min(), left.min()) >= 0
+    assert max((top + height).max(), (left + width).max()) <= 32
+    torch.manual_seed(0)
+    image = torch.zeros(3, 32, 32)
+    theirs = torch.tensor(
+        [RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
+    )
+    for ours, other in zip(boxes.numpy().T, theirs.numpy().T, strict=True):
+        assert ours.mean() == pytest.approx(other.mean(), abs=5 * other.std() * (2 / 4000) ** 0.5)
+        assert ours.std() == pytest.approx(other.std(), rel=0.06)
+
+
+def test_four_of_five_images_have_their_colours_changed() -> None:
+    colours = draw_colours(4000, torch.Generator().manual_seed(0))
+    unchanged = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    assert (colours != unchanged).any(1).double().mean() == pytest.approx(0.8, abs=0.03)
+    reach = torch.tensor([0.4, 0.4, 0.4, 0.1])
+    assert ((colours - unchanged).abs() <= reach + 1e-6).all()
+    torch.testing.assert_close((colours - unchanged).abs().amax(0), reach, rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("name", ["hybrid-sc", "hybrid-psc"])

@@ -77,6 +77,12 @@ class Draws:
         Draws of a second stream of as many images; else None.
     greys
         bool ``(N,)``: which images lose their colour; None for none of them.
+    boxes
+        int64 ``(N, 4)``: top, left, height and width of the part of each image that is enlarged to the whole, in place
+        of the crop by `offsets`; None for that crop. See `gclib.data.augment.resized_crop_flip`.
+    colours
+        float32 ``(N, 4)``: brightness, contrast, saturation and hue of each image; see `gclib.data.augment.jitter`.
+        None for the colours as they are.
     """
 
     indices: Tensor
@@ -87,6 +93,8 @@ class Draws:
     noise: Tensor | None
     other: "Draws | None" = None
     greys: Tensor | None = None
+    boxes: Tensor | None = None
+    colours: Tensor | None = None
 
     def pinned(self) -> "Draws":
         """Put the whole epoch into memory from which a GPU takes it without making the host wait."""
@@ -127,7 +135,7 @@ class Stage(nn.Module):
     work: ClassVar[float] = (
         1.0  # what an image of the epoch costs, in passes forward and backward through the network
     )
-    whole_batches: ClassVar[bool] = False  # whether an epoch's last, smaller batch is left out
+    whole_batches: bool = False  # whether an epoch's last, smaller batch is left out
     first: bool = True  # in its recipe
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: ResNet

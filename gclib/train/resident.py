@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gclib.data import Augmentation, LongTailed, Split
-from gclib.data.augment import crop_flip, grey, mix, normalise, pad_images
+from gclib.data.augment import crop_flip, grey, jitter, mix, normalise, pad_images, resized_crop_flip
 from gclib.methods.stage import Batch, Draws
 
 __all__ = ["Resident", "resident"]
@@ -47,7 +47,12 @@ class Resident:
         """
         indices = draws.indices[rows]
         shift = self.augmentation.shift
-        pixels = crop_flip(self.padded, indices, draws.offsets[rows], draws.flips[rows], shift)
+        if draws.boxes is None:
+            pixels = crop_flip(self.padded, indices, draws.offsets[rows], draws.flips[rows], shift)
+        else:
+            pixels = resized_crop_flip(self.padded, indices, draws.boxes[rows], draws.flips[rows], shift)
+        if draws.colours is not None:
+            pixels = jitter(pixels, draws.colours[rows])
         if draws.greys is not None:
             pixels = grey(pixels, draws.greys[rows])
         images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]

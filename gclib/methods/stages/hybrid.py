@@ -18,6 +18,34 @@ __all__ = ["HybridContrast", "prototypical_contrast", "supervised_contrast"]
 
 OUTPUTS = 128
 GREY = 0.2
+# Random resized crops (Szegedy et al., CVPR 2015, as in torchvision): share of the area, aspect ratio, tries.
+AREA, ASPECT, TRIES = (0.2, 1.0), (3 / 4, 4 / 3), 10
+# Colour jitter (Khosla et al., NeurIPS 2020): its share of images; how far brightness, contrast, saturation and hue go.
+JITTERED, COLOURS = 0.8, (0.4, 0.4, 0.4, 0.1)
+
+
+def draw_boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Draw the boxes of random resized crops, as torchvision's RandomResizedCrop does: int64 ``(count, 4)``.
+
+    Of `TRIES` boxes for each image the first that fits into it is taken, else the whole image.
+    """
+    area, aspect, top, left = torch.rand(4, count, TRIES, generator=generator, dtype=torch.float64)
+    area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
+    aspect = ASPECT[0] * (ASPECT[1] / ASPECT[0]) ** aspect  # uniform in the logarithm
+    sizes = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()]).round().clamp(min=1)
+    room = torch.tensor([height, width])[:, None, None] - sizes
+    corners = (torch.stack([top, left]) * (room + 1)).floor()
+    fits = (room >= 0).all(0)
+    first = fits.int().argmax(1)
+    boxes = torch.cat([corners, sizes])[:, torch.arange(count), first].T.long()
+    return torch.where(fits.any(1)[:, None], boxes, torch.tensor([0, 0, height, width]))
+
+
+def draw_colours(count: int, generator: torch.Generator) -> Tensor:
+    """Draw the factors of colour jitter, float32 ``(count, 4)``; see `gclib.data.augment.jitter`."""
+    unchanged = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    reach = torch.tensor(COLOURS) * (2 * torch.rand(count, 4, generator=generator) - 1)
+    return torch.where(torch.rand(count, 1, generator=generator) < JITTERED, unchanged + reach, unchanged)
 
 
 def supervised_contrast(z: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -62,17 +90,29 @@ class HybridContrast(Stage, name="hybrid"):
 
     ``parameters["contrast"]`` is ``"supervised"`` (two views of each image) or ``"prototypical"``;
     ``parameters["temperature"]`` belongs to it. Projection and prototypes are trained with the network.
+
+    What Wang et al. leave open, of the views of both streams and the step: ``parameters["resized_crop"]``, random
+    resized crops in place of the padded ones; ``parameters["jitter"]``, colour jitter; ``parameters["joint"]``, one
+    forward pass of both streams, so that batch norm sees them together, and whole batches only.
     """
 
     takes_mixup = False
     work = 3.0  # of the supervised contrast, which has two views; the prototypical one has one
-    defaults: ClassVar = {"contrast": "supervised", "temperature": 0.1}
+    defaults: ClassVar = {
+        "contrast": "supervised",
+        "temperature": 0.1,
+        "resized_crop": False,
+        "jitter": False,
+        "joint": False,
+    }
     alpha: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         require_one_of("contrast", self.setting("contrast"), ("supervised", "prototypical"))
         self.supervised = self.setting("contrast") == "supervised"
+        self.whole_batches = bool(self.setting("joint"))
+        self.height, self.width = data.train.images.shape[1:3]
         width = network.num_features
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, OUTPUTS))
         self.prototypes = None if self.supervised else nn.Parameter(torch.randn(data.num_classes, OUTPUTS))
@@ -89,16 +129,19 @@ class HybridContrast(Stage, name="hybrid"):
         indices = sampling.epoch_indices(self.index, None, count, generator)
         views: Draws | None = None
         for _ in range(2 if self.supervised else 1):
-            views = Draws(
-                indices,
-                *self.draw_views(count, generator),
-                None,
-                None,
-                None,
-                views,
-                torch.rand(count, generator=generator) < GREY,
-            )
-        return replace(draws, other=views, greys=torch.rand(count, generator=generator) < GREY)
+            view = Draws(indices, *self.draw_views(count, generator), None, None, None, views)
+            views = self.draw_looks(view, generator)
+        return self.draw_looks(replace(draws, other=views), generator)
+
+    def draw_looks(self, draws: Draws, generator: torch.Generator) -> Draws:
+        """Draw what a view has beside crop and mirror."""
+        count = len(draws.indices)
+        greys = torch.rand(count, generator=generator) < GREY
+        boxes = (
+            draw_boxes(count, self.height, self.width, generator) if self.setting("resized_crop") else None
+        )
+        colours = draw_colours(count, generator) if self.setting("jitter") else None
+        return replace(draws, greys=greys, boxes=boxes, colours=colours)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of one step of both streams."""
@@ -108,11 +151,20 @@ class HybridContrast(Stage, name="hybrid"):
             views.append(batch.other.other.images)
             targets.append(batch.other.other.targets)
         target, temperature = torch.cat(targets), self.setting("temperature")
-        z = F.normalize(self.projection(self.network.features(torch.cat(views))))
+        if self.setting("joint"):
+            features = self.network.features(torch.cat([batch.images, *views]))
+            logits, contrasted = (
+                self.network.head(features[: len(batch.images)]),
+                features[len(batch.images) :],
+            )
+        else:
+            contrasted = self.network.features(torch.cat(views))
+            logits = self.logits(batch.images)
+        z = F.normalize(self.projection(contrasted))
         if self.prototypes is None:
             contrast = supervised_contrast(z, target, temperature)
         else:
             contrast = prototypical_contrast(z, F.normalize(self.prototypes), target, temperature)
-        loss, hits = self._loss_and_hits(self.logits(batch.images), batch.targets, None, 0)
+        loss, hits = self._loss_and_hits(logits, batch.targets, None, 0)
         self.correct += hits
         return torch.lerp(loss, contrast.to(loss.dtype), self.alpha.to(loss.dtype))
