@@ -1,5 +1,6 @@
 """ResNet-32 for 32x32 images, and its form with two tails."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
 from gclib.errors import UserError
+from gclib.networks.casts import Convolution, cast_together
 from gclib.networks.heads import CLASSIFIERS
 from gclib.networks.norms import BatchNorm, NormReLU, norm_relu
 
@@ -20,9 +22,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.conv1 = Convolution(channels_in, channels, stride)
         self.norm1 = BatchNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.conv2 = Convolution(channels, channels)
         self.norm2 = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,6 +48,8 @@ class ResNet(nn.Module):
     num_features = 64
     # Whether the embedding computes in bfloat16. The classifier never does: with 8 bits, cosines near each other tie.
     in_bfloat16 = False
+    # Whether the weights are cast to it all at once.
+    casts_together = False
 
     def __init__(self, blocks: int, num_classes: int, head: str) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class ResNet(nn.Module):
                 groups.append(BasicBlock(channels_in, channels, stride if k == 0 else 1))
                 channels_in = channels
         self.embedding = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 1, 1, bias=False),
+            Convolution(3, 16),
             NormReLU(16),
             nn.Identity(),  # a weight is found by the number of its layer
             *groups,
@@ -73,13 +77,15 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
-    def autocast(self, images: Tensor) -> torch.autocast:
-        """What everything up to the feature is computed in."""
+    def autocast(self, images: Tensor, *modules: nn.Module) -> AbstractContextManager:
+        """What everything up to the feature is computed in; `modules` are those that compute it."""
+        if self.in_bfloat16 and self.casts_together:
+            return cast_together(*modules)
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16)
 
     def features(self, images: Tensor) -> Tensor:
         """Embedding ``(B, 64)`` of images ``(B, 3, H, W)``, of their dtype; H and W at least 4."""
-        with self.autocast(images):
+        with self.autocast(images, self.embedding):
             return self.embedding(images).flatten(1).to(images.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -108,13 +114,13 @@ class TwoTailResNet(ResNet):
     def tail(self, images: Tensor, second: bool) -> Tensor:
         """Feature ``(B, 64)`` of one tail."""
         block = self.second_tail if second else self.embedding[-2]
-        with self.autocast(images):
+        with self.autocast(images, self.embedding[:-2], block):
             shared = self.embedding[:-2](images)
             return self.embedding[-1](block(shared)).flatten(1).to(images.dtype)
 
     def features(self, images: Tensor) -> Tensor:
         """Both tails' features side by side, ``(B, 128)``."""
-        with self.autocast(images):
+        with self.autocast(images, self.embedding, self.second_tail):
             shared = self.embedding[:-2](images)
             tails = [self.embedding[-1](block(shared)) for block in (self.embedding[-2], self.second_tail)]
             return torch.cat(tails, dim=1).flatten(1).to(images.dtype)

@@ -58,6 +58,7 @@ def use(network: ResNet, variant: str, batch_size: int) -> None:
     for module in network.modules():
         if isinstance(module, BatchNorm):
             module.fused = variant == "norms"
+    network.casts_together = variant == "norms"
     for name in ("features", "tail"):
         network.__dict__.pop(name, None)
         if variant == "inductor" and hasattr(network, name):

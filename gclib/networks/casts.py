@@ -1,0 +1,62 @@
+"""The weights of all convolutions in bfloat16 at once, where autocast launches a kernel for each, and one back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Convolution", "cast_together"]
+
+
+class Convolution(nn.Conv2d):
+    """Convolution without bias; within `cast_together` it takes its weight in bfloat16 from there.
+
+    Parameters
+    ----------
+    channels_in, channels, stride
+        Of a kernel of 3x3 pixels with padding 1.
+    """
+
+    cast_weight: Tensor | None = None
+
+    def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
+        super().__init__(channels_in, channels, 3, stride, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H / stride, W / stride)``."""
+        if self.cast_weight is None:
+            return super().forward(x)
+        return F.conv2d(x.to(self.cast_weight.dtype), self.cast_weight, None, self.stride, self.padding)
+
+
+class _ToBfloat16(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+        return _copies(weights, torch.bfloat16)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return _copies(gradients, torch.float32)
+
+
+def _copies(tensors: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    copies = [torch.empty_like(tensor, dtype=dtype) for tensor in tensors]
+    torch._foreach_copy_(copies, list(tensors))
+    return tuple(copies)
+
+
+@contextmanager
+def cast_together(*modules: nn.Module) -> Iterator[None]:
+    """Let the convolutions of some modules compute in bfloat16 in this context, their weights cast in one launch."""
+    convolutions = [one for module in modules for one in module.modules() if isinstance(one, Convolution)]
+    weights = _ToBfloat16.apply(*(one.weight for one in convolutions))
+    for one, weight in zip(convolutions, weights, strict=True):
+        one.cast_weight = weight
+    try:
+        yield
+    finally:
+        for one in convolutions:
+            one.cast_weight = None
