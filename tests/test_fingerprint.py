@@ -1,5 +1,6 @@
 """The fingerprint of a recipe: the same each time, another for other behaviour."""
 
+import math
 import time
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def test_what_recipes_share_is_computed_once(
 ) -> None:
     monkeypatch.delattr(Trainer, "train_epoch")
     assert fingerprint(resolve("gcl-official-tau"), KNOWN) == [official[0], []]
+
+
+def test_a_stage_that_diverges_ends_before_its_first_loss_that_is_no_number() -> None:
+    recipe = resolve("ce-mixup-crt")
+    stages = [stage.model_copy(update={"learning_rate": 1e36}) for stage in recipe.stages]
+    wild = fingerprint(recipe.model_copy(update={"stages": tuple(stages)}))
+    assert len(wild) == 2
+    assert 1 <= len(wild[0]) < 12
+    assert all(math.isfinite(loss) for stage in wild for loss in stage)
+    assert records.replay(wild, wild)[0].equal
 
 
 KEPT = {records.content_hash(run.recipe): run for run in records.find(ROOT / "results")}

@@ -60,6 +60,20 @@ class TestReport:
         assert "None now" in verify(RECORD, fingerprint())
         assert verify(shorter, fingerprint(math.nan)).startswith("stale: ")
 
+    @pytest.mark.parametrize(
+        ("first", "second", "equal"),
+        [
+            (0.01, 0.01 + 9e-7, True),
+            (0.01, 0.01 + 2e-6, False),
+            (2.99e37, 2.99e37 * (1 + 1e-9), True),  # a CPU's own last digits, of a loss that grew large
+            (-1e5, -1e5 - 0.05, True),
+            (1e5, 1e5 + 0.2, False),
+            (1e300, -1e300, False),
+        ],
+    )
+    def test_large_losses_are_equal_by_their_digits_small_ones_by_their_decimals(self, first, second, equal):
+        assert [step.equal for step in replay([[first]], [[second]])] == [equal]
+
     def test_replay_shows_every_step_of_either(self):
         steps = replay([[1.0, 2.0]], [[1.0, 2.5, 3.0], [4.0]])
         assert [(s.stage, s.step, s.recorded, s.now, s.equal) for s in steps] == [

@@ -63,9 +63,9 @@ def marks(runs: Iterable[RunRecord], root: str | Path = "results") -> dict[str, 
     Returns
     -------
     dict
-        Identity to ``"stale"`` where the recipe is not today's, or where a loss of the fingerprint differs by more than
-        1e-6 from that of the code of today; to ``"not checked"`` where the file does not know the recipe. A record that
-        holds is left out.
+        Identity to ``"stale"`` where the recipe is not today's, or where a loss of the fingerprint differs from that of
+        the code of today, see `gclib.records.replay`; to ``"not checked"`` where the file does not know the recipe. A
+        record that holds is left out.
     """
     today = fingerprints(root)
     found: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """Run records for people: one as text, two side by side, one against the code as it is now."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from pydantic import JsonValue
 from gclib.records.again import again
 from gclib.records.schema import RunRecord
 
+# Of a loss above 1 a share: CPUs agree in their digits, not in their decimals.
 FINGERPRINT_TOLERANCE = 1e-6
 
 
@@ -31,7 +33,7 @@ def compare(first: RunRecord, second: RunRecord) -> list[Difference]:
     -------
     list of Difference
         A row for each field of recipe, data, seed and environment that differs; one for the first
-        loss of the fingerprints that differs by more than 1e-6; one for each number of both outcomes.
+        loss of the fingerprints that differs (see `replay`); one for each number of both outcomes.
     """
     left, right = (
         dict(
@@ -92,12 +94,14 @@ def replay(recorded: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) 
     Returns
     -------
     list of Step
-        All steps that one of the two has; losses are equal within 1e-6.
+        All steps that one of the two has; losses are equal within 1e-6, those above 1 within that share.
     """
-    steps = []
+    steps, tolerance = [], FINGERPRINT_TOLERANCE
     for stage, (old, new) in enumerate(zip_longest(recorded, now, fillvalue=()), 1):
         for step, (a, b) in enumerate(zip_longest(old, new), 1):
-            equal = a is not None and b is not None and abs(a - b) <= FINGERPRINT_TOLERANCE
+            equal = (
+                a is not None and b is not None and math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+            )
             steps.append(Step(stage, step, a, b, equal))
     return steps
 
@@ -115,7 +119,7 @@ def verify(record: RunRecord, now: Sequence[Sequence[float]]) -> str | None:
     Returns
     -------
     str or None
-        None where all losses are equal within 1e-6; else the first that is not, in one line.
+        None where all losses are equal, see `replay`; else the first that is not, in one line.
     """
     gap = _first_gap(record.fingerprint, now)
     if gap is None:

@@ -1,6 +1,9 @@
 """What the code does, as a few numbers: a record whose numbers are no longer these is stale."""
 
 import json
+import math
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
 from gclib.recipes import Recipe
 from gclib.train.audit import other_recipe
-from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.loop import DivergedError, Trainer, draw_seed, make_stage
 
 __all__ = ["fingerprint", "refresh"]
 
@@ -39,7 +42,8 @@ def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]
     Returns
     -------
     list of list of float
-        One list per stage; empty for a stage of zero epochs.
+        One list per stage, all finite: a stage that diverges, as one may on noise, ends before the first loss that is
+        not. Empty for a stage of zero epochs.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several threads add up in another order
@@ -61,8 +65,10 @@ def _losses(recipe: Recipe, known: Known) -> list[list[float]]:
             stage = make_stage(settings, recipe.head, data, 0, position, weights)
             trainer = Trainer(stage, data, cpu, "float64", draw_seed(0, position))
             if settings.epochs:
-                trainer.train_epoch(0)
-            known[chain] = trainer.step_losses, stage.network.state_dict()
+                with suppress(DivergedError):
+                    trainer.train_epoch(0)
+            finite = list(takewhile(math.isfinite, trainer.step_losses))
+            known[chain] = finite, stage.network.state_dict()
         losses, weights = known[chain]
         fingerprints.append(losses)
     return fingerprints

@@ -20,7 +20,7 @@ from gclib.train.progress import EpochProgress
 from gclib.train.resident import Resident, resident
 from gclib.train.steps import Steps
 
-__all__ = ["Trainer", "draw_seed", "make_stage"]
+__all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage"]
 
 # Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
@@ -74,6 +74,10 @@ def make_stage(
 def draw_seed(seed: int, position: int) -> int:
     """Seed of a stage's draws: the same for every recipe, so that recipes are compared on the same draws."""
     return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class DivergedError(UserError):
+    """A loss or an output that is not finite."""
 
 
 class Trainer:
@@ -151,7 +155,7 @@ class Trainer:
 
         Raises
         ------
-        UserError
+        DivergedError
             If a loss is not finite: with the epoch, the step and what to try.
         Stopped
             If it was asked to stop; what it had done is saved.
@@ -203,14 +207,14 @@ class Trainer:
             stage.correct.zero_()
             losses, sizes = self.steps.epoch(draws)
             correct = float(fleet.arrived(stage.correct))
+        self.step_losses = losses.tolist()
         if not losses.isfinite().all():
             step = int((~losses.isfinite()).nonzero()[0])
-            raise UserError(
+            raise DivergedError(
                 f"{settings.name}: the loss is {losses[step]} in epoch {epoch + 1}, batch {step + 1} of {len(sizes)}; "
                 f"lower the learning rate (now {rate:g}) or the scale of the loss, and start again"
             )
         fleet.tell(passes=stage.work * float(sizes.sum()))
-        self.step_losses = losses.tolist()
         mean = float((losses * sizes).sum() / sizes.sum())
         self.course["loss"].append(mean)
         self.course["learning_rate"].append(rate)
@@ -235,7 +239,7 @@ class Trainer:
         """Enter the test accuracy after the 1-based `epoch`; keep the weights if it is the best so far."""
         logits = self.test_logits()
         if not logits.isfinite().all():
-            raise UserError(
+            raise DivergedError(
                 f"{self.settings.name}: the network's output is not finite after epoch {epoch}; "
                 "lower the learning rate or the scale of the loss, and start again"
             )
