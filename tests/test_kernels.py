@@ -75,6 +75,14 @@ def test_a_network_by_the_kernels_has_the_plain_ones_gradients(network_of: type[
         torch.testing.assert_close(tested, expected.float(), rtol=1e-4, atol=1e-4)
 
 
+def test_gradients_of_convolution_and_shortcut_are_added_up_by_the_kernels() -> None:
+    network = ResNet(1, 10, "linear").to(DEVICE, memory_format=torch.channels_last)
+    use(network, "norms", 6)
+    with torch.profiler.profile() as profile:
+        network(torch.randn(2, 3, 8, 8, device=DEVICE)).sum().backward()
+    assert not [event.key for event in profile.key_averages() if event.key in ("aten::add", "aten::add_")]
+
+
 def test_frozen_features_that_need_a_gradient_come_from_torch() -> None:
     network = ResNet(1, 10, "linear").to(DEVICE).eval()
     use(network, "norms", 6)

@@ -64,7 +64,7 @@ class _NormReLU(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, shortcut: Tensor | None, norm: BatchNorm
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         cut = _Cut(x)
         part = torch.empty(cut.pieces, 2, x.shape[1], device=x.device)
         saved = torch.empty(2, x.shape[1], device=x.device)
@@ -72,19 +72,22 @@ class _NormReLU(torch.autograd.Function):
         out = _apply_norm(x, norm, shortcut, part, saved)
         ctx.save_for_backward(x, weight, bias, saved, out)
         ctx.shortcut = None if shortcut is None else (shortcut.shape, shortcut.dtype)
-        return out
+        ctx.set_materialize_grads(False)
+        return out, out.detach()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, bias, saved, out = ctx.saved_tensors
-        dy = dy.contiguous(memory_format=torch.channels_last)
+        dy, *other = [g.contiguous(memory_format=torch.channels_last) for g in given if g is not None]
         cut, added = _Cut(x), ctx.shortcut is not None
+        kept = added or bool(other)
         part = torch.empty(cut.pieces, 2, x.shape[1], device=x.device)
         dx, dweight, dbias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
-        gradient = torch.empty_like(x) if added else dy
+        gradient = torch.empty_like(x) if kept else dy
         kernels.backward_sums[cut.by_piece](
             dy,
+            other[0] if other else dy,
             x,
             out,
             saved,
@@ -94,6 +97,7 @@ class _NormReLU(torch.autograd.Function):
             part,
             cut.pixels,
             cut.tiles,
+            OTHER=bool(other),
             SHORTCUT=added,
             **cut.constants,
         )
@@ -109,7 +113,7 @@ class _NormReLU(torch.autograd.Function):
             dbias,
             cut.pixels,
             cut.pieces,
-            SHORTCUT=added,
+            KEPT=kept,
             PIECES=PIECES,
             **cut.constants,
         )
@@ -137,10 +141,15 @@ def _shortcut_gradient(gradient: Tensor, shape: torch.Size, dtype: torch.dtype) 
 
 
 def fused_norm_relu(x: Tensor, norm: BatchNorm, shortcut: Tensor | None = None) -> Tensor:
-    """Do what `gclib.networks.norms.norm_relu` does, in float32 or bfloat16, channels-last; `x` is kept."""
+    """Do what `gclib.networks.norms.norm_relu` does, in float32 or bfloat16, channels-last; `x` is kept.
+
+    The output has a twin, which a shortcut takes in its place: the kernels then get the gradients of the convolution
+    and of the shortcut one by one, and add them up themselves.
+    """
     x = x.contiguous(memory_format=torch.channels_last)
     if shortcut is not None:
-        shortcut = shortcut.contiguous(memory_format=torch.channels_last)
+        shortcut = getattr(shortcut, "twin", shortcut).contiguous(memory_format=torch.channels_last)
     if norm.training:
-        return _NormReLU.apply(x, norm.weight, norm.bias, shortcut, norm)
+        out, out.twin = _NormReLU.apply(x, norm.weight, norm.bias, shortcut, norm)
+        return out
     return _apply_norm(x, norm, shortcut, x, x)  # the statistics are there already

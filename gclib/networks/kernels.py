@@ -120,23 +120,21 @@ def apply(
 
 
 @triton.jit
-def _backward_at(
-    dy, x, out, saved, weight, bias, at, inside, channel, C: tl.constexpr, SHORTCUT: tl.constexpr
-):
-    """Gradient before the ReLU, and the normalised value."""
-    gradient = _load(dy, at, inside)
+def _normalised(x, saved, at, inside, channel, C: tl.constexpr):
     value = _load(x, at, inside) - tl.load(saved + channel)[None, :]
-    value = tl.where(inside, value * tl.load(saved + C + channel)[None, :], 0.0)
-    if SHORTCUT:
-        positive = _load(out, at, inside) > 0
-    else:  # one tensor less to read
-        positive = value * tl.load(weight + channel)[None, :] + tl.load(bias + channel)[None, :] > 0
-    return tl.where(positive, gradient, 0.0), value
+    return tl.where(inside, value * tl.load(saved + C + channel)[None, :], 0.0)
+
+
+@triton.jit
+def _rectified(g, value, weight, bias, channel):
+    """Gradient before a ReLU without shortcut: what it let through is worked out again, a tensor less to read."""
+    return tl.where(value * tl.load(weight + channel)[None, :] + tl.load(bias + channel)[None, :] > 0, g, 0.0)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def backward_sums(
     dy,
+    other,
     x,
     out,
     saved,
@@ -146,19 +144,29 @@ def backward_sums(
     part,
     pixels,
     tiles,
+    OTHER: tl.constexpr,
     SHORTCUT: tl.constexpr,
     C: tl.constexpr,
     TILE: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Sums for the gradients of bias and weight over some tiles; the gradient before the ReLU is the shortcut's."""
+    """Sums for the gradients of bias and weight over some tiles; keeps the gradient before the ReLU.
+
+    It is kept where a shortcut needs it, or where it is the sum of two.
+    """
     piece, channel = tl.program_id(0), tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     first, second = tl.zeros((TILE, WIDTH), tl.float32), tl.zeros((TILE, WIDTH), tl.float32)
     for k in range(tiles):
         pixel = (piece * tiles + k) * TILE + tl.arange(0, TILE)[:, None]
         at, inside = pixel * C + channel[None, :], pixel < pixels
-        g, value = _backward_at(dy, x, out, saved, weight, bias, at, inside, channel, C, SHORTCUT)
+        g, value = _load(dy, at, inside), _normalised(x, saved, at, inside, channel, C)
+        if OTHER:
+            g += _load(other, at, inside)
         if SHORTCUT:
+            g = tl.where(_load(out, at, inside) > 0, g, 0.0)
+        else:
+            g = _rectified(g, value, weight, bias, channel)
+        if OTHER or SHORTCUT:
             tl.store(gradient + at, g.to(gradient.dtype.element_ty), mask=inside)
         first += g
         second += g * value
@@ -179,24 +187,20 @@ def backward_apply(
     dbias,
     pixels,
     pieces,
-    SHORTCUT: tl.constexpr,
+    KEPT: tl.constexpr,
     PIECES: tl.constexpr,
     C: tl.constexpr,
     TILE: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Gradient of x, and those of weight and bias. With a shortcut `dy` is the gradient before the ReLU already."""
+    """Gradient of x, and those of weight and bias. `KEPT`: `dy` is the gradient before the ReLU already."""
     tile, channel = tl.program_id(0), tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     db, dw = _total(part, 0, pieces, channel, C, PIECES), _total(part, 1, pieces, channel, C, PIECES)
     pixel = tile * TILE + tl.arange(0, TILE)[:, None]
     at, inside = pixel * C + channel[None, :], pixel < pixels
-    if SHORTCUT:
-        g = _load(dy, at, inside)
-        value = (_load(x, at, inside) - tl.load(saved + channel)[None, :]) * tl.load(saved + C + channel)[
-            None, :
-        ]
-    else:
-        g, value = _backward_at(dy, x, x, saved, weight, bias, at, inside, channel, C, False)
+    g, value = _load(dy, at, inside), _normalised(x, saved, at, inside, channel, C)
+    if not KEPT:
+        g = _rectified(g, value, weight, bias, channel)
     g = g - (db / pixels)[None, :] - value * (dw / pixels)[None, :]
     g = g * (tl.load(weight + channel) * tl.load(saved + C + channel))[None, :]
     tl.store(dx + at, g.to(dx.dtype.element_ty), mask=inside)
