@@ -31,3 +31,11 @@ def test_no_weight_is_kept_for_later() -> None:
     network.in_bfloat16, network.casts_together = True, True
     network(torch.randn(2, 3, 8, 8))
     assert all(getattr(module, "cast_weight", None) is None for module in network.modules())
+
+
+def test_where_other_modules_compute_too_autocast_casts() -> None:
+    network = resnet32(10)
+    network.in_bfloat16, network.casts_together = True, True
+    images = torch.randn(2, 3, 8, 8)
+    with network.autocast(images):  # as OLTR does, for its attention
+        assert torch.nn.Conv2d(16, 16, 1)(network.embedding[:4](images)).dtype == torch.bfloat16

@@ -78,8 +78,8 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def autocast(self, images: Tensor, *modules: nn.Module) -> AbstractContextManager:
-        """What everything up to the feature is computed in; `modules` are those that compute it."""
-        if self.in_bfloat16 and self.casts_together:
+        """What everything up to the feature is computed in; `modules` are those that compute it, if only ours do."""
+        if self.in_bfloat16 and self.casts_together and modules:
             return cast_together(*modules)
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16)
 
