@@ -6,7 +6,7 @@
 #   *.whl        what Python lacks there (pip download --only-binary=:all: --no-deps pydantic pydantic-core ...)
 #   git          copied to .git, so that records name their commit
 #   grid-*.tar   what an earlier visit left (gcl grid pack)
-# Measures the card (gcl bench gpu) if no report lies in OUT yet, runs the grid for the time that is left, and leaves in
+# Measures the card (gcl bench gpu) unless that was done before, runs the grid for the time that is left, and leaves in
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
 set -uo pipefail
 
@@ -31,15 +31,23 @@ run() {
     if compgen -G "$kit/grid-*.tar" >/dev/null; then
         gcl grid unpack "$kit"
     fi
-    if [ ! -e runs/probe.json ]; then
-        "$python" -m benchmarks.gpu --seconds "${PROBE_SECONDS:-75}" --output runs/probe.json || echo "the probe failed"
+    if ! compgen -G "runs/probe/*.json" >/dev/null; then
+        gcl bench gpu --budget "${PROBE_SECONDS:-75}" --folder runs/probe || echo "the probe failed"
+    fi
+    if compgen -G "runs/probe/*.json" >/dev/null; then
+        cp runs/probe/*.json "$out/"
+        read -r variant places < <("$python" -c '
+import glob, json
+found = json.load(open(sorted(glob.glob("runs/probe/*.json"))[-1]))["fastest"]
+print(found["variant"], found["places"])')
+        export GCLIB_VARIANT=${GCLIB_VARIANT:-$variant} PLACES=${PLACES:-$places}
+        echo "network: $GCLIB_VARIANT; side by side: $PLACES"
     fi
     # The last seconds are for ending epochs, for checkpoints and for packing.
     budget=$(awk "BEGIN { print ($(left) - ${PACKING_SECONDS:-20}) / 60 }")
     echo "$((seconds - $(left))) s: the grid has $budget minutes"
     gcl grid run "$@" --engine here --budget "$budget" ${PLACES:+--places "$PLACES"}
     echo "$((seconds - $(left))) s: packing"
-    cp runs/probe.json "$out/" 2>/dev/null
 }
 
 run "$@" 2>&1 | tee "$out/log.txt"
