@@ -1,5 +1,6 @@
 """The probe: all parts one after another within a budget of time, each guarded; what came out as one JSON file."""
 
+import gc
 import json
 import os
 import re
@@ -88,6 +89,9 @@ class _Report:
             entry["result"] = work()
         except Exception as error:  # whatever it is, it stops no other part
             entry["error"] = f"{type(error).__name__}: {error}"[:1000]
+        gc.collect()  # what a part recorded holds memory of the GPU
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
         entry["seconds"] = round(time.perf_counter() - begun, 2)
         self.content["parts"][name] = entry
         failed = entry.get("error") or ", ".join(_wrong(entry.get("result")))
