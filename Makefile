@@ -1,8 +1,13 @@
 # Two commands: `make book` and `make test`. Each makes .venv and installs what it needs. `make help` lists the rest.
 
 PYTHON ?= python3
-BIN := .venv/bin
+# Every tool is a module of this interpreter: the scripts beside it name the place where they were installed.
+RUN := .venv/bin/python -m
 INSTALLED := .venv/.installed
+# A checkout that was copied or moved brings an environment that names the old place: it is installed anew.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
 
 # One thread for each process: two on two cores would slow each other down, and other counts give other last digits.
 export OMP_NUM_THREADS := 1
@@ -19,28 +24,28 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(INSTALLED)  ## execute every notebook into build/, then build the HTML from those copies
-	@$(BIN)/gcl book --execute
+	@$(RUN) gclib.cli book --execute
 
 test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
-	$(BIN)/pytest -n 2 -m soak tests
+	$(RUN) pytest -n 2 -m soak tests
 
 bench: $(INSTALLED)  ## speed, side by side with the usual ways
-	$(BIN)/python -m benchmarks
+	$(RUN) benchmarks
 
 refresh: $(INSTALLED)  ## execute the committed notebooks again, in place, with their defaults
-	$(BIN)/python -m gclib.train.fingerprint
-	$(BIN)/gcl refresh
-	$(BIN)/python -m gclib.readme
+	$(RUN) gclib.train.fingerprint
+	$(RUN) gclib.cli refresh
+	$(RUN) gclib.readme
 
 # Keeps the versions that are there where it can; remove requirements.lock first to take the newest of everything.
 lock: $(INSTALLED)  ## make requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra book --extra grid --extra dev --universal --python-version 3.11 \
+	$(RUN) uv pip compile pyproject.toml --extra book --extra grid --extra dev --universal --python-version 3.11 \
 		--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock
 
@@ -62,6 +67,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(if $(python-problem),$(error $(python-problem)))
 	@echo "installing what requirements.lock names into .venv: 6 GB on Linux, about a minute"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements.lock --editable .
-	@touch $@
+	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
+	@$(RUN) uv pip install --quiet --python .venv/bin/python --no-deps --requirement requirements.lock --editable .
+	@echo "$(CURDIR)" > $@

@@ -1,9 +1,12 @@
 """Errors that a person can mend: one line that says what is wrong, what was expected and what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest", "require_one_of"]
+__all__ = ["UserError", "nearest", "one_line", "require_one_of"]
+
+LONG_WORD, LONG_LINE = 300, 1600  # characters that fit paths, and the list of all recipes
 
 
 class UserError(Exception):
@@ -11,6 +14,41 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:  # what IPython shows
         return [f"{type(self).__name__}: {self}"]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    r"""Bring a message that quotes what was given to one line that every terminal prints.
+
+    Parameters
+    ----------
+    message
+        May hold anything: line breaks, control characters, lone surrogates, words of any length.
+
+    Returns
+    -------
+    str
+        Line breaks as blanks, other characters that do not print as escapes; a word beyond 300 characters and a line
+        beyond 1,600 lose their middle.
+
+    Examples
+    --------
+    >>> print(one_line("unknown name 'a\x1b[0m\nb'"))
+    unknown name 'a\x1b[0m b'
+    """
+    line = " ".join(message.split())
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return _without_middle(
+        re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda m: _without_middle(m[0], 100), printable), LONG_LINE
+    )
+
+
+def _without_middle(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    return f"{text[: length * 2 // 3]} ... {text[-length // 3 :]}"
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -9,9 +9,23 @@ from typing import IO
 
 from gclib.errors import UserError
 
-__all__ = ["InUseError", "lock", "write_atomically"]
+__all__ = ["InUseError", "home_expanded", "lock", "write_atomically"]
 
 TEMPORARY = ".tmp"
+
+
+def home_expanded(path: str | Path) -> Path:
+    """Return a path whose leading ``~`` or ``~name`` is the home of the caller or of that user.
+
+    Raises
+    ------
+    UserError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: no user of that name has a home here; write the folder in full") from None
 
 
 def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -102,10 +103,11 @@ class NamedRecipe:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"recipe {self.name}: {where}: {first['msg']}; got {first['input']!r}") from error
-        if (
-            overrides
-        ):  # what the package itself names is tried by its tests; torch is loaded only for what is not
+            what = first["msg"].removeprefix("Value error, ")
+            raise UserError(
+                f"recipe {self.name}: {where}: {what}; got {reprlib.repr(first['input'])}"
+            ) from error
+        if overrides:  # a recipe as it is named is tried by the tests, and is read without torch
             from gclib.methods.stage import Stage
 
             for stage in recipe.stages:

@@ -403,3 +403,28 @@ def test_stages_can_be_built_from_every_named_recipe(
     for dataset in (digits, cifar):
         for stage in recipes.get(name).resolve(dataset).stages:
             Stage.check(stage, dataset)
+
+
+IMPOSSIBLE = {
+    "ce": "epochs=false epochs=1e12 epochs=-1 batch_size=1e12 batch_size=0 batch_size=true learning_rate=0 momentum=1 "
+    "weight_decay=NaN mixup=1e400 mixup=true schedule.warmup=2 schedule.milestones=[5,6] schedule.milestones=[0.9,0.8] "
+    "schedule.factors=[NaN,1]",
+    "gcl-official": "loss.parameters.scale=1e400 loss.parameters.noise_scale=1e12 loss.parameters.margin=false "
+    "stage-two.sampler.parameters.beta=true",
+    "hybrid-psc": "parameters.temperature=1e400 parameters.temperature=0 parameters.contrast=both",
+    "ldam-drw": "parameters.start=1.5 parameters.beta=1",
+    "tde": "parameters.alpha=NaN parameters.mu=1",
+    "disalign": "stage-two.parameters.rho=-1",
+    "mislas": "stage-two.parameters.factor=-1 stage-two.parameters.shift=2",
+    "ce-mixup-tau": "stage-two.parameters.tau=-Infinity",
+    "logit-adjustment-post-hoc": "stage-two.parameters.tau=1e12",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "override"), [(name, one) for name, text in IMPOSSIBLE.items() for one in text.split()]
+)
+def test_a_value_that_cannot_be_is_refused(cifar: LongTailed, name: str, override: str) -> None:
+    setting = override.partition("=")[0].rpartition(".")[2]
+    with pytest.raises(UserError, match=f"({setting}|schedule).*(expected|should be)"):
+        recipes.get(name).resolve(cifar, **recipes.parse_overrides(override))

@@ -228,9 +228,8 @@ def test_what_a_method_cannot_take_is_refused(name: str, path: str, value: objec
 
 
 def test_a_contrast_that_is_none_is_refused_before_training() -> None:
-    changed = recipe("hybrid-sc", **{"parameters.contrast": "supervized"})
     with pytest.raises(UserError, match=r"unknown contrast 'supervized'.*did you mean 'supervised'"):
-        make_stage(changed.stages[0], changed.head, few_digits(), 0, 0, None)
+        recipe("hybrid-sc", **{"parameters.contrast": "supervized"})
 
 
 def test_another_method_takes_its_own_defaults() -> None:

@@ -2,13 +2,16 @@
 
 import os
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gclib import __version__, notebook
 from gclib.cli import bench, data, grid, notebooks, records
-from gclib.errors import UserError
+from gclib.errors import UserError, one_line
 
 __all__ = ["app", "main"]
 
@@ -22,6 +25,7 @@ app.add_typer(grid.app, name="grid")
 app.add_typer(records.app, name="records")
 
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
+PIPE_CLOSED = 141  # what a shell makes of SIGPIPE
 USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer names only this one of the errors that derive from it
 
 
@@ -52,6 +56,9 @@ def gcl(
 def main() -> None:
     """Run the command line; every failure ends in one line on stderr and an exit code."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
+    _note_other_checkout()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="gcl", standalone_mode=False)
         if code == INTERRUPTED:
@@ -67,8 +74,29 @@ def main() -> None:
             2,
         )
     except USAGE_ERROR as error:
-        code = _say(" ".join(error.format_message().split()) + " (see --help)", 2)
+        code = _say(one_line(error.format_message()) + " (see --help)", 2)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    except OSError as error:  # a path that the system itself refuses
+        named = f"{error.filename}: " if error.filename is not None else ""
+        code = _say(one_line(f"{named}{error.strerror or error}; name another"), 2)
     sys.exit(code)
+
+
+def _note_other_checkout() -> None:
+    """Say so where the code of one checkout runs in another, as the environment of a copied or moved one does."""
+    package = Path(__file__).resolve().parents[2]
+    with suppress(OSError):
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / "gclib" / "__init__.py").is_file() and folder != package:
+                _say(
+                    f"note: this is the code of {package}, not of the checkout {folder}; "
+                    "`make .venv/.installed` there makes an environment of its own",
+                    0,
+                )
+                return
 
 
 def _say(message: str, code: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from gclib import ROOT
 from gclib.data.cifar import CIFAR10, CIFAR100, Files
 from gclib.errors import UserError, require_one_of
+from gclib.files import home_expanded
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def ratio_of(name: str, ratio: float | None = None) -> float | None:
 
 def root_folder(root: str | Path | None = None) -> Path:
     """Where downloaded data lies: `root`, else ``$GCLIB_DATA``, else ``data/`` in the checkout."""
-    return Path(root or os.environ.get("GCLIB_DATA") or ROOT / "data")
+    return home_expanded(root or os.environ.get("GCLIB_DATA") or ROOT / "data")
 
 
 def positions_in_class(labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -31,6 +33,29 @@ __all__ = [
 PAPER, CODE, OURS = "paper", "official code", "chosen here"
 
 
+def _no_switch(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number, not true or false")
+    return value
+
+
+def _of_some_size(parameters: dict) -> dict:
+    for name, value in parameters.items():
+        if isinstance(value, float) and not abs(value) <= 1e6:
+            raise ValueError(f"{name}: expected a number in [-1e6, 1e6]")
+    return parameters
+
+
+# Ranges are wide: they refuse what is no such thing, or would fill a disk or a memory, not what is unwise.
+Epochs = Annotated[int, BeforeValidator(_no_switch), Field(ge=0, le=100_000)]
+BatchSize = Annotated[int, BeforeValidator(_no_switch), Field(ge=1, le=65_536)]
+Share = Annotated[float, BeforeValidator(_no_switch), Field(ge=0, le=1)]
+Momentum = Annotated[float, BeforeValidator(_no_switch), Field(ge=0, lt=1)]
+Size = Annotated[float, BeforeValidator(_no_switch), Field(ge=0, le=1e6)]
+Rate = Annotated[float, BeforeValidator(_no_switch), Field(gt=0, le=1e6)]
+Number = Annotated[float, BeforeValidator(_no_switch)]
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, and an unknown name is an error."""
 
@@ -41,14 +66,14 @@ class LossSettings(Settings):
     """Which loss, and its parameters."""
 
     name: str
-    parameters: dict[str, float | str] = {}
+    parameters: Annotated[dict[str, Number | str], AfterValidator(_of_some_size)] = {}
 
 
 class SamplerSettings(Settings):
     """Which sampler (`gclib.sampling.class_probabilities`), and its parameters."""
 
     strategy: str = "instance"
-    parameters: dict[str, float] = {}
+    parameters: Annotated[dict[str, Number], AfterValidator(_of_some_size)] = {}
 
 
 class Schedule(Settings):
@@ -61,14 +86,16 @@ class Schedule(Settings):
     """
 
     kind: Literal["steps", "steps-from-third", "cosine"] = "steps"
-    warmup: float = Field(0.025, ge=0, le=1)
-    milestones: tuple[float, ...] = (0.8, 0.9)
-    factors: tuple[float, ...] = (0.01, 0.0001)
+    warmup: Share = 0.025
+    milestones: tuple[Share, ...] = (0.8, 0.9)
+    factors: tuple[Size, ...] = (0.01, 0.0001)
 
     @model_validator(mode="after")
     def _a_factor_for_each_milestone(self) -> Self:
         if len(self.milestones) != len(self.factors):
             raise ValueError("expected as many milestones as factors")
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError("expected milestones in rising order")
         return self
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -93,18 +120,18 @@ class StageSettings(Settings):
 
     name: str
     method: str
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(0.1, gt=0, le=1e6)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(2e-4, ge=0, allow_inf_nan=False)
+    epochs: Epochs
+    batch_size: BatchSize = 128
+    learning_rate: Rate = 0.1
+    momentum: Momentum = 0.9
+    weight_decay: Size = 2e-4
     nesterov: bool = False
     schedule: Schedule = Schedule()
     loss: LossSettings = LossSettings(name="cross-entropy")
     sampler: SamplerSettings = SamplerSettings()
-    mixup: float = Field(0.0, ge=0, allow_inf_nan=False)
-    parameters: dict[str, float | str | bool] = {}
-    test_every: int | None = Field(None, ge=1)
+    mixup: Size = 0.0
+    parameters: Annotated[dict[str, float | str | bool], AfterValidator(_of_some_size)] = {}
+    test_every: Annotated[int, BeforeValidator(_no_switch), Field(ge=1, le=100_000)] | None = None
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

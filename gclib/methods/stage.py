@@ -131,6 +131,9 @@ class Stage(nn.Module):
 
     methods: ClassVar[dict[str, type["Stage"]]] = {}
     defaults: ClassVar[Mapping[str, float | str | bool]] = {}  # of ``settings.parameters``; see `setting`
+    ranges: ClassVar[
+        Mapping[str, tuple]
+    ] = {}  # of each that is no switch: lowest and highest number, or the words
     trains: ClassVar[bool] = True  # False for a post-hoc method, a stage of zero epochs
     work: ClassVar[float] = (
         1.0  # what an image of the epoch costs, in passes forward and backward through the network
@@ -170,10 +173,10 @@ class Stage(nn.Module):
         """Raise a UserError for settings that no stage can be built from."""
         require_one_of("method", settings.method, Stage.methods)
         method = Stage.methods[settings.method]
+        owner = f"method {settings.method!r}"
         for name in method.defaults.keys() & settings.parameters.keys():
-            _require_same_kind(
-                f"method {settings.method!r}", name, settings.parameters[name], method.defaults[name]
-            )
+            _require_same_kind(owner, name, settings.parameters[name], method.defaults[name])
+            _require_in_range(owner, name, settings.parameters[name], method.ranges.get(name, ()))
         if settings.epochs and not method.trains:
             raise UserError(
                 f"method {settings.method!r} trains nothing, but was given {settings.epochs} epochs; expected 0"
@@ -291,6 +294,17 @@ def _require_same_kind(owner: str, name: str, value: object, default: object) ->
     ]
     if kinds[0] != kinds[1]:
         raise UserError(f"parameter {name!r} of {owner} is {value!r}; expected something like {default!r}")
+
+
+def _require_in_range(owner: str, name: str, value: Any, allowed: tuple) -> None:
+    """Raise a UserError for a word that is none of those allowed, or a number outside of an interval."""
+    if isinstance(value, str):
+        require_one_of(name, value, allowed)
+    elif allowed and not allowed[0] <= value <= allowed[1]:
+        low, high = allowed
+        raise UserError(
+            f"parameter {name!r} of {owner} is {value:.12g}; expected a number in [{low:.12g}, {high:.12g}]"
+        )
 
 
 def make_probabilities(settings: SamplerSettings, class_counts: np.ndarray) -> np.ndarray | None:

@@ -25,9 +25,7 @@ class RecordError(UserError):
     """A file is no valid run record. The message names the file and the field."""
 
     def __init__(self, path: Path, complaint: str) -> None:
-        # A damaged file can hold anything: keep to one line that every terminal prints.
-        line = " ".join(f"{path}: {complaint}".split())
-        super().__init__(line.encode("utf-8", "backslashreplace").decode())
+        super().__init__(f"{path}: {complaint}")
 
 
 def results_path(record: RunRecord, root: str | Path = "results", repeat: int = 0) -> Path:

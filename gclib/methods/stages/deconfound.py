@@ -23,6 +23,7 @@ class Deconfound(Stage, name="de-confound"):
 
     whole_batches = True
     defaults: ClassVar = {"alpha": 1.0, "mu": 0.9}
+    ranges: ClassVar = {"alpha": (0, 1000), "mu": (0, 1 - 1e-9)}
     mean: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:

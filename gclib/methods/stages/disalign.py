@@ -22,6 +22,7 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
     """
 
     defaults: ClassVar = {"rho": 1.2}
+    ranges: ClassVar = {"rho": (0, 100)}
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from gclib import sampling
 from gclib.data import LongTailed
-from gclib.errors import require_one_of
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
 from gclib.networks import ResNet
@@ -105,11 +104,11 @@ class HybridContrast(Stage, name="hybrid"):
         "jitter": False,
         "joint": False,
     }
+    ranges: ClassVar = {"contrast": ("supervised", "prototypical"), "temperature": (1e-3, 1000)}
     alpha: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)
-        require_one_of("contrast", self.setting("contrast"), ("supervised", "prototypical"))
         self.supervised = self.setting("contrast") == "supervised"
         self.whole_batches = bool(self.setting("joint"))
         self.height, self.width = data.train.images.shape[1:3]

@@ -22,6 +22,7 @@ class PostHocLogitAdjustment(Stage, name="post-hoc-logit-adjustment"):
 
     trains = False
     defaults: ClassVar = {"tau": 1.0}
+    ranges: ClassVar = {"tau": (0, 1000)}
     adjustment: Tensor
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:

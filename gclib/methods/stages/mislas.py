@@ -28,6 +28,7 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
     """
 
     defaults: ClassVar = {"factor": 1.0, "shift": False}
+    ranges: ClassVar = {"factor": (0, 1000)}
 
     def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
         super().__init__(settings, network, data)

@@ -92,6 +92,7 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
 
     trains = False
     defaults: ClassVar = {"tau": 1.0}
+    ranges: ClassVar = {"tau": (0, 100)}
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the rescaled classifier, ``(B, C)``."""

@@ -29,6 +29,7 @@ class Reweighted(Stage, name="reweight"):
     """
 
     defaults: ClassVar = {"start": 0.0, "beta": 0.9999}
+    ranges: ClassVar = {"start": (0, 1), "beta": (0, 1 - 1e-9)}
 
     class_weights: torch.Tensor
 

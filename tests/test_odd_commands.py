@@ -1,0 +1,131 @@
+"""Odd command lines: refused in one line, or done; never a traceback, a flood, or something left behind."""
+
+import itertools
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gclib import notebook
+from gclib.cli import grid
+from gclib.notebook import book, execution
+
+LONG = "x" * 5000
+VALUES = [
+    "",
+    " ",
+    "/",
+    "//",
+    ".",
+    "..",
+    "-",
+    "--",
+    "~nosuchuser/x",
+    "folder:",
+    "folder:~nosuchuser/x",
+    f"folder:{'x' * 300}",
+    "folder:/",
+    "folder:/dev/null",
+    "x" * 256,
+    LONG,
+    f"{LONG}.ipynb",
+    f"{LONG}.json",
+    "a/" * 2500,
+    "two\nlines",
+    "\x1b[31mred\x07",
+    "\udcff\udcfe",
+    "ä\u202eß",
+    "<b>&amp;</b>",
+    "$(id)",
+    "%s{0}{x}",
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "inf",
+    "9" * 400,
+    "0x10",
+    "1_0",
+    "true",
+    "None",
+    "/proc/self/mem",
+    "/dev/full",
+]
+PLACES = [
+    "{}",
+    "run {}",
+    "run page -p {} 1",
+    "run page -p count {}",
+    "run page --scale {}",
+    "run page --output {}",
+    "params {}",
+    "refresh {}",
+    "book --output {}",
+    "data check {}",
+    "data check cifar10 --data {}",
+    "recipes {}",
+    "recipes ce --dataset {}",
+    "recipes ce --dataset cifar10 --ratio {}",
+    "recipes ce --scale {}",
+    "records list {}",
+    "records list --recipe {}",
+    "records show {}",
+    "records verify {}",
+    "records compare {} {}",
+    "grid {} --dry-run",
+    "grid table5 --dry-run --data {}",
+    "grid table5 --dry-run --ratio {}",
+    "grid table5 --dry-run --seeds {}",
+    "grid table5 --dry-run --scale {}",
+    "grid table5 --dry-run --workdir {}",
+    "grid table5 --profile {}",
+]
+
+
+@pytest.fixture
+def answers(gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a command in an empty checkout and check how it ends."""
+    monkeypatch.setattr(execution, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    for module in (notebook, grid):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setenv("GCLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def nothing_starts(*_: object) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(execution, "_kernel_manager", nothing_starts)
+    before = sorted(tmp_path.iterdir())
+
+    def check(words: list[str]) -> None:
+        code, _, err = gcl(*words)
+        assert code in (0, 1, 2), words
+        # Only what is no command line at all goes to stderr: a record that does not hold is what `verify` reports.
+        assert len(err.splitlines()) == (1 if code == 2 else 0), (words, err)
+        assert re.match("gcl: .", err) or not err, words
+        assert len(err) < 2000, words
+        assert err[:-1].isprintable(), words
+        assert sorted(tmp_path.iterdir()) == before, words
+
+    return check
+
+
+def commands() -> list[list[str]]:
+    return [
+        [word.replace("{}", value) for word in place.split()]
+        for place, value in itertools.product(PLACES, VALUES)
+    ]
+
+
+def test_an_odd_value_is_refused_in_one_line(answers: Callable[..., None]) -> None:
+    for words in random.Random(0).sample(commands(), 40):
+        answers(words)
+
+
+@pytest.mark.soak
+def test_every_odd_value_at_every_place(answers: Callable[..., None]) -> None:
+    for words in commands():
+        answers(words)
