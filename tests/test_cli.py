@@ -28,7 +28,19 @@ def commands(group=GROUP, path=()):
 
 
 LEAVES = {path: command for path, command in commands() if not hasattr(command, "commands")}
-FIXED = ["run", "grid", "params", "refresh", "book", "recipes", "data fetch", "data check"]
+FIXED = [
+    "run",
+    "grid run",
+    "grid pack",
+    "grid unpack",
+    "bench gpu",
+    "params",
+    "refresh",
+    "book",
+    "recipes",
+    "data fetch",
+    "data check",
+]
 FIXED += [f"records {name}" for name in ("list", "show", "verify", "compare")]
 
 

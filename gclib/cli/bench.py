@@ -41,6 +41,8 @@ def gpu(
     Example:
 
         gcl bench gpu --budget 60
+
+    Exit codes: 0 done; 2 no such device, or the report cannot be written.
     """
     from gclib.bench import probe
     from gclib.train.device import choose_device

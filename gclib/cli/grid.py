@@ -87,7 +87,12 @@ Workdir = Annotated[
 
 @app.callback()
 def grid() -> None:
-    """Run whole tables: the cells that have no record yet. `gcl grid TABLE` is short for `gcl grid run TABLE`."""
+    """Run whole tables: the cells that have no record yet. `gcl grid TABLE` is short for `gcl grid run TABLE`.
+
+    Example:
+
+        gcl grid table1 --seeds 0 1 2
+    """
 
 
 @app.command(cls=SeveralValues)
@@ -141,7 +146,7 @@ def run(
 
     Example:
 
-        gcl grid table1 --seeds 0 1 2 --jobs 2 --dry-run
+        gcl grid run table1 --seeds 0 1 2 --jobs 2 --dry-run
 
     Exit codes: 0 all cells have records, or a dry run; 1 a cell failed or was left for want of time, named in one
     line; 2 bad input; 130 interrupted.
@@ -196,6 +201,8 @@ def pack(
     Example:
 
         gcl grid pack travel table1 --seeds 0 1 2
+
+    Exit codes: 0 done; 2 bad input, or the folder cannot be written.
     """
     from gclib.grid import travel
 
@@ -213,6 +220,8 @@ def unpack(
     Example:
 
         gcl grid unpack travel
+
+    Exit codes: 0 done; 2 what lies in the folder was not packed so, or is damaged.
     """
     from gclib.grid import travel
 

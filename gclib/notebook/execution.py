@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gclib import ROOT
 from gclib.errors import UserError, nearest
@@ -21,7 +21,9 @@ from gclib.files import write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
 from gclib.notebook.surroundings import surroundings
-from gclib.records import RecordError, RunRecord, load
+
+if TYPE_CHECKING:
+    from gclib.records import RunRecord
 
 __all__ = [
     "KEEP_MEMORY",
@@ -233,11 +235,13 @@ def refresh(paths: Iterable[str | Path] | None = None) -> Iterator[tuple[Path, f
         yield path, _execute(installation.update(read(path)), path.name, path, {}, progress=False)
 
 
-def printed_records(path: str | Path) -> dict[Path, RunRecord]:
+def printed_records(path: str | Path) -> dict[Path, "RunRecord"]:
     """Records that an executed notebook made: those in the files after ``record:`` on lines that it printed.
 
     The notebook prints a path as seen from the checkout. Other lines that begin so name no record.
     """
+    from gclib.records import RecordError, load  # what is only listed or built needs none of it
+
     outputs = [output for cell in read(Path(path)).cells for output in cell.get("outputs", [])]
     text = "".join(output.text for output in outputs if output.get("name") == "stdout")
     found = {}
