@@ -17,7 +17,8 @@ ORDER = (  # a module or package of gclib imports only from earlier ones
     "embeddings saturation paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
-    "fleet device environment checkpoints progress resident capture steps plan audit loop runner fingerprint runs"
+    "fleet device environment checkpoints progress resident capture steps plan effort audit loop runner "
+    "fingerprint runs"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",

@@ -68,12 +68,14 @@ DataSets = Annotated[
     typer.Option(
         "--data",
         metavar="NAME...",
-        help="`digits`, `cifar10`, `cifar100` or `folder:PATH` [default: cifar10]",
+        help="`digits`, `cifar10`, `cifar100`, `folder:PATH` or `list:PATH` [default: cifar10]",
     ),
 ]
 Ratios = Annotated[
     list[float] | None,
-    typer.Option("--ratio", metavar="RATIO...", help="Imbalance ratios, 1 or more [default: 100]"),
+    typer.Option(
+        "--ratio", metavar="RATIO...", help="Imbalance ratios, 1 or more, or 0 [default: the data set's]"
+    ),
 ]
 Scale = Annotated[str, typer.Option(help="`smoke`, `short` or `paper`.")]
 Workdir = Annotated[
@@ -164,7 +166,7 @@ def run(
     _require_fitting(chosen, jobs, profile, places, budget)
     waiting = sum(one.open for one in progress)
     for name, r in dict.fromkeys((one.cell.data, one.cell.ratio) for one in progress if one.open):
-        load(name, r, download=False)  # a plan needs no images, but every cell does
+        load(name, r or None, download=False, scale=scale)  # a plan needs no images, but every cell does
     if chosen == "here":
         from gclib.grid import here
 
@@ -237,11 +239,12 @@ def _progress(
     workdir: Path,
 ) -> list["Progress"]:
     from gclib import grid as grids
+    from gclib.data import ratio_of
 
     cells = {
         cell: None
         for name in data or ["cifar10"]
-        for r in ratio or [100.0]
+        for r in ratio or [ratio_of(name) or 0.0]
         for table in tables
         for cell in grids.cells(table, name, r, seeds or [0], scale)
     }
@@ -281,8 +284,9 @@ def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, job
     estimate = grids.estimate(progress, measured, places) if measured else None
     print_table(("cell", "state", "time"), _rows(progress, estimate))
     waiting, shared = sum(one.open for one in progress), grids.shared_stages(progress)
+    imbalance = f"at ratio {cell.ratio:g}" if cell.ratio else "as it is"
     print(
-        f"{cell.data} at ratio {cell.ratio:g}, {cell.scale} scale: {len(progress)} cells, "
+        f"{cell.data} {imbalance}, {cell.scale} scale: {len(progress)} cells, "
         f"{len(progress) - waiting} done, {waiting} to run"
     )
     if shared:

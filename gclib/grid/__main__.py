@@ -10,7 +10,7 @@ from gclib.errors import UserError
 def main(name: str, ratio: str, recipe: str, seed: str, scale: str, workdir: str) -> None:
     """Train it, or say in one line why not."""
     try:
-        data = load(name, float(ratio), download=False)
+        data = load(name, float(ratio) or None, download=False, scale=scale)
         resolved = recipes.get(recipe).resolve(data, scale)
         train.fit_first_stage(resolved, data, seed=int(seed), workdir=workdir)
     except UserError as error:

@@ -23,7 +23,7 @@ State = Literal["to run", "begun", "trained", "done", "done, with other settings
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a recipe on a data set (``ratio`` >= 1), with a seed, at a scale."""
+    """One run: a recipe on a data set (``ratio`` >= 1, or 0 for images as they are), with a seed, at a scale."""
 
     data: str
     ratio: float
@@ -42,7 +42,7 @@ class Cell:
     @property
     def place(self) -> Path:
         """Where its record belongs below the results."""
-        return records.place(self.scale, self.data, self.ratio, self.recipe, self.seed)
+        return records.place(self.scale, self.data, self.ratio or None, self.recipe, self.seed)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def cells(
     table
         ``"table1"``, ``"table3"``, ``"table4"`` or ``"table5"``.
     data, ratio
-        Data set, and imbalance ratio >= 1.
+        Data set, and imbalance ratio >= 1, or 0 for images as they are.
     seeds
         Seeds >= 0; one that stands there twice counts once.
     scale
@@ -155,8 +155,10 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
     workdir, root = Path(workdir), Path(root)
 
     @cache
-    def dataset(name: str, ratio: float) -> Any:
-        return without_images(name, ratio) if name in WHOLE else load(name, ratio, download=False)
+    def dataset(name: str, ratio: float, scale: str) -> Any:
+        if name in WHOLE and ratio:
+            return without_images(name, ratio)
+        return load(name, ratio or None, download=False, scale=scale)
 
     @cache
     def checkpoint(stage: str) -> dict[str, Any] | None:
@@ -170,7 +172,7 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
         return state and {"epoch": state["epoch"]}
 
     def progress(cell: Cell) -> Progress:
-        data = dataset(cell.data, cell.ratio)
+        data = dataset(cell.data, cell.ratio, cell.scale)
         recipe = get(cell.recipe).resolve(data, cell.scale)
         summary = records.DataSummary.of(data)
         identity = records.run_identity(recipe.model_dump(mode="json"), summary, cell.seed)

@@ -142,12 +142,12 @@ def _jobs(
     load = cache(partial(data.load, download=False))  # one object each: runs share its images on the device
 
     def first_stage(cell: Cell) -> Any:
-        images = load(cell.data, cell.ratio)
+        images = load(cell.data, cell.ratio or None, scale=cell.scale)
         recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
         return train.fit_first_stage(recipe, images, seed=cell.seed, device=device, workdir=workdir)
 
     def whole(cell: Cell) -> records.RunRecord:
-        images = load(cell.data, cell.ratio)
+        images = load(cell.data, cell.ratio or None, scale=cell.scale)
         recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
         record = train.fit(recipe, images, seed=cell.seed, device=device, workdir=workdir)
         if cell.kept:

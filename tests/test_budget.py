@@ -1,0 +1,105 @@
+"""Short scales see so many images and no more, of every class, at any size and number of classes."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gclib import data, recipes, records
+from gclib.data import longtail, own
+from gclib.data.budget import sample_counts
+from gclib.errors import UserError
+from gclib.train.effort import effort
+
+
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=60), st.integers(1, 5000))
+def test_a_sample_takes_the_same_share_of_each_class_and_one_at_least(
+    counts: list[int], at_most: int
+) -> None:
+    whole = np.array(counts)
+    taken = sample_counts(whole, at_most)
+    assert (taken >= 1).all()
+    assert (taken <= whole).all()
+    assert taken.sum() <= max(at_most, len(whole))
+    if whole.sum() <= at_most:
+        assert (taken == whole).all()
+    else:
+        share = taken.max() / whole.max()
+        assert (abs(taken - share * whole) <= 1 + share).all()
+
+
+def test_a_sample_of_a_cut_is_a_cut_of_the_same_ratio() -> None:
+    cut = data.class_counts(5000, 10, 100)
+    taken = sample_counts(cut, 1000, 100)
+    assert 900 < taken.sum() <= 1000
+    assert taken.tolist() == data.class_counts(int(taken[0]), 10, 100).tolist()
+    with pytest.raises(
+        UserError, match=r"ratio 100 over 5000 classes needs .* sees 500; leave .*\(ratio 0\)"
+    ):
+        sample_counts(np.repeat(1000, 5000) // (1 + np.arange(5000) // 50), 500, 100)
+
+
+def _folder(root: Path, counts: list[int]) -> str:
+    for label, count in enumerate(counts):
+        (root / f"{label:02d}").mkdir(parents=True)
+        for number in range(count):
+            image = Image.new("RGB", (8, 8), (label, number % 256, number // 256))
+            image.save(root / f"{label:02d}" / f"{number}.bmp")
+    return f"folder:{root}@32"
+
+
+def test_a_smoke_run_reads_a_sample_of_every_class_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, read = _folder(tmp_path, [900, 90, 9, 2]), []
+    plain = own.read_images
+    monkeypatch.setattr(own, "read_images", lambda paths, size: (read.extend(paths), plain(paths, size))[1])
+    smoke = data.load(name, scale="smoke")
+    assert len(read) == len(set(read)) == len(smoke.train) + len(smoke.test)
+    assert 450 < len(smoke.train) <= 500
+    assert smoke.class_counts[2:].tolist() == [4, 1]
+    assert np.bincount(smoke.test.labels).tolist() == [180, 18, 1, 1]
+    assert data.load(name, scale="smoke").digest == smoke.digest
+    cut = data.load(name, 1, scale="smoke")
+    assert cut.class_counts.tolist() == [1, 1, 1, 1]
+    records.DataSummary.of(data.load(name, 1, scale="smoke"))
+    recipe = recipes.get("ce").resolve(smoke, "smoke")
+    assert recipe.stages[0].epochs == 1
+    assert len(data.load(name).train) == 801
+
+
+@pytest.mark.parametrize("scale", ["smoke", "short"])
+def test_the_digits_are_never_sampled(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(longtail, "image_budget", lambda *_: 50)
+    assert data.load("digits", 20, scale=scale).digest == data.load("digits", 20).digest
+    assert len(data.load("digits", 20, scale=scale).train) == 335
+
+
+def test_a_larger_image_counts_as_several_but_the_digits_budget_stays() -> None:
+    budgets = [data.image_budget("smoke", side, side) for side in (4, 8, 16, 32, 64)]
+    assert budgets == [8000, 8000, 2000, 500, 125]
+    digits = data.load("digits", 20)
+    assert recipes.get("ce").resolve(digits, "smoke").stages[0].epochs == 23
+
+
+def test_loading_takes_little_more_memory_than_the_images(tmp_path: Path) -> None:
+    name = _folder(tmp_path, [250, 50]).replace("@32", "@128")
+    data.load(name.replace("@128", "@8"))  # modules and tables of formats, which are loaded once
+    tracemalloc.start()
+    loaded = data.load(name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * (loaded.train.images.nbytes + loaded.test.images.nbytes)
+
+
+def test_what_a_run_takes_is_said_before_it_starts() -> None:
+    cifar = data.without_images("cifar10", 100)
+    digits = data.load("digits", 20)
+    said = effort(recipes.get("gcl-official").resolve(digits, "smoke"), digits)
+    assert said.startswith("9,715 images in training and 7,400 in tests: about 1 minute on one CPU core")
+    recipe = recipes.get("ce").resolve(cifar, "paper")
+    assert effort(recipe, cifar).startswith("2,481,200 images in training")
