@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "recipes gcl-official": ("Li et al.", 0),
     "data check digits": ("digits: whole", 0),
-    "grid table1 --dry-run": ("53 to run", 0),
+    "grid table1 --dry-run": ("0 done", 0),
     "records verify": ("no record in", 2),
     "records list": ("no folder", 2),
     "params training": ("no notebooks in", 2),

@@ -28,7 +28,7 @@ def gpu(
     folder: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where the report goes; else results/bench/gpu, or build/bench for a CPU."
+            metavar="DIR", help="Where the report goes [default: results/bench/gpu, or build/bench for a CPU]"
         ),
     ] = None,
 ) -> None:
