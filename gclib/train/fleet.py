@@ -259,6 +259,7 @@ def _begun() -> Iterator[_Fleet]:
             yield _fleet
         finally:
             _fleet = None
+            processes.shutdown(wait=False, cancel_futures=True)  # nobody waits for them any more
             if torch.cuda.is_initialized():
                 torch.cuda.set_stream(torch.cuda.default_stream())
 
