@@ -1,6 +1,7 @@
 """Classifier re-balancing: what each way leaves as it was, and the figures of its chapter."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from gclib.data import LongTailed, class_counts, load
+from gclib.data import LongTailed, class_counts, held_out, load
+from gclib.data.augment import normalise
 from gclib.figures import rebalancing
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
@@ -33,12 +35,16 @@ def _no_open_figures() -> Iterator[None]:
     plt.close("all")
 
 
-def stage(digits: LongTailed, method: type[Stage], head: str, **parameters: float | bool) -> Stage:
+def stage(
+    digits: LongTailed, method: type[Stage], head: str, held_out: float = 0.0, **parameters: float | bool
+) -> Any:
     torch.manual_seed(0)
     network = ResNet(1, digits.num_classes, head)
     with torch.no_grad():  # as after training: rare classes have short anchors
         network.head.weight.mul_(torch.linspace(2, 0.5, digits.num_classes)[:, None])
-    settings = StageSettings(name="stage-two", method=method.__name__, epochs=0, parameters=parameters)
+    settings = StageSettings(
+        name="stage-two", method=method.__name__, epochs=0, parameters=parameters, held_out=held_out
+    )
     return method(settings, network, digits).double().eval()
 
 
@@ -51,6 +57,27 @@ def test_tau_1_leaves_the_predictions_of_a_cosine_classifier(digits: LongTailed)
     half = stage(digits, TauNormalisation, "cosine", tau=0.5)
     by_norm = torch.linspace(2, 0.5, digits.num_classes, dtype=torch.float64).sqrt()
     torch.testing.assert_close(half(IMAGES), length * by_norm * cosines, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_tau_is_the_best_on_images_that_stage_one_does_not_see(digits: LongTailed, head: str) -> None:
+    chosen = stage(digits, TauNormalisation, head, held_out=0.2)
+    chosen.begin(digits)
+    marked = held_out(digits.train.labels, 0.2)
+    assert np.bincount(digits.train.labels[marked]).tolist() == [int(0.2 * n) for n in digits.class_counts]
+    images = normalise(torch.from_numpy(digits.train.images[marked]), digits.augmentation, torch.float64)
+    labels = digits.train.labels[marked]
+    curve = []
+    for tau in np.arange(21) / 10:
+        with torch.no_grad():
+            right = stage(digits, TauNormalisation, head, tau=tau)(images).argmax(1).numpy() == labels
+        curve.append(100 * np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    assert max(curve) > min(curve)
+    np.testing.assert_allclose(chosen.choice[1].numpy(), curve, atol=1e-4)
+    assert chosen.tau.item() == pytest.approx(np.argmax(curve) / 10)
+    trains = stage(digits, Stage, head, held_out=0.2)
+    seen = trains.draw(0, torch.Generator().manual_seed(0)).indices
+    assert sorted(seen.tolist()) == np.flatnonzero(~marked).tolist()
 
 
 @torch.no_grad()

@@ -158,10 +158,15 @@ def test_official_recipes(cifar: LongTailed, name: str, sampler: str) -> None:
     assert two.parameters == ({} if two.method == "LWS" else {"reinitialise": False})
 
 
-def test_tau_recipe(cifar: LongTailed) -> None:
-    one, two = recipes.get("gcl-official-tau").resolve(cifar).stages
-    assert one == recipes.get("gcl-official").resolve(cifar).stages[0]
-    assert (two.method, two.epochs, two.parameters) == ("tau-normalisation", 0, {"tau": 1.0})
+@pytest.mark.parametrize(("base", "tau"), [("gcl-official", 0.8), ("ce-mixup", 1.0)])
+def test_tau_recipes(base: str, tau: float, cifar: LongTailed) -> None:
+    one, two = recipes.get(f"{base}-tau").resolve(cifar).stages
+    assert one == recipes.get(base).resolve(cifar).stages[0]
+    assert (two.method, two.epochs, two.parameters) == ("tau-normalisation", 0, {"tau": tau})
+    chosen = recipes.get(f"{base}-tau-chosen").resolve(cifar).stages
+    assert chosen == tuple(
+        stage.model_copy(update={"held_out": 0.2, "parameters": {}}) for stage in (one, two)
+    )
 
 
 def test_paper_recipe(cifar: LongTailed) -> None:

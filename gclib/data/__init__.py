@@ -1,7 +1,7 @@
 """Data sets by name, their long-tailed subsets, and where they lie."""
 
 from gclib.data.budget import IMAGE_BUDGET, image_budget
-from gclib.data.counts import class_counts, long_tailed_indices
+from gclib.data.counts import class_counts, held_out, long_tailed_indices
 from gclib.data.known import WHOLE, training_counts, without_images
 from gclib.data.longtail import LongTailed, load
 from gclib.data.report import cautions
@@ -31,6 +31,7 @@ __all__ = [
     "Split",
     "cautions",
     "class_counts",
+    "held_out",
     "image_budget",
     "load",
     "long_tailed_indices",

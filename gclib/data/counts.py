@@ -4,7 +4,7 @@ import numpy as np
 
 from gclib.errors import UserError
 
-__all__ = ["class_counts", "class_sizes", "long_tailed_indices"]
+__all__ = ["class_counts", "class_sizes", "held_out", "long_tailed_indices"]
 
 
 def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
@@ -103,3 +103,30 @@ def class_sizes(labels: np.ndarray, num_classes: int | None = None) -> np.ndarra
     if (sizes == 0).any():
         raise UserError(f"class {int(np.argmin(sizes))} has no image; every class needs at least one")
     return sizes
+
+
+def held_out(labels: np.ndarray, share: float) -> np.ndarray:
+    """Mark the images that are kept from training, to choose by them: the last of each class.
+
+    Parameters
+    ----------
+    labels
+        Classes of the images, shape ``(N,)``. Within a class their order is taken to be random, as in every cut.
+    share
+        Share of each class that is held out, in [0, 1); rounded down, so that a small class may give none.
+
+    Returns
+    -------
+    ndarray
+        bool, shape ``(N,)``.
+
+    Examples
+    --------
+    >>> held_out(np.array([0, 1, 0, 0, 0, 1]), 0.25)
+    array([False, False, False, False,  True, False])
+    """
+    marked = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        positions = np.flatnonzero(labels == label)
+        marked[positions[len(positions) - int(share * len(positions)) :]] = True
+    return marked

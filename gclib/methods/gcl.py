@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from gclib.data import LongTailed
+from gclib.methods.rebalance import HELD_OUT, tau_normalised
 from gclib.methods.settings import (
     CODE,
     OURS,
@@ -69,11 +70,8 @@ def _official(
     return stage_one, stage_two
 
 
-def _official_tau(data: LongTailed) -> tuple[StageSettings, ...]:
-    (stage_one,) = _official(data, sampler=None)
-    return stage_one, StageSettings(
-        name="stage-two", method="tau-normalisation", epochs=0, parameters={"tau": 1.0}
-    )
+def _official_tau(data: LongTailed, **settings: Any) -> tuple[StageSettings, ...]:
+    return tau_normalised(_official(data, sampler=None), **settings)
 
 
 def _paper(
@@ -171,8 +169,18 @@ RECIPES = {
         method="LWS",
     ),
     "gcl-official-tau": _recipe(
-        "gcl-official with tau-normalisation (Table 5).",
+        "gcl-official with tau-normalisation (Table 5), tau as gcl-official-tau-chosen finds it.",
         {"stage-two.method": PAPER, "stage-two.parameters.tau": OURS},
+        stages=partial(_official_tau, tau=0.8),
+    ),
+    "gcl-official-tau-one": _recipe(
+        "gcl-official with tau-normalisation, tau 1: it predicts as stage one does.",
+        {"stage-two.method": PAPER, "stage-two.parameters.tau": OURS},
+        stages=partial(_official_tau, tau=1.0),
+    ),
+    "gcl-official-tau-chosen": _recipe(
+        "gcl-official without a fifth of each class, and tau chosen on that fifth.",
+        {"stage-two.method": PAPER, **HELD_OUT},
         stages=_official_tau,
     ),
     "gcl-official-mean": _recipe(

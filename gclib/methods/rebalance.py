@@ -10,7 +10,7 @@ from gclib.data import LongTailed
 from gclib.methods import softmax
 from gclib.methods.settings import CODE, OURS, Definition, SamplerSettings, Schedule, StageSettings
 
-__all__ = ["RECIPES"]
+__all__ = ["HELD_OUT", "RECIPES", "tau_normalised"]
 
 
 def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...]:
@@ -22,6 +22,25 @@ def _after_mixup(data: LongTailed, **stage_two: Any) -> tuple[StageSettings, ...
     }
     fixed = {} if stage_two.get("epochs") == 0 else trained
     return (*softmax.RECIPES["ce-mixup"].stages(data), StageSettings(name="stage-two", **fixed, **stage_two))
+
+
+HELD_OUT = dict.fromkeys(("stage-one.held_out", "stage-two.held_out"), OURS)
+
+
+def tau_normalised(stages: tuple[StageSettings, ...], tau: float | None = None) -> tuple[StageSettings, ...]:
+    """Put tau-normalisation behind a first stage; without a tau it is chosen on a fifth that stage one does not see.
+
+    A network knows the images that it was trained on: on them every tau looks alike. So a tau is chosen with a first
+    stage of its own, and then used on one that has seen all images.
+    """
+    second = StageSettings(name="stage-two", method="tau-normalisation", epochs=0)
+    if tau is not None:
+        return (*stages, second.model_copy(update={"parameters": {"tau": tau}}))
+    return tuple(stage.model_copy(update={"held_out": 0.2}) for stage in (*stages, second))
+
+
+def _mixup_tau(data: LongTailed, **settings: Any) -> tuple[StageSettings, ...]:
+    return tau_normalised(softmax.RECIPES["ce-mixup"].stages(data), **settings)
 
 
 _ZHONG = ("Kang et al., ICLR 2020; settings by Zhong et al., CVPR 2021", {"": CODE})
@@ -44,10 +63,17 @@ RECIPES = {
     "ce-mixup-tau": Definition(
         "ce-mixup, its classifier tau-normalised, tau 1.",
         "linear",
-        partial(_after_mixup, method="tau-normalisation", epochs=0, parameters={"tau": 1.0}),
+        partial(_mixup_tau, tau=1.0),
         _ZHONG[0],
         {"": CODE, "stage-two.parameters.tau": OURS},
         unified="tau-unified",
+    ),
+    "ce-mixup-tau-chosen": Definition(
+        "ce-mixup without a fifth of each class, and tau chosen on that fifth.",
+        "linear",
+        _mixup_tau,
+        _ZHONG[0],
+        {"": CODE, **HELD_OUT},
     ),
     "ce-mixup-ncm": Definition(
         "ce-mixup, then the nearest class mean.",

@@ -116,6 +116,9 @@ class StageSettings(Settings):
 
     `test_every` is how many epochs lie between two tests in the first four fifths of a stage; None is 5 in a first
     stage and 1 in a later one, whose tests are cheap. After that each epoch is tested.
+
+    `held_out` is the share of each class's training images that the stage does not train on; see
+    `gclib.data.held_out`. A post-hoc stage chooses its parameter on them.
     """
 
     name: str
@@ -132,11 +135,13 @@ class StageSettings(Settings):
     mixup: Size = 0.0
     parameters: Annotated[dict[str, float | str | bool], AfterValidator(_of_some_size)] = {}
     test_every: Annotated[int, BeforeValidator(_no_switch), Field(ge=1, le=100_000)] | None = None
+    held_out: Annotated[float, BeforeValidator(_no_switch), Field(ge=0, le=0.5)] = 0.0
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Not there where it says nothing: the identities of runs are older than the field.
-        return {k: v for k, v in plain(self).items() if k != "test_every" or v is not None}
+        # Not there where they say nothing: the identities of runs are older than these fields.
+        silent = {"test_every": None, "held_out": 0.0}
+        return {k: v for k, v in plain(self).items() if k not in silent or v != silent[k]}
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:

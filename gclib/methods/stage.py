@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gclib import losses, sampling
-from gclib.data import LongTailed
+from gclib.data import LongTailed, held_out
 from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
 from gclib.networks import ResNet
@@ -150,8 +150,10 @@ class Stage(nn.Module):
         self.settings = settings
         self.network = network
         self.augmentation = data.augmentation
-        self.num_images, self.num_classes = len(data.train), data.num_classes
-        self.index = sampling.ClassIndex.from_labels(data.train.labels, data.num_classes)
+        # Positions of the images that it trains on.
+        self.seen = torch.from_numpy(np.flatnonzero(~held_out(data.train.labels, settings.held_out)))
+        self.num_images, self.num_classes = len(self.seen), data.num_classes
+        self.index = sampling.ClassIndex.from_labels(data.train.labels[self.seen], data.num_classes)
         self.criterion = make_loss(settings.loss, data.class_counts)
         self.scale = float(settings.loss.parameters.get("scale", getattr(self.criterion, "scale", 1.0)))
         self.probabilities = make_probabilities(settings.sampler, data.class_counts)
@@ -205,7 +207,7 @@ class Stage(nn.Module):
         count, size = self.num_images, self.settings.batch_size
         if self.whole_batches:
             count = count // size * size or count
-        indices = sampling.epoch_indices(self.index, self.probabilities, count, generator)
+        indices = self.draw_indices(self.probabilities, count, generator)
         offsets, flips = self.draw_views(count, generator)
         partners = weights = noise = None
         if self.settings.mixup:
@@ -216,6 +218,12 @@ class Stage(nn.Module):
             views = 2 if self.settings.mixup else 1
             noise = self.criterion.draw((count, views, self.num_classes), generator)
         return Draws(indices, offsets, flips, partners, weights, noise)
+
+    def draw_indices(
+        self, probabilities: np.ndarray | None, count: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draw the images of an epoch, of those that the stage trains on; see `gclib.sampling.epoch_indices`."""
+        return self.seen[sampling.epoch_indices(self.index, probabilities, count, generator)]
 
     def draw_views(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw crop and mirror of `count` images; see `Draws`."""

@@ -6,6 +6,7 @@ from gclib.records.fields import content_hash
 from gclib.records.files import RecordError, find, find_with_paths, load, locate, place, results_path, save
 from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import (
+    Choice,
     Course,
     DataSummary,
     Environment,
@@ -18,6 +19,7 @@ from gclib.records.weights import check_weights, weights_path
 
 __all__ = [
     "FINGERPRINTS",
+    "Choice",
     "Course",
     "DataSummary",
     "Difference",

@@ -179,11 +179,29 @@ class Outcome(Model):
             require(bool(agrees), "confusion: contradicts per_class")
 
 
+class Choice(Model):
+    """A parameter that a stage chose on held-out training images: the candidates, and the accuracy (%) of each."""
+
+    candidates: Annotated[tuple[Number, ...], Field(min_length=1)]
+    accuracy: tuple[Percent, ...]
+
+    @property
+    def chosen(self) -> float:
+        """The candidate of the best accuracy, the first of equals."""
+        return self.candidates[self.accuracy.index(max(self.accuracy))]
+
+    @model_validator(mode="after")
+    def _columns_agree(self) -> Self:
+        require(len(self.accuracy) == len(self.candidates), "accuracy: expected one for each of candidates")
+        return self
+
+
 class StageRun(Model):
     """One stage of a run: from which checkpoint of the stage before it started, its course and two outcomes.
 
     `last` is the end of the course, `best` its best epoch on the test set (the earliest among equals). `hash`
-    is the content hash of the chain of stages up to this one.
+    is the content hash of the chain of stages up to this one. `choice` is None, and not in the file, where the stage
+    chose nothing.
     """
 
     name: Text
@@ -192,6 +210,7 @@ class StageRun(Model):
     course: Course
     last: Outcome
     best: Outcome
+    choice: Choice | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _outcomes_follow_from_course(self) -> Self:

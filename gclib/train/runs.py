@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -263,6 +264,7 @@ def network_weights(state: dict[str, Any], which: str) -> dict[str, Tensor]:
 
 
 def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun:
+    choice = state["weights"].get("choice", torch.empty(0))  # of a stage that chooses a parameter
     return records.StageRun(
         name=planned.settings.name,
         start=planned.start,
@@ -270,6 +272,9 @@ def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun
         course=records.Course(**state["course"]),
         last=records.Outcome(**state["last"]),
         best=records.Outcome(**state["best"]),
+        choice=records.Choice(candidates=choice[0].tolist(), accuracy=choice[1].tolist())
+        if choice.numel()
+        else None,
     )
 
 

@@ -40,7 +40,7 @@ class BilateralBranch(Stage, name="BBN"):
         """Draw both streams."""
         draws = super().draw(epoch, generator)
         count = len(draws.indices)
-        indices = sampling.epoch_indices(self.index, self.reversed, count, generator)
+        indices = self.draw_indices(self.reversed, count, generator)
         return replace(draws, other=Draws(indices, *self.draw_views(count, generator), None, None, None))
 
     def loss(self, batch: Batch) -> Tensor:

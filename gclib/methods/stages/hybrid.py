@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gclib import sampling
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
@@ -125,7 +124,7 @@ class HybridContrast(Stage, name="hybrid"):
         """Draw the classifier's stream, and one or two views of the other."""
         draws = super().draw(epoch, generator)
         count = len(draws.indices)
-        indices = sampling.epoch_indices(self.index, None, count, generator)
+        indices = self.draw_indices(None, count, generator)
         views: Draws | None = None
         for _ in range(2 if self.supervised else 1):
             view = Draws(indices, *self.draw_views(count, generator), None, None, None, views)
