@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gclib.bench import fastest, probe, speed
-from gclib.bench.probe import _Report
+from gclib.bench.probe import _not_wrong, _Report
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_variant_must_be_clearly_faster() -> None:
         "places": 4,
         "images_per_second": 58,
     }
-    assert fastest({"plain": {}})["places"] == 1
+    assert fastest({"plain": {}}) == {"variant": "plain", "places": 8, "images_per_second": 0.0}
 
 
 def test_what_a_step_moves_is_what_the_network_has() -> None:
@@ -65,3 +65,16 @@ def test_a_wrong_number_is_named(capsys: pytest.CaptureFixture) -> None:
     report = _Report(torch.device("cpu"), "float32", 5)
     report.part("kernels", lambda: {"64 x 16": {"distance": 0.5, "ok": False}, "64 x 32": {"ok": True}})
     assert capsys.readouterr().out.rstrip().endswith("; 64 x 16")
+
+
+@pytest.mark.parametrize(
+    ("entry", "trusted"),
+    [
+        ({"result": {"64 x 16": {"ok": True}}}, True),
+        ({"result": {"64 x 16": {"ok": True}, "64 x 32": {"ok": False}}}, False),
+        ({"error": "RuntimeError: an illegal memory access"}, False),
+        ({"error": "TimeoutExpired: 12 seconds"}, True),
+    ],
+)
+def test_kernels_that_are_wrong_are_not_measured(entry: dict, trusted: bool) -> None:
+    assert _not_wrong(entry) is trusted

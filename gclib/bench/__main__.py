@@ -1,7 +1,10 @@
 """A part of the probe in a process of its own: ``python -m gclib.bench kernels|inductor DEVICE``; see `Aside`."""
 
 import json
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 
 import torch
 
@@ -25,7 +28,11 @@ def inductor(device: torch.device) -> bool:
 def kernels(device: torch.device) -> dict:
     """Compare the kernels with torch: all shapes that occur on a GPU, a few small ones under the interpreter."""
     batches = (128, 64, 100, 512, 1024) if device.type == "cuda" else (1,)
-    return correctness.kernels(device, batches, 25)
+    cases = list(product(correctness.SHAPES, correctness.LIMITS))
+    workers = len(cases) if device.type == "cuda" else 1  # each compiles what is its own
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        calls = [pool.submit(correctness.kernels, device, batches, 12, *case) for case in cases]
+        return {what: entry for call in calls for what, entry in call.result().items()}
 
 
 if __name__ == "__main__":

@@ -16,24 +16,26 @@ from gclib.train import fleet
 from gclib.train.capture import WARM_UP
 from gclib.train.loop import Trainer
 
-__all__ = ["kernels", "side_by_side", "steps", "waits"]
+__all__ = ["LIMITS", "SHAPES", "kernels", "side_by_side", "steps", "waits"]
 
 SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of what ResNet-32 normalises
+LIMITS = {torch.bfloat16: 0.01, torch.float32: 1e-5}
 STEPS = WARM_UP + 3  # of a recipe: the last ones are replayed
 
 
-def kernels(device: torch.device, batches: tuple[int, ...], seconds: float) -> dict[str, Any]:
-    """Greatest relative distance of the kernels from torch in float64, by shape."""
+def kernels(
+    device: torch.device, batches: tuple[int, ...], seconds: float, shape: tuple[int, int], dtype: torch.dtype
+) -> dict[str, Any]:
+    """Greatest relative distance of the kernels from torch in float64, by batch size and channels of the shortcut."""
     found, end = {}, time.perf_counter() + seconds
+    channels, size = shape
     for batch in batches:
-        for channels, size in SHAPES:
-            for added in (0, channels, channels // 2):
-                if added == 8 or time.perf_counter() > end:  # no block goes from 8 channels to 16
-                    continue
-                for dtype, limit in ((torch.bfloat16, 0.01), (torch.float32, 1e-5)):
-                    distance = disagreement(device, dtype, batch, added, channels, size)
-                    what = f"{batch} x {channels} x {size} x {size}, shortcut of {added}, {dtype}"
-                    found[what] = {"distance": distance, "ok": distance < limit}
+        for added in (0, channels, channels // 2):
+            if added == 8 or time.perf_counter() > end:  # no block goes from 8 channels to 16
+                continue
+            distance = disagreement(device, dtype, batch, added, channels, size)
+            what = f"{batch} x {channels} x {size} x {size}, shortcut of {added}, {dtype}"
+            found[what] = {"distance": distance, "ok": distance < LIMITS[dtype]}
     return found
 
 
