@@ -85,11 +85,12 @@ def _print_data(name: str, root: Path | None, download: bool) -> None:
 
     loaded = data.load(name, root=root, download=download)
     height, width = loaded.train.images.shape[1:3]
+    fixed = name in data.SOURCES and data.SOURCES[name].fixed
     print(
-        f"{name}: whole; {len(loaded.class_names)} classes, {len(loaded.train.labels)} training and "
-        f"{len(loaded.test.labels)} test images of {width}x{height}"
+        f"{name}: {'whole; ' if fixed else ''}{len(loaded.class_names)} classes, {len(loaded.train)} training "
+        f"and {len(loaded.test)} test images of {width}x{height}"
     )
-    if not data.SOURCES.get(name, data.SOURCES["digits"]).fixed:
+    if not fixed:
         _print_counts(loaded.class_names, loaded.class_counts, np.bincount(loaded.test.labels))
 
 

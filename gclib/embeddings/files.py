@@ -98,7 +98,7 @@ def make(path: str | Path) -> Path:
             f"no stage-one weights {_shown(weights)}; train with them: {records.again(record)} -p keep new"
         )
     records.check_weights(weights)
-    dataset = data.load(record.data.name, record.data.ratio)
+    dataset = data.load(record.data.name, record.data.ratio, scale=record.scale)
     if dataset.digest != record.data.digest:
         raise UserError(f"{_shown(Path(path))} was made from other images of {dataset.name}; train it again")
     network = resnet32(dataset.num_classes, str(record.recipe["head"]))

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 BARS_UP_TO = 20  # classes; above, bars of several methods would be thinner than a line
+ROWS_UP_TO = 30  # classes; above, a figure of images would be longer than a page
 THIRDS = ("head third", "middle third", "tail third")
 WRITTEN_UP_TO = 10  # classes; above, percentages no longer fit into the cells of a confusion matrix
 
@@ -70,7 +71,7 @@ def class_count_bars(class_counts: PerClass, class_names: Sequence[str] | None =
 
 
 def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str], most: int = 40) -> Figure:
-    """Draw the training images themselves: one row a class, head on top.
+    """Draw the training images themselves: one row a class, head on top; of many classes, the 15 at either end.
 
     Parameters
     ----------
@@ -85,7 +86,11 @@ def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str
     """
     images, labels = np.asarray(images), np.asarray(labels)
     height, width = images.shape[1:3]
-    rows = [images[labels == label][:most] for label in range(len(class_names))]
+    shown: list[int] = list(range(len(class_names)))
+    if len(shown) > ROWS_UP_TO:
+        by_count = np.argsort(-np.bincount(labels, minlength=len(shown)), kind="stable")
+        shown = [*by_count[: ROWS_UP_TO // 2].tolist(), *by_count[-ROWS_UP_TO // 2 :].tolist()]
+    rows = [images[labels == label][:most] for label in shown]
     columns = max(map(len, rows))
     canvas = np.zeros(
         (len(rows) * height, columns * width, 4), np.uint8
@@ -95,7 +100,7 @@ def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str
         line[..., :3], line[..., 3] = row.swapaxes(0, 1).reshape(height, len(row) * width, 3), 255
     figure, axes = plt.subplots(figsize=(6.4, 0.5 + 6.0 * canvas.shape[0] / canvas.shape[1]))
     axes.imshow(canvas, aspect="auto", extent=(0, columns, len(rows) - 0.5, -0.5), interpolation="nearest")
-    axes.set_yticks(range(len(rows)), list(class_names))
+    axes.set_yticks(range(len(rows)), [class_names[label] for label in shown])
     axes.set_ylabel("class")
     axes.set_xlabel("training images")
     axes.tick_params(left=False)

@@ -101,7 +101,7 @@ def make(
     UserError
         If there is no such run, or it cannot be trained; see `gclib.train.fit`.
     """
-    images = data.load(dataset, ratio)
+    images = data.load(dataset, ratio, scale=scale)
     resolved = recipes.get(recipe).resolve(images, scale)
     described, seen = resolved.model_dump(mode="json"), records.DataSummary.of(images)
     state = train.fit_first_stage(

@@ -9,6 +9,7 @@ from gclib.tables.claims import (
     decide,
     findings,
 )
+from gclib.tables.classes import class_table, write_classes
 from gclib.tables.comparisons import CLAIMS, Claim, Comparison
 from gclib.tables.details import (
     calibration_table,
@@ -60,6 +61,7 @@ __all__ = [
     "claim_table",
     "claims_overview",
     "class_means",
+    "class_table",
     "conclusion",
     "cost_table",
     "decide",
@@ -80,4 +82,5 @@ __all__ = [
     "stage_one_table",
     "usable",
     "verdict",
+    "write_classes",
 ]

@@ -1,0 +1,38 @@
+"""Data sets of more than 30 classes: pages name head and tail, and a file has all of them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from factories import make_record
+
+from gclib import tables
+from gclib.figures import style, training
+
+NAMES = [f"class {number}" for number in range(121)]
+
+
+def test_a_table_of_many_classes_shows_head_and_tail_and_a_file_has_all(tmp_path: Path) -> None:
+    record = make_record(classes=121, ratio=20.0, epochs=(2,))
+    rows = tables.class_table(record, NAMES).rows
+    assert len(rows) == 31
+    assert [row[0][0] for row in rows[13:17]] == ["class 13", "class 14", "91 more classes", "class 106"]
+    path = tables.write_classes(record, NAMES, tmp_path / "classes.csv")
+    with path.open(newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["class", "training images", "test images", "accuracy (%)"]
+    assert [line[0] for line in lines] == NAMES
+    assert [float(line[3]) for line in lines] == list(record.clean.per_class)
+    assert len(tables.class_table(make_record(classes=10), NAMES).rows) == 10
+
+
+def test_a_figure_of_images_has_30_rows_at_most_from_head_to_tail() -> None:
+    style.use()
+    counts = np.r_[np.arange(2, 60), 1]  # the rarest class is the last, the most frequent the one before
+    labels = np.repeat(np.arange(59), counts)
+    images = np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (len(labels), 2, 2, 3))
+    axes = training.class_images(images, labels, NAMES[:59]).axes[0]
+    ticks = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(ticks) == 30
+    assert (ticks[0], ticks[-1]) == ("class 57", "class 58")
+    assert axes.images[0].get_array()[0, 0, 0] == 57
