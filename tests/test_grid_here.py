@@ -152,9 +152,9 @@ def test_the_most_valuable_come_first() -> None:
         cell("gcl-official", images=20),
         cell("ce", seed=1),
         cell("ce", data="cifar100"),
-        cell("bbn"),
+        cell("tde"),
         cell("ce", ratio=50),
-        cell("bbn", seed=1),
+        cell("tde", seed=1),
     ]
     assert budget.by_value(reversed(order)) in (order, [*order[:4], order[5], order[4], order[6]])
     assert budget.why(order[0]) == "a conclusion rests on it, seed 0"
