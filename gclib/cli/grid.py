@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from gclib import ROOT
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
+from gclib.files import home_expanded
 
 if TYPE_CHECKING:
     from gclib.grid import Estimate, Progress
@@ -82,6 +83,7 @@ Workdir = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
+        parser=home_expanded,
         help="Where checkpoints, executed notebooks and logs go [default: runs/ in the checkout]",
     ),
 ]
@@ -188,7 +190,9 @@ def run(
 
 @app.command(cls=SeveralValues)
 def pack(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=home_expanded, help="Where the files go.")
+    ],
     tables: Tables,
     seeds: Seeds = None,
     data: DataSets = None,
@@ -214,7 +218,9 @@ def pack(
 
 @app.command()
 def unpack(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `gcl grid pack` left.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=home_expanded, help="What `gcl grid pack` left.")
+    ],
     workdir: Workdir = None,
 ) -> None:
     """Put what was packed on another machine where a grid looks for it; what is there already stays.

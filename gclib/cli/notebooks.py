@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 from gclib import notebook as notebooks
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
+from gclib.files import home_expanded
 
 Notebook = Annotated[
     str,
@@ -48,7 +49,9 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Where the executed notebook goes [default: a file in runs/notebooks/]"
+            metavar="PATH",
+            parser=home_expanded,
+            help="Where the executed notebook goes [default: a file in runs/notebooks/]",
         ),
     ] = None,
 ) -> None:
@@ -138,7 +141,10 @@ def book(
         typer.Option("--execute", help="Execute every page first, in a copy, two at a time, at smoke scale."),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to build [default: build/ in the checkout]")
+        Path | None,
+        typer.Option(
+            metavar="DIR", parser=home_expanded, help="Where to build [default: build/ in the checkout]"
+        ),
     ] = None,
 ) -> None:
     """Build the HTML of the book; any warning fails the build.

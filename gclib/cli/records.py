@@ -8,15 +8,19 @@ import typer
 from gclib import notebook
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
+from gclib.files import home_expanded
 
 if TYPE_CHECKING:
     from gclib.records import RunRecord
 
 app = typer.Typer()
 
-RecordPath = Annotated[Path, typer.Argument(metavar="RECORD", help="Path of a record, a .json file.")]
+RecordPath = Annotated[
+    Path, typer.Argument(metavar="RECORD", parser=home_expanded, help="Path of a record, a .json file.")
+]
 Folder = Annotated[
-    Path | None, typer.Argument(metavar="[FOLDER]", help="[default: results/ in the checkout]")
+    Path | None,
+    typer.Argument(metavar="[FOLDER]", parser=home_expanded, help="[default: results/ in the checkout]"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import reprlib
 import unicodedata
@@ -176,7 +177,7 @@ def locate(reference: str, *roots: str | Path) -> Path:
     UserError
         If no record below the folders has this identity.
     """
-    if Path(reference).exists() or not re.fullmatch("[0-9a-f]{16}", reference):
+    if os.path.exists(reference) or not re.fullmatch("[0-9a-f]{16}", reference):
         return Path(reference)
     wanted = f'"identity":"{reference}"'  # as `save` writes it: a damaged record beside it does not matter
     for path in (path for root in roots for path in _files(root)):

@@ -14,7 +14,7 @@ from torch import Tensor
 from gclib import records
 from gclib.data import LongTailed
 from gclib.errors import UserError
-from gclib.files import write_atomically
+from gclib.files import home_expanded, write_atomically
 from gclib.networks import read_weights
 from gclib.recipes import Recipe
 from gclib.train import fleet
@@ -65,7 +65,7 @@ def fit(
         If the loss is not finite, another process runs the same stage, a checkpoint was made with another number of
         threads or in another precision, or nothing can be written.
     """
-    run, workdir = Runner.on(device, recipe, data, seed), Path(workdir)
+    run, workdir = Runner.on(device, recipe, data, seed), home_expanded(workdir)
     described = recipe.model_dump(mode="json")
     behaviour: Callable[[], list[list[float]]] = partial(fingerprint, recipe)
     if run.device.type == "cuda":  # it takes a CPU seconds, in which a GPU shared with other runs would wait
@@ -125,7 +125,7 @@ def fit_first_stage(
         As `fit`.
     """
     first = stage_plan(recipe, data, seed)[0]
-    folder = Path(workdir, "stages", first.hash)
+    folder = home_expanded(workdir) / "stages" / first.hash
     return Runner.on(device, recipe, data, seed, trainer).stage(first, None, folder, resume=True)
 
 
@@ -171,8 +171,10 @@ def finish(
     records.check_weights(weights)
     start = read_weights(weights, data.num_classes, recipe.head)
     content = Path(weights).read_bytes()
-    folder = Path(
-        workdir, "stages", records.content_hash([planned.hash, hashlib.sha256(content).hexdigest()])
+    folder = (
+        home_expanded(workdir)
+        / "stages"
+        / records.content_hash([planned.hash, hashlib.sha256(content).hexdigest()])
     )
     run = Runner.on(device, recipe, data, seed)
     return _stage_run(planned, run.stage(planned, start, folder, resume=False))
@@ -223,7 +225,7 @@ def keep(
     weights = None
     if record.name in KEPT_WEIGHTS and not repeat:
         # Read before the record is written: a record without its weights would look complete.
-        source = Path(workdir, record.identity, "stage-one.safetensors")
+        source = home_expanded(workdir) / record.identity / "stage-one.safetensors"
         try:
             weights = source.read_bytes()
         except OSError as error:
