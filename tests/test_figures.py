@@ -1,6 +1,8 @@
 """Figures: colours that can be told apart on any page, labelled axes, the same bytes for the same input."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 
@@ -11,6 +13,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import seaborn
 from factories import make_record
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -243,3 +246,18 @@ def test_curves_follow_the_stages_of_the_clean_run() -> None:
 def test_a_run_without_epochs_has_no_curves() -> None:
     with pytest.raises(UserError, match="no epoch to draw"):
         training.training_curves([])
+
+
+def test_the_style_is_seaborn_s_ticks_without_its_import() -> None:
+    with matplotlib.rc_context():
+        style.use()
+        ours = dict(matplotlib.rcParams)
+        matplotlib.rcdefaults()
+        seaborn.set_theme(style="ticks", rc=style.RC)
+        theirs = dict(matplotlib.rcParams)
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"image.cmap"}
+    code = (
+        "import sys; from gclib.figures import style, training; style.use(); print('seaborn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

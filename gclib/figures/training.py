@@ -9,7 +9,6 @@ from itertools import groupby
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -274,6 +273,8 @@ def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figur
     class_names
         C names.
     """
+    import seaborn  # takes a second
+
     counts = np.asarray(confusion, dtype=float)
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(6.4, 5.2))
