@@ -1,6 +1,7 @@
 """The project as a whole: direction of imports, length of files, the lists of requirements, stray paths."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -143,5 +144,17 @@ def test_what_only_reads_needs_no_torch(module: str) -> None:
     code = (
         f"import sys, gclib.{module}; print([t for t in ('torch', 'sklearn', 'pandas') if t in sys.modules])"
     )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("page", ["results", "table1", "deviations", "speed"])
+def test_a_page_that_only_shows_results_starts_without_torch(page: str) -> None:
+    cells = json.loads((ROOT / "notebooks" / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = [
+        line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).split("\n")
+    ]
+    imports = [line for line in lines if re.match(r"(import|from) ", line)]
+    code = "\n".join(["import sys", *imports, "print([t for t in ('torch', 'seaborn') if t in sys.modules])"])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
