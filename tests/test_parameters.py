@@ -225,6 +225,11 @@ def test_outside_of_a_kernel_that_ran_parameters_there_is_nothing_to_check(kerne
         kernel("count = 2", CHECK)
 
 
+def test_a_kernel_without_history_runs_what_is_committed(kernel):
+    InteractiveShell.instance().run_cell("count: int = 2", store_history=False).raise_error()
+    InteractiveShell.instance().run_cell(CHECK, store_history=False).raise_error()
+
+
 @pytest.mark.parametrize("name", notebook.names())
 def test_every_page_checks_its_parameters_first_and_papermill_reads_all_of_them(name):
     path = notebook.find(name)
