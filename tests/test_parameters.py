@@ -226,8 +226,11 @@ def test_outside_of_a_kernel_that_ran_parameters_there_is_nothing_to_check(kerne
 
 
 def test_a_kernel_without_history_runs_what_is_committed(kernel):
-    InteractiveShell.instance().run_cell("count: int = 2", store_history=False).raise_error()
-    InteractiveShell.instance().run_cell(CHECK, store_history=False).raise_error()
+    from IPython import get_ipython
+
+    kernel()
+    for cell in ("count: int = 2", CHECK):
+        get_ipython().run_cell(cell, store_history=False).raise_error()
 
 
 @pytest.mark.parametrize("name", notebook.names())
