@@ -18,6 +18,7 @@ from gclib.files import home_expanded
 
 if TYPE_CHECKING:
     from gclib.grid import Estimate, Progress
+    from gclib.records import RunRecord
 
 NUMBER = re.compile(r"\d+(\.\d*)?")
 # Options that take several values after one name: which words go on with them.
@@ -156,13 +157,15 @@ def run(
     line; 2 bad input; 130 interrupted.
     """
     from gclib import grid as grids
+    from gclib import records
     from gclib.data import load
 
     folder, results = workdir or ROOT / "runs", ROOT / "results"
     progress = _progress(tables, data, ratio, seeds, scale, folder)
     if dry_run:
+        found = [record for root in (results, folder) for record in records.find(root)]
         for _, group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
-            _print_plan(list(group), folder, results, jobs)
+            _print_plan(list(group), found, jobs)
         return
     chosen = engine or _best_engine(profile)
     _require_fitting(chosen, jobs, profile, places, budget)
@@ -276,14 +279,12 @@ def _require_fitting(
             raise UserError(f"{option} is not for --engine {engine}; leave it out or choose the other engine")
 
 
-def _print_plan(progress: Sequence["Progress"], folder: Path, results: Path, jobs: int) -> None:
+def _print_plan(progress: Sequence["Progress"], found: Sequence["RunRecord"], jobs: int) -> None:
     from gclib import grid as grids
-    from gclib import records
     from gclib.train.environment import machine
 
     cell = progress[0].cell
     here = machine(cell.scale)
-    found = [record for root in (results, folder) for record in records.find(root)]
     measured = grids.speeds(found, here, cell.data, cell.scale)
     # More jobs than cores share them; how a GPU is shared, records do not tell.
     places = min(jobs, os.cpu_count() or 1) if here.device == "cpu" else jobs

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.table import Table
-
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table that fits into the terminal; into a pipe or a file, one line to a row."""
+    from rich.console import Console  # a part of the time that a command takes which prints none
+    from rich.table import Table
+
     table = Table()
     for name in header:
         table.add_column(name, overflow="fold")

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +209,8 @@ def positions_in_class(labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def _read_digits(root: Path, download: bool) -> tuple[Split, Split, tuple[str, ...]]:
     """The 8x8 digits inside scikit-learn, in file order: mostly other writers in the test split than in training."""
+    from importlib.metadata import distribution
+
     # `sklearn.datasets.load_digits` reads this file too, but to import it takes a second.
     file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     table = np.loadtxt(str(file), delimiter=",")

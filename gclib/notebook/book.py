@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -103,6 +102,8 @@ def _copy(target: Path) -> Path:
 def _execute_all(paths: list[Path], report: Callable[[str, float], None]) -> None:
     faults = []
     # Leaving the block ends the workers, and a kernel ends with its worker: an interrupt stops everything.
+    from multiprocessing import get_context
+
     with get_context("spawn").Pool(AT_ONCE, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         for path, result in zip(paths, pool.imap(_attempt, paths), strict=True):
             if isinstance(result, float):
