@@ -28,9 +28,7 @@ def check_parameters() -> None:
 
     shell = get_ipython()
     cells = list(shell.user_ns["In"]) if shell else []
-    if cells == [
-        ""
-    ]:  # a kernel that keeps no history, as nbval's: it runs the parameters as they are committed
+    if cells == [""]:  # a kernel without history, as nbval's, which runs parameters as they are committed
         return
     place = next((k for k in reversed(range(len(cells))) if _states_parameters(cells[k])), None)
     if place is None:
