@@ -41,7 +41,7 @@ def six_epochs_of_few_digits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         short = SimpleNamespace(resolve=lambda data, scale: resolved)
         patch.setattr(recipes, "get", lambda name: short)
-        patch.setattr(data, "load", lambda name, ratio: digits)
+        patch.setattr(data, "load", lambda name, ratio, scale: digits)
         yield
 
 
