@@ -1,5 +1,6 @@
 """Runs: records, shared stages, precisions, kept weights, and what a run leaves alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +138,44 @@ def test_the_callers_state_is_left_alone(tmp_path: Path) -> None:
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (default, grad)
 
 
-def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for amx, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(device, "_cpu_information", lambda amx=amx: "flags: amx_tile x" if amx else "")
         assert choose_precision("smoke", CPU) == "float64"
         assert choose_precision("short", CPU) == choose_precision("paper", CPU) == expected
+
+
+@pytest.mark.parametrize(("narrow", "faster"), [(0.5, "bfloat16"), (2.0, "float32")])
+def test_a_cpu_without_matrix_instructions_is_measured_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow: float, faster: str
+) -> None:
+    clock, made = [0.0], []
+
+    def eager_step(in_bfloat16: bool) -> Callable[[], None]:
+        made.append(in_bfloat16)
+        return lambda: clock.append(clock.pop() + (narrow if in_bfloat16 else 1.0))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(device, "_cpu_information", lambda: "model name : A CPU")
+    monkeypatch.setattr(device, "_eager_step", eager_step)
+    monkeypatch.setattr(device.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
+    assert choose_precision("paper", CPU) == "float32"  # not measured yet
+    for _ in range(2):
+        device.measure_precision()
+    assert made == [False, True]
+    assert choose_precision("paper", CPU) == choose_precision("paper") == faster
+    assert choose_precision("short", CPU) == "float32"  # seconds of a run of minutes
+    monkeypatch.setattr(device, "_cpu_information", lambda: "model name : Another")
+    assert choose_precision("paper", CPU) == "float32"
+    (tmp_path / "gclib" / "precision.json").write_text("[damaged")
+    device.measure_precision()
+    assert choose_precision("paper", CPU) == faster
+    (tmp_path / "gclib" / "precision.json").unlink()
+    monkeypatch.setattr(device, "_cpu_information", lambda: "flags: amx_tile x")
+    device.measure_precision()  # nothing to find out
+    assert not (tmp_path / "gclib" / "precision.json").exists()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -1,19 +1,25 @@
 """Where and how to compute: device, precision, compilation. Torch is loaded only where it is asked."""
 
 import ctypes
+import json
 import os
+import platform
 import shutil
 import sys
 import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gclib.errors import UserError
+from gclib.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["can_compile", "choose_device", "choose_precision", "has_gpu_driver"]
+__all__ = ["can_compile", "choose_device", "choose_precision", "has_gpu_driver", "measure_precision"]
 
 
 def has_gpu_driver() -> bool:
@@ -56,7 +62,9 @@ def choose_precision(scale: str, device: "torch.device | None" = None) -> str:
     """Return what to train in: ``"float64"``, ``"float32"`` or ``"bfloat16"``, by the scale of a recipe and the device.
 
     None is the CPU.
-    float64 at smoke scale, so that every CPU prints the same; else bfloat16 where it is fast, or float32.
+    float64 at smoke scale, so that every CPU prints the same; else bfloat16 where it is fast, or float32. A CPU with
+    matrix instructions (AMX) is fast in it; another is where `measure_precision` found it so, for runs of paper
+    scale only.
     """
     if scale == "smoke":
         return "float64"
@@ -65,9 +73,71 @@ def choose_precision(scale: str, device: "torch.device | None" = None) -> str:
 
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # Without matrix instructions (AMX) bfloat16 convolutions are slower than float32 ones.
-        fast = " amx_tile " in _cpu_information()
+        fast = _has_amx() or (scale == "paper" and _measured().get(_cpu()) == "bfloat16")
     return "bfloat16" if fast else "float32"
+
+
+def measure_precision() -> None:
+    """Find out whether training steps on this CPU take less time in bfloat16 or in float32, once for all.
+
+    A second of each, not compiled, which burdens bfloat16 with casts that a compiled step saves: where it wins here, it
+    wins. The faster one is kept in the cache of the user, by the name of the CPU, so that a run that goes on finds what
+    it began with.
+    """
+    found = _measured()
+    if _has_amx() or _cpu() in found:
+        return
+    steps = {precision: _eager_step(precision == "bfloat16") for precision in ("float32", "bfloat16")}
+    least = dict.fromkeys(steps, float("inf"))
+    end = time.perf_counter() + 2
+    while float("inf") in least.values() or time.perf_counter() < end:
+        for precision, step in steps.items():  # in turns, so that a busy machine slows both
+            begun = time.process_time()
+            step()
+            least[precision] = min(least[precision], time.process_time() - begun)
+    faster = min(least, key=lambda precision: least[precision])
+    with suppress(RuntimeError, UserError):  # no home, or one that cannot be written to: float32 stays
+        write_atomically(_cache(), json.dumps(found | {_cpu(): faster}).encode())
+
+
+def _eager_step(in_bfloat16: bool) -> Callable[[], None]:
+    """Forward and backward pass of a batch."""
+    import torch
+
+    from gclib.networks import resnet32
+
+    with torch.random.fork_rng(devices=[]):
+        network = resnet32(10, "linear").to(memory_format=torch.channels_last)
+        images = torch.randn(64, 3, 32, 32).to(memory_format=torch.channels_last)
+    network.in_bfloat16 = in_bfloat16
+
+    def step() -> None:
+        network(images).square().mean().backward()
+
+    step()
+    return step
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gclib", "precision.json")
+
+
+def _measured() -> dict[str, str]:
+    """Name of a CPU to the precision that was found faster on it; nothing where the file is not what we wrote."""
+    try:
+        found = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _cpu() -> str:
+    names = [line for line in _cpu_information().splitlines() if line.startswith("model name")]
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+
+
+def _has_amx() -> bool:
+    return " amx_tile " in _cpu_information()
 
 
 def _cpu_information() -> str:

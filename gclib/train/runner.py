@@ -12,7 +12,7 @@ from gclib.errors import UserError
 from gclib.files import InUseError, lock
 from gclib.recipes import Recipe
 from gclib.train import checkpoints
-from gclib.train.device import can_compile, choose_device, choose_precision
+from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.loop import Trainer, draw_seed, make_stage
 from gclib.train.plan import PlannedStage
 
@@ -57,9 +57,12 @@ class Runner:
         if not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
         chosen = choose_device(device)
-        # Compiling takes half a minute, which only a long run gets back.
-        compiled = recipe.scale == "paper" and chosen.type == "cpu" and can_compile()
-        return cls(recipe, data, seed, chosen, choose_precision(recipe.scale, chosen), compiled, trainer)
+        # Seconds to measure and half a minute to compile, which only a long run gets back.
+        long = recipe.scale == "paper" and chosen.type == "cpu"
+        if long:
+            measure_precision()
+        precision = choose_precision(recipe.scale, chosen)
+        return cls(recipe, data, seed, chosen, precision, long and can_compile(), trainer)
 
     def stage(
         self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
