@@ -1,7 +1,9 @@
 """What stops a run, each in one line: divergence, damage, locks, a full disk; and what is left when it did."""
 
 import errno
+import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +141,86 @@ def test_a_checkpoint_of_another_stage_is_refused(interrupted: Path) -> None:
     (stage_folder(interrupted) / checkpoints.NAME).rename(other / checkpoints.NAME)
     with pytest.raises(UserError, match=r"is a checkpoint of stage .* not of its folder; remove it"):
         fit(interrupted, seed=1)
+
+
+BROKEN_FILES = {
+    "nothing": b"",
+    "text": b"no checkpoint",
+    "a pickle": pickle.dumps({"epoch": 1}, protocol=2),
+    "a program": b"cos\nsystem\n(S'true'\ntR.",
+    "bytes": bytes(range(256)) * 9,
+    "half an archive": b"PK\x03\x04" + b"\xff" * 60,
+}
+
+
+@pytest.mark.parametrize("content", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
+def test_a_checkpoint_with_a_matching_hash_and_broken_content_is_told_in_one_line(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / checkpoints.NAME
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(UserError, match=REFUSED) as caught:
+        checkpoints.load(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+REFUSED = (
+    r"checkpoint\.pt is whole, but no checkpoint that this code understands \(.*\); remove it to start anew$"
+)
+NONSENSE = ({}, None, "x", 10**9, torch.zeros(3))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_checkpoint_with_any_field_missing_or_of_another_kind_is_told_in_one_line(
+    interrupted: Path, finished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if finished:
+        fit(interrupted)
+    else:  # if it goes on from nonsense after all, it does not get far
+        monkeypatch.setattr(Trainer, "train_epoch", lambda trainer, epoch: pytest.fail("it trains"))
+    folder = stage_folder(interrupted)
+    state = checkpoints.load(folder)
+    assert state is not None
+    del state["stage"]
+    for name in state:
+        values = (
+            NONSENSE[1:] if state[name] == {} else NONSENSE
+        )  # {} is first: not tested yet, where it is right
+        for changed in [
+            {key: value for key, value in state.items() if key != name},
+            *(state | {name: value} for value in values),
+        ]:
+            if changed.keys() == state.keys() - {"compiled"} or (
+                finished and name in ("optimizer", "generator")
+            ):
+                continue  # it was not compiled then; what is only read is not gone on with
+            with monkeypatch.context() as patch:
+                if name == "epoch":
+                    checkpoints.save(folder, changed)
+                else:  # as if it had been saved
+                    patch.setattr(checkpoints, "load", lambda _, changed=changed: changed)
+                with pytest.raises(UserError) as caught:
+                    fit(interrupted)
+            assert len(str(caught.value).splitlines()) == 1, (name, changed.get(name))
+
+
+def test_a_checkpoint_of_another_network_or_with_other_momenta_is_told_in_one_line(interrupted: Path) -> None:
+    folder = stage_folder(interrupted)
+    state = checkpoints.load(folder)
+    assert state is not None
+    weight = next(name for name in state["weights"] if name.endswith("weight"))
+    wider = state["weights"] | {weight: torch.zeros(2, 2)}
+    nan = state["weights"] | {weight: torch.full_like(state["weights"][weight], torch.nan)}
+    momenta = {key: {"momentum_buffer": torch.zeros(2)} for key in state["optimizer"]["state"]}
+    for change in (
+        {"weights": wider},
+        {"weights": nan},
+        {"optimizer": state["optimizer"] | {"state": momenta}},
+        {"course": state["course"] | {"loss": state["course"]["loss"][1:]}},
+    ):
+        checkpoints.save(folder, state | change)
+        with pytest.raises(UserError, match=REFUSED):
+            fit(interrupted)
 
 
 HOLDER = """

@@ -4,16 +4,18 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gclib import records
 from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.train.fleet import arrived
 
-__all__ = ["load", "on_host", "save"]
+__all__ = ["check", "load", "on_host", "save", "understood"]
 
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
@@ -68,7 +70,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     UserError
-        If the checkpoint cannot be read, or was made by another stage, in another folder.
+        If the checkpoint cannot be read, holds something else, or was made by another stage, in another folder.
     """
     state, damaged = None, []
     for path in (folder / NAME, folder / PREVIOUS):
@@ -81,7 +83,10 @@ def load(folder: Path) -> dict[str, Any] | None:
                 f"cannot read {path}: {error.strerror}; mend it or choose another folder"
             ) from error
         if hashlib.sha256(content[32:]).digest() == content[:32]:
-            state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+            with understood(path):
+                state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+                if not (isinstance(state, dict) and isinstance(state["epoch"], int) and state["epoch"] >= 0):
+                    raise ValueError("no state of a stage")
             if state.get("stage", folder.name) != folder.name:
                 raise UserError(
                     f"{path} is a checkpoint of stage {state['stage']}, not of its folder; remove it"
@@ -92,3 +97,67 @@ def load(folder: Path) -> dict[str, Any] | None:
         advice = "going on from the checkpoint before" if state else "starting anew"
         warnings.warn(f"damaged: {' and '.join(damaged)}; {advice}", stacklevel=2)
     return state
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Tell in one line where what a checkpoint holds is not what this code needs: one of another version, say.
+
+    Raises
+    ------
+    UserError
+        For anything that its content brings about.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # broken content raises nearly anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if len(reason) > 150:
+            reason = f"{reason[:150]}..."
+        raise UserError(
+            f"{path} is whole, but no checkpoint that this code understands ({reason}); remove it to start anew"
+        ) from error
+
+
+def check(
+    state: dict[str, Any], network: dict[str, torch.Tensor], data: records.DataSummary, epochs: int
+) -> None:
+    """Raise an error where a state is not that of a stage which trains such a network; `understood` words it.
+
+    Parameters
+    ----------
+    state
+        What `load` returned.
+    network
+        Name to tensor of the right shape, on any device.
+    data
+        What is trained on.
+    epochs
+        Of the stage.
+    """
+    done, course = state["epoch"], dict(state["course"])
+    finished = done == epochs
+    if not len(course["loss"]) == done <= epochs:
+        raise ValueError(f"{len(course['loss'])} losses after {done} of {epochs} epochs")
+    # What was saved before runs were compiled does not say that they are not.
+    for name, known in (("precision", str), ("threads", int), ("compiled", bool)):
+        if type(state.get(name, False)) is not known:
+            raise TypeError(f"{name} is missing, or is no {known.__name__}")
+    if state["precision"] not in ("float64", "float32", "bfloat16") or not 0 < state["threads"] < 10**6:
+        raise ValueError("a precision or a number of threads that is none")
+    if not finished and course["test_epochs"][-1:] != [done]:  # a course ends with a test
+        course["test_epochs"] = [*course["test_epochs"], done]
+        course["test_accuracy"] = [*course["test_accuracy"], 0.0]
+    outcomes = [records.Outcome(**state[kind]) for kind in ("last", "best") if state[kind] != {} or finished]
+    for outcome in outcomes:
+        outcome.check(data)
+    run = {"name": "any", "start": "scratch", "hash": "0" * 16, "course": records.Course(**course)}
+    if finished:
+        records.StageRun(**run, **dict(zip(("last", "best"), outcomes, strict=True)))
+    for kind in ("weights", "best_weights") if outcomes else ("weights",):
+        for name, value in network.items():
+            kept = state[kind][f"network.{name}"]
+            if kept.shape != value.shape or not kept.isfinite().all():
+                raise ValueError(f"{kind}: {name} is not finite or of another shape")

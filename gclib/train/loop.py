@@ -168,7 +168,10 @@ class Trainer:
 
     def _run(self, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         epochs = self.settings.epochs
-        done = self.restore(state) if state else 0
+        done = 0
+        if state:
+            with checkpoints.understood(folder / checkpoints.NAME):
+                done = self.restore(state)
         if not epochs:
             self.evaluate(0)
         with EpochProgress(self.settings.name, epochs, done) as progress:
@@ -277,6 +280,9 @@ class Trainer:
         self.stage.load_state_dict(state["weights"])
         assert self.optimizer is not None
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            if (momentum := kept.get("momentum_buffer")) is not None and momentum.shape != parameter.shape:
+                raise ValueError("optimizer: a momentum of another shape")
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"].to(self.device)  # torch leaves it where the checkpoint was loaded
         self.generator.set_state(state["generator"])

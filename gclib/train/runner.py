@@ -10,7 +10,9 @@ from torch import Tensor
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.files import InUseError, lock
+from gclib.networks import resnet32
 from gclib.recipes import Recipe
+from gclib.records import DataSummary
 from gclib.train import checkpoints
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.loop import Trainer, draw_seed, make_stage
@@ -95,7 +97,10 @@ class Runner:
 
         def saved() -> tuple[dict[str, Any] | None, bool]:
             state = checkpoints.load(folder) if resume else None
-            return state, state is not None and state["epoch"] == planned.settings.epochs
+            finished = state is not None and state["epoch"] == planned.settings.epochs
+            if state and finished:
+                self._check(state, planned, folder)
+            return state, finished
 
         busy = f"{folder} is in use by another run of the same stage; wait for it or choose another folder"
         try:
@@ -116,7 +121,9 @@ class Runner:
         state: dict[str, Any] | None,
     ) -> dict[str, Any]:
         if state is not None:
-            _check_same_arithmetic(state, self.precision, folder)
+            with checkpoints.understood(folder / checkpoints.NAME):
+                _check_same_arithmetic(state, self.precision, folder)
+            self._check(state, planned, folder)
         # A run goes on as it was begun: compiled code gives other last bits.
         compiled = self.compiled if state is None else state.get("compiled", False)
         stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
@@ -124,12 +131,21 @@ class Runner:
         trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
         return trainer.run(state, folder)
 
+    def _check(self, state: dict[str, Any], planned: PlannedStage, folder: Path) -> None:
+        with torch.device("meta"):  # shapes alone
+            network = resnet32(self.data.num_classes, self.recipe.head).state_dict()
+        with checkpoints.understood(folder / checkpoints.NAME):
+            seen = DataSummary.of(self.data)
+            checkpoints.check(state, network, seen, planned.settings.epochs)
+
 
 def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
     for what, now, advice in (
         ("precision", precision, "use the device it was begun on"),
         ("threads", torch.get_num_threads(), f"set OMP_NUM_THREADS={state['threads']}"),
     ):
+        if type(state[what]) is not type(now):
+            raise TypeError(f"{what} is no {type(now).__name__}")
         if state[what] != now:
             raise UserError(
                 f"{folder} was begun with {what} {state[what]} and would go on with {now}, which gives other numbers; "
