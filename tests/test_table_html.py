@@ -3,6 +3,7 @@
 from html.parser import HTMLParser
 
 from factories import paper_run
+from markdown_it import MarkdownIt
 
 from gclib import tables
 
@@ -12,7 +13,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.open, self.cells, self.attributes = [], [], []
+        self.open, self.cells, self.attributes, self.text = [], [], [], ""
         self.feed(text)
         assert not self.open
 
@@ -26,6 +27,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        self.text += data
         if {"td", "th"} & set(self.open):
             self.cells[-1] += data
 
@@ -51,6 +53,28 @@ def test_text_is_escaped() -> None:
         "1 < 2",
     )
     assert Page(table.to_html()).cells == ["<a>", "x < y & z, a > b, <c++ & d"]
+
+
+NASTY = ["$x$ and $y$", "_x_", "<b>b</b>", "a|b", "**x**", "[x](y)", "&lt;", r"\\*a", "`c`", "~~x~~", "a_b"]
+
+
+def test_markdown_shows_text_as_it_is() -> None:
+    items = [
+        [name, tables.Code(name), tables.Link(name, "place (1)"), tables.Command(name)] for name in NASTY
+    ]
+    table = tables.Table(NASTY[:1], [[row] for row in items], NASTY[0])
+    markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    page = Page(markdown.render(table.to_markdown()))
+    expected = [f"{name}, {name}, {name}, command{name}" for name in NASTY]
+    assert page.cells == [NASTY[0], *expected]
+    assert page.text.strip().endswith(NASTY[0])
+    assert {value for name, value in page.attributes if name == "href"} == {"place%20%281%29"}
+
+
+def test_html_lets_no_page_read_mathematics_into_it() -> None:
+    page = Page(tables.Table(["$a$"], [[["$x$ and $y$"]]], "$c$").to_html())
+    ignored = [value for name, value in page.attributes if name == "class" and "tex2jax_ignore" in value]
+    assert len(ignored) == 3, "header, cell and caption"
 
 
 def test_words_stand_left_and_wrap_and_numbers_do_neither() -> None:

@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gclib.arrays import PerClass, validated_counts
-from gclib.figures.style import GREY, LINES, MARKERS, class_colours, class_ticks, method_colours
+from gclib.figures.style import (
+    GREY,
+    LINES,
+    MARKERS,
+    class_colours,
+    class_ticks,
+    method_colours,
+    plain,
+)
 
 __all__ = ["cloud_density", "cloud_size_lines", "probability_lines", "saturation"]
 
@@ -71,7 +79,11 @@ def cloud_density(
     top = 1.1 * np.partition(densities.max(1), -2)[-2] if len(counts) > 1 else 1.1 * densities.max()
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for index, (density, colour) in enumerate(zip(densities, class_colours(counts), strict=True)):
-        name = f"{counts[index]:,}" if class_names is None else f"{class_names[index]} ({counts[index]:,})"
+        name = (
+            f"{counts[index]:,}"
+            if class_names is None
+            else f"{plain(class_names[index])} ({counts[index]:,})"
+        )
         if density.any():
             axes.plot(reduction, density, color=colour, linewidth=1.5, label=name)
             axes.fill_between(reduction, density, color=colour, alpha=0.08, linewidth=0)

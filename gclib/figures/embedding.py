@@ -18,8 +18,12 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from gclib.embeddings import Embedding
-from gclib.figures.interactive import button_row, slider_layout
-from gclib.figures.style import GREY, class_colours
+from gclib.figures.interactive import as_text, button_row, slider_layout
+from gclib.figures.style import (
+    GREY,
+    class_colours,
+    plain,
+)
 from gclib.geometry import CLEAR, NEIGHBOURS, largest_share
 
 __all__ = ["embedding_panels", "embedding_plot", "epoch_animation", "epoch_panels", "obscure_cells"]
@@ -89,7 +93,7 @@ def embedding_panels(embeddings: Mapping[str, Embedding]) -> Figure:
                 )
                 shaded = True
             _scatter(axes, part)
-            axes.set_title(f"{name}, {split} images")
+            axes.set_title(f"{plain(name)}, {split} images")
             axes.set_ylabel("second coordinate")
             axes.grid(visible=False)
         column[-1].set_xlabel("first coordinate")
@@ -117,7 +121,7 @@ def epoch_panels(courses: Mapping[str, Sequence[Embedding]], epochs: Sequence[in
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
             axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
             axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
-            axes.set_title(f"{name}, epoch {epoch}")
+            axes.set_title(f"{plain(name)}, epoch {epoch}")
             axes.set_ylabel("second feature")
             axes.grid(visible=False)
     for axes in grid[-1]:
@@ -133,7 +137,7 @@ def _scatter(axes: Axes, part: Embedding, size: float = 12) -> None:
         axes.scatter(x, y, s=size, c=colours[chosen], marker=marker, linewidth=0.8, alpha=0.85, zorder=2)
     for name, (x, y) in zip(*_names(part), strict=True):
         axes.annotate(
-            name,
+            plain(name),
             (x, y),
             ha="center",
             va="center",
@@ -172,7 +176,9 @@ def embedding_plot(embeddings: Mapping[str, Embedding]) -> go.Figure:
     embeddings
         Name of a method to its embedding.
     """
-    figure = make_subplots(1, len(embeddings), subplot_titles=list(embeddings), horizontal_spacing=0.04)
+    figure = make_subplots(
+        1, len(embeddings), subplot_titles=list(map(as_text, embeddings)), horizontal_spacing=0.04
+    )
     for column, (name, embedding) in enumerate(embeddings.items(), start=1):
         test = embedding.of(test=True)
         x, y, obscure = obscure_cells(test.plane, test.labels)
@@ -190,7 +196,9 @@ def embedding_plot(embeddings: Mapping[str, Embedding]) -> go.Figure:
             trace = _points(part, split == "training").update(
                 name=f"{split} images", legendgroup=split, showlegend=column == 1
             )
-            trace.update(text=_verdicts(part), hovertemplate=f"{split} image: %{{text}}<extra>{name}</extra>")
+            trace.update(
+                text=_verdicts(part), hovertemplate=f"{split} image: %{{text}}<extra>{as_text(name)}</extra>"
+            )
             trace.visible = "legendonly" if split == "training" else True
             figure.add_trace(trace, row=1, col=column)
         figure.add_trace(_name_tags(test).update(textposition=_inwards(test)), row=1, col=column)
@@ -208,11 +216,11 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
         Name of a run to its embeddings, two features each, the first after epoch 1; all of one length.
     """
     parts = {name: [step.of(test=True) for step in course] for name, course in courses.items()}
-    figure = make_subplots(1, len(parts), subplot_titles=list(parts), horizontal_spacing=0.04)
+    figure = make_subplots(1, len(parts), subplot_titles=list(map(as_text, parts)), horizontal_spacing=0.04)
     for column, course in enumerate(parts.values(), start=1):
         points = _points(course[-1], False).update(showlegend=False)
         points.update(
-            text=[course[-1].class_names[label] for label in course[-1].labels],
+            text=[as_text(course[-1].class_names[label]) for label in course[-1].labels],
             hovertemplate="class %{text}<extra></extra>",
         )
         figure.add_trace(points, row=1, col=column)
@@ -270,7 +278,9 @@ def _name_tags(part: Embedding) -> go.Scatter:
     names, places = _names(part)
     font = {"size": 13, "color": "black", "shadow": HALO}
     tags = {"mode": "text", "hoverinfo": "skip", "showlegend": False, "textfont": font}
-    return go.Scatter(x=places[:, 0], y=places[:, 1], text=[f"<b>{name}</b>" for name in names], **tags)
+    return go.Scatter(
+        x=places[:, 0], y=places[:, 1], text=[f"<b>{as_text(name)}</b>" for name in names], **tags
+    )
 
 
 def _inwards(part: Embedding) -> list[str]:
@@ -281,8 +291,9 @@ def _inwards(part: Embedding) -> list[str]:
 
 
 def _verdicts(part: Embedding) -> list[str]:
+    names = list(map(as_text, part.class_names))
     return [
-        part.class_names[label] + (", right" if label == given else f", taken for {part.class_names[given]}")
+        names[label] + (", right" if label == given else f", taken for {names[given]}")
         for label, given in zip(part.labels, part.predicted, strict=True)
     ]
 

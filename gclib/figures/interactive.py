@@ -28,6 +28,7 @@ __all__ = [
     "TEMPLATE",
     "Interactive",
     "add_sliders",
+    "as_text",
     "button_row",
     "show_plotly",
     "slider_layout",
@@ -168,6 +169,11 @@ def add_sliders(
             for name, places in sliders.items()
         ]
         figure.update_layout(updatemenus=[button_row(buttons, top=top + 5, direction="right")])
+
+
+def as_text(name: str) -> str:
+    """Return a name of a class or a recipe such that plotly shows it as it is: neither as HTML nor as mathematics."""
+    return html.escape(name, quote=False).replace("$", "&#36;")
 
 
 def slider_layout(

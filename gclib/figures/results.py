@@ -17,7 +17,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from gclib.arrays import PerClass, validated_counts
-from gclib.figures.style import BLUE, GREY, HEAD_TO_TAIL, class_colours, method_colours
+from gclib.figures.style import (
+    BLUE,
+    GREY,
+    HEAD_TO_TAIL,
+    class_colours,
+    method_colours,
+    plain,
+)
 from gclib.metrics import Reliability
 
 __all__ = ["class_panels", "group_bars", "probability_panels", "reliability_panels"]
@@ -42,7 +49,7 @@ def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Fi
         places[places.index(spare) - columns].xaxis.set_tick_params(labelbottom=True)
     panels = dict(zip(names, places, strict=False))
     for name, axes in panels.items():
-        axes.set_title(name, fontsize=8)
+        axes.set_title(plain(name), fontsize=8)
         axes.tick_params(labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer_x))
     return figure, panels
@@ -70,7 +77,7 @@ def class_panels(
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
         if reference is not None and reference in accuracies and name != reference:
             line = axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2)[0]
-            line.set(label=reference, path_effects=rim)
+            line.set(label=plain(reference), path_effects=rim)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -108,7 +115,7 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     # White reads on the bars and on a dark page, its grey edge on a white one.
     marks = axes.plot(values("all"), places, "D", label="all classes")[0]
     marks.set(markerfacecolor="white", markeredgecolor=GREY, markeredgewidth=1.4, markersize=7)
-    axes.set_yticks(places, list(groups))
+    axes.set_yticks(places, list(map(plain, groups)))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("test accuracy (%)")
@@ -141,7 +148,7 @@ def reliability_panels(bins: Mapping[str, Reliability]) -> Figure:
                 alpha=0.35 + 0.65 * min(1.0, 4 * share[number]),
             )
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        axes.set_title(f"{name}, ECE {100 * of.ece:.1f}", fontsize=8)
+        axes.set_title(f"{plain(name)}, ECE {100 * of.ece:.1f}", fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     figure.supxlabel("confidence", fontsize=9, color=GREY)
@@ -167,7 +174,7 @@ def probability_panels(panels: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
                 np.asarray(probabilities),
                 color=colours[name],
                 linestyle=styles[name],
-                label=name,
+                label=plain(name),
                 linewidth=1.5,
             )
     axes.set_ylim(bottom=0)

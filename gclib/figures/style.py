@@ -32,6 +32,7 @@ __all__ = [
     "contrast",
     "luminance",
     "method_colours",
+    "plain",
     "slant",
     "use",
 ]
@@ -206,8 +207,17 @@ def class_ticks(axes: Axes, class_names: Iterable[str] | None, num_classes: int)
         axes.set_xlabel("class index, head to tail")
         return
     axes.set_xlabel("class, head to tail")
-    names = list(class_names)
+    names = list(map(plain, class_names))
     axes.set_xticks(range(num_classes), names, **slant(names))
+
+
+def plain(name: str) -> str:
+    """Return a name of a class or a recipe such that matplotlib shows it as it is, on one line.
+
+    To matplotlib, text between dollars is mathematics, and a label that begins with an underscore is hidden.
+    """
+    shown = " ".join(name.split()).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
 
 
 def slant(names: list[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from gclib.figures.style import (
     class_ticks,
     contrast,
     method_colours,
+    plain,
     slant,
 )
 from gclib.records import RunRecord
@@ -99,7 +100,7 @@ def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str
         line[..., :3], line[..., 3] = row.swapaxes(0, 1).reshape(height, len(row) * width, 3), 255
     figure, axes = plt.subplots(figsize=(6.4, 0.5 + 6.0 * canvas.shape[0] / canvas.shape[1]))
     axes.imshow(canvas, aspect="auto", extent=(0, columns, len(rows) - 0.5, -0.5), interpolation="nearest")
-    axes.set_yticks(range(len(rows)), [class_names[label] for label in shown])
+    axes.set_yticks(range(len(rows)), [plain(class_names[label]) for label in shown])
     axes.set_ylabel("class")
     axes.set_xlabel("training images")
     axes.tick_params(left=False)
@@ -151,7 +152,7 @@ def class_courses(
             zorder=3,
         )
     for index, colour in enumerate(colours):
-        name = f"{class_names[index]} ({counts[index]:,})"
+        name = f"{plain(class_names[index])} ({counts[index]:,})"
         axes.plot(places, lines[:, index], color=colour, linewidth=1, alpha=0.4, label=name)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
@@ -186,7 +187,7 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
     colours = method_colours(str(record.recipe["name"]) for record in runs)
     for name, group in groupby(runs, key=lambda record: str(record.recipe["name"])):
         for number, record in enumerate(group):
-            label = name if number == 0 else None
+            label = plain(name) if number == 0 else None
             _draw_run(record, (top, middle, bottom), colours[name], label)
     middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=2.4, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")
@@ -250,9 +251,9 @@ def per_class_bars(
         if len(accuracies) == 1:
             axes.bar(place, values, width, color=class_colours(counts))
         elif len(counts) <= BARS_UP_TO:
-            axes.bar(place, values, width, color=colours[name], label=name)
+            axes.bar(place, values, width, color=colours[name], label=plain(name))
         else:
-            line = axes.plot(classes, values, color=colours[name], linewidth=1.2, label=name)[0]
+            line = axes.plot(classes, values, color=colours[name], linewidth=1.2, label=plain(name))[0]
             line.set(marker=MARKERS[number], markersize=2.5)
     axes.set_ylabel("test accuracy (%)")
     axes.set_ylim(0, 100)
@@ -279,6 +280,7 @@ def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figur
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(6.4, 5.2))
     written = len(counts) <= WRITTEN_UP_TO
+    names = list(map(plain, class_names))
     seaborn.heatmap(
         share,
         vmin=0,
@@ -288,15 +290,14 @@ def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figur
         annot=written,
         fmt=".0f",
         annot_kws={"fontsize": 9},
-        xticklabels=list(class_names) if written else "auto",
-        yticklabels=list(class_names) if written else "auto",
+        xticklabels=names if written else "auto",
+        yticklabels=names if written else "auto",
         cbar_kws={"label": "share of the true class (%)"},
         ax=axes,
     )
     axes.set_xlabel("predicted class, head to tail")
     axes.set_ylabel("true class, head to tail")
     if written:
-        names = list(class_names)
         axes.set_xticks(axes.get_xticks(), names, **slant(names))
         axes.tick_params(axis="y", labelrotation=0)
     for text, colour in zip(axes.texts, np.asarray(axes.collections[0].get_facecolor()), strict=False):

@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import quote
 
 __all__ = ["Code", "Command", "Item", "Link", "Table"]
 
 
+NO_MATHS = "tex2jax_ignore mathjax_ignore"  # JupyterLab's MathJax then leaves dollars alone
 WORDS = ' style="text-align: left; white-space: normal"'
 
 
@@ -34,6 +36,10 @@ class Command:
     text: str
     name: str = "command"
 
+
+# Marks of Markdown that may mean something where they stand: an underscore within a word does not.
+MARKDOWN = re.compile(r"[*`|$~]|\](?=\()|\\(?=[!-/:-@[-`{-~])|(?<!\w)_|_(?!\w)")
+URL = "/:#?=&%@+,;!'~*$"  # beside letters and digits, what an address may hold
 
 Item = str | Link | Code | Command
 
@@ -74,7 +80,7 @@ class Table:
         columns = [[row[place] for row in self.rows] for place in range(len(self.header))]
         styles = ["" if all(map(_is_number, column)) else WORDS for column in columns]
         names = zip(styles, self.header, strict=True)
-        head = "".join(f'<th scope="col"{style}>{html.escape(name)}</th>' for style, name in names)
+        head = "".join(f'<th scope="col"{style}>{_text_html(name)}</th>' for style, name in names)
         body = "\n".join(
             "<tr>"
             + "".join(f"<td{style}>{_cell_html(cell)}</td>" for style, cell in zip(styles, row, strict=True))
@@ -85,14 +91,14 @@ class Table:
             '<div style="overflow-x: auto" tabindex="0">\n'
             '<table class="dataframe" style="white-space: nowrap">\n'
             f"<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
-            + (f"<p>{html.escape(self.caption)}</p>" if self.caption else "")
+            + (f"<p>{_text_html(self.caption)}</p>" if self.caption else "")
         )
 
     def to_markdown(self) -> str:
         """Return the table as Markdown, the caption below."""
-        lines = [self.header, ["---"] * len(self.header)]
+        lines = [[*map(_markdown, self.header)], ["---"] * len(self.header)]
         lines += [[", ".join(map(_item_markdown, cell)) for cell in row] for row in self.rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.caption}"
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_markdown(self.caption)}"
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -117,21 +123,35 @@ def _cell_html(cell: Sequence[Item]) -> str:
 def _item_html(item: Item) -> str:
     match item:
         case Link():
-            return f'<a href="{html.escape(item.target)}">{html.escape(item.text)}</a>'
+            return f'<a href="{html.escape(item.target)}">{_text_html(item.text)}</a>'
         case Code():
-            return f"<code>{html.escape(item.text)}</code>"
+            return f"<code>{_text_html(item.text)}</code>"
         case Command():
-            name, text = html.escape(item.name), html.escape(item.text)
+            name, text = _text_html(item.name), _text_html(item.text)
             return f"<details><summary>{name}</summary><code>{text}</code></details>"
-    return html.escape(item)
+    return _text_html(item)
+
+
+def _text_html(text: str) -> str:
+    """Escape what is HTML or, to JupyterLab, mathematics."""
+    shown = html.escape(text)
+    return f'<span class="{NO_MATHS}">{shown}</span>' if re.search(r"[$\\]", text) else shown
 
 
 def _item_markdown(item: Item) -> str:
     match item:
         case Link():
-            return f"[{item.text}]({item.target})"
+            return f"[{_markdown(item.text)}]({quote(item.target, safe=URL)})"
         case Code():
-            return f"`{item.text}`"
+            code = " ".join(item.text.split()).replace("|", r"\|")
+            return f"`` {code} ``" if "`" in code else f"`{code}`"
         case Command():
-            return _item_html(item)  # Markdown has no way to fold
-    return item
+            # Markdown has no way to fold; it reads what stands between tags.
+            return MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", _item_html(item))
+    return _markdown(item)
+
+
+def _markdown(text: str) -> str:
+    """Escape what Markdown would not show as it is."""
+    shown = html.escape(" ".join(text.split()), quote=False)
+    return MARKDOWN.sub(r"\\\g<0>", shown)
