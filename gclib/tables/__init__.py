@@ -11,6 +11,7 @@ from gclib.tables.claims import (
 )
 from gclib.tables.classes import class_table, write_classes
 from gclib.tables.comparisons import CLAIMS, Claim, Comparison
+from gclib.tables.course import choice_table, draws_table, scatter_table
 from gclib.tables.details import (
     calibration_table,
     class_means,
@@ -58,6 +59,7 @@ __all__ = [
     "Table",
     "by_recipe",
     "calibration_table",
+    "choice_table",
     "claim_table",
     "claims_overview",
     "class_means",
@@ -65,6 +67,7 @@ __all__ = [
     "conclusion",
     "cost_table",
     "decide",
+    "draws_table",
     "findings",
     "group_means",
     "overview_table",
@@ -76,6 +79,7 @@ __all__ = [
     "readme_table",
     "repeats_table",
     "results_table",
+    "scatter_table",
     "seeds_table",
     "settings_difference",
     "spreads",
