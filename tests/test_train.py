@@ -138,6 +138,15 @@ def test_the_callers_state_is_left_alone(tmp_path: Path) -> None:
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (default, grad)
 
 
+def test_a_run_may_use_several_threads_and_its_record_says_so(tmp_path: Path) -> None:
+    settings = recipe().model_copy(update={"stages": recipe().stages[:1]})
+    before = torch.get_num_threads()
+    record = train.fit(settings, few_digits(), seed=0, device="cpu", workdir=tmp_path, threads=before + 1)
+    assert (record.environment.threads, torch.get_num_threads()) == (before + 1, before)
+    with pytest.raises(UserError, match="threads is 0, expected 1 or more"):
+        train.fit(settings, few_digits(), seed=0, device="cpu", workdir=tmp_path, threads=0)
+
+
 def test_precisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for amx, expected in ((True, "bfloat16"), (False, "float32")):

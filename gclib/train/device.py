@@ -8,8 +8,8 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,14 @@ from gclib.files import write_atomically
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["can_compile", "choose_device", "choose_precision", "has_gpu_driver", "measure_precision"]
+__all__ = [
+    "can_compile",
+    "choose_device",
+    "choose_precision",
+    "has_gpu_driver",
+    "measure_precision",
+    "using_threads",
+]
 
 
 def has_gpu_driver() -> bool:
@@ -143,6 +150,28 @@ def _has_amx() -> bool:
 def _cpu_information() -> str:
     path = Path("/proc/cpuinfo")
     return path.read_text() if path.exists() else ""
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads; None leaves torch's number. The caller's comes back.
+
+    Raises
+    ------
+    UserError
+        If the number is below 1.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        if count < 1:
+            raise UserError(f"threads is {count}, expected 1 or more; change threads")
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def can_compile() -> bool:

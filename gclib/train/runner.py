@@ -142,7 +142,11 @@ class Runner:
 def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
     for what, now, advice in (
         ("precision", precision, "use the device it was begun on"),
-        ("threads", torch.get_num_threads(), f"set OMP_NUM_THREADS={state['threads']}"),
+        (
+            "threads",
+            torch.get_num_threads(),
+            f"give fit threads={state['threads']} or set OMP_NUM_THREADS={state['threads']}",
+        ),
     ):
         if type(state[what]) is not type(now):
             raise TypeError(f"{what} is no {type(now).__name__}")
