@@ -163,11 +163,13 @@ def using_threads(count: int | None) -> Iterator[None]:
     """
     import torch
 
+    if count is None:
+        yield
+        return
+    if count < 1:
+        raise UserError(f"threads is {count}, expected 1 or more; change threads")
     before = torch.get_num_threads()
-    if count is not None:
-        if count < 1:
-            raise UserError(f"threads is {count}, expected 1 or more; change threads")
-        torch.set_num_threads(count)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
