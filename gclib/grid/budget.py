@@ -10,14 +10,12 @@ __all__ = ["by_value", "passes", "why"]
 # What the book's conclusions compare; the methods of Table 1 come next.
 CONCLUSIONS = frozenset(
     "ce ce-mixup ce-mixup-crt mislas ldam-drw gcl-official gcl-official-cben gcl-official-mean gcl-official-no-margin "
-    "gcl-official-lws gcl-official-tau gcl-paper ce-unified ldam-drw-unified logit-adjustment-unified crt-unified "
-    "gcl-unified".split()
+    "gcl-official-lws gcl-official-tau-chosen gcl-paper ce-unified ldam-drw-unified logit-adjustment-unified "
+    "crt-unified gcl-unified".split()
 )
 
 # What they need once: a row that was made otherwise before, why a row ends low, what a best epoch is worth, which tau.
-ONCE = frozenset(
-    "bbn hybrid-sc-all ce-gcl-script ce-every-epoch gcl-official-tau-chosen ce-mixup-tau-chosen".split()
-)
+ONCE = frozenset("bbn hybrid-sc-all ce-gcl-script ce-every-epoch ce-mixup-tau-chosen".split())
 
 
 def passes(left: StageLeft) -> float:

@@ -30,8 +30,8 @@ HELD_OUT = dict.fromkeys(("stage-one.held_out", "stage-two.held_out"), OURS)
 def tau_normalised(stages: tuple[StageSettings, ...], tau: float | None = None) -> tuple[StageSettings, ...]:
     """Put tau-normalisation behind a first stage; without a tau it is chosen on a fifth that stage one does not see.
 
-    A network knows the images that it was trained on: on them every tau looks alike. So a tau is chosen with a first
-    stage of its own, and then used on one that has seen all images.
+    A network knows the images that it was trained on: on them every tau looks alike. And a tau belongs to its network:
+    to another, trained on all images, it does not carry over.
     """
     second = StageSettings(name="stage-two", method="tau-normalisation", epochs=0)
     if tau is not None:

@@ -91,7 +91,7 @@ ROWS: dict[int, tuple[Row, ...]] = {
     5: (
         Row("gcl-official-cben", "GCL", {"retraining": "none"}, stage_one=True),
         Row("gcl-official-lws", "GCL", {"retraining": "lws"}),
-        Row("gcl-official-tau", "GCL", {"retraining": "tau-normalisation"}),
+        Row("gcl-official-tau-chosen", "GCL", {"retraining": "tau-normalisation"}),
         Row("gcl-official-cben", "GCL", {"retraining": "crt"}),
     ),
 }
