@@ -64,7 +64,7 @@ class Page:
         self.printed, self.tables, self.figures = "", [], 0
         space = {"display": self.show, "print": self.print}
         for cell in cells(name):
-            if cell.cell_type == "code":
+            if cell.cell_type == "code" and cell.id != "check":  # of a kernel alone
                 self.execute(cell.source, space)
 
     def execute(self, source: str, space: dict) -> None:
