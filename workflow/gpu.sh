@@ -44,7 +44,7 @@ print(found["variant"], found["places"])')
         echo "network: $GCLIB_VARIANT; side by side: $PLACES"
     fi
     # The last seconds are for ending epochs, for checkpoints and for packing.
-    budget=$(awk "BEGIN { print ($(left) - ${PACKING_SECONDS:-20}) / 60 }")
+    budget=$(awk "BEGIN { print ($(left) - ${PACKING_SECONDS:-40}) / 60 }")
     echo "$((seconds - $(left))) s: the grid has $budget minutes"
     gcl grid run "$@" --engine here --budget "$budget" ${PLACES:+--places "$PLACES"}
     echo "$((seconds - $(left))) s: packing"

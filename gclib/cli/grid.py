@@ -216,7 +216,7 @@ def pack(
     from gclib.grid import travel
 
     runs = workdir or ROOT / "runs"
-    print(travel.pack(_progress(tables, data, ratio, seeds, scale, runs), runs, ROOT / "results", folder))
+    print(travel.pack(_progress(tables, data, ratio, seeds, scale, runs), runs, folder))
 
 
 @app.command()

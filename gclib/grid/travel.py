@@ -1,30 +1,34 @@
 """What takes a grid from one machine to another: records that ended, and checkpoints to go on from."""
 
 import io
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from gclib import records
+from gclib import records, train
 from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.grid.cells import Progress
 from gclib.train.checkpoints import NAME
+from gclib.train.runs import KEPT_WEIGHTS
 
 __all__ = ["FILES", "FILE_BYTES", "pack", "unpack"]
 
+RECORD, WEIGHTS = "record.json", "stage-one.safetensors"
+PACKED = re.compile(rf"[0-9a-f]{{16}}/({RECORD}|{WEIGHTS})|stages/[0-9a-f]{{16}}/{NAME}")
 FILES, FILE_BYTES = 4, 15 * 2**20  # at most so many files, each at most so large: 60 MB in all
 
 
-def pack(progress: Sequence[Progress], workdir: str | Path, root: str | Path, folder: str | Path) -> str:
-    """Pack the records of cells that are done, with their weights, and then the checkpoints of those that are begun.
+def pack(progress: Sequence[Progress], workdir: str | Path, folder: str | Path) -> str:
+    """Pack the records that were made here, with the weights that others build on, and then unfinished checkpoints.
 
     Parameters
     ----------
     progress
         How far each cell is.
-    workdir, root
-        Folders of runs and of the records that tables show; see `gclib.grid.survey`.
+    workdir
+        Folder of runs; see `gclib.grid.survey`.
     folder
         Where the files go, ``grid-1.tar`` and so on: at most `FILES` of `FILE_BYTES` each.
 
@@ -38,10 +42,10 @@ def pack(progress: Sequence[Progress], workdir: str | Path, root: str | Path, fo
     UserError
         If they cannot be written.
     """
-    workdir, root = Path(workdir), Path(root)
+    workdir = Path(workdir)
     parts: list[list[tuple[str, bytes]]] = []
     packed, left_out = [0, 0], 0
-    for kind, name, path in _wanted(progress, workdir, root):
+    for kind, name, path in _wanted(progress, workdir):
         content = path.read_bytes()
         size = len(content) + 1024  # a header, and what fills the last block
         part = next((p for p in parts if sum(len(c) + 1024 for _, c in p) + size <= FILE_BYTES - 10240), None)
@@ -61,12 +65,13 @@ def pack(progress: Sequence[Progress], workdir: str | Path, root: str | Path, fo
     return said + (f"; {left_out} had no room" if left_out else "")
 
 
-def _wanted(progress: Sequence[Progress], workdir: Path, root: Path) -> Iterator[tuple[int, str, Path]]:
+def _wanted(progress: Sequence[Progress], workdir: Path) -> Iterator[tuple[int, str, Path]]:
     for one in progress:
-        top, folder = ("results", root) if one.cell.kept else ("runs", workdir)
-        for path in (one.record, one.record.with_suffix(".safetensors")):
-            if path.exists():
-                yield 0, f"{top}/{path.relative_to(folder).as_posix()}", path
+        if one.made.exists():
+            yield 0, f"{one.made.parent.name}/{one.made.name}", one.made
+            if one.cell.recipe in KEPT_WEIGHTS:
+                weights = one.made.with_name(WEIGHTS)
+                yield 0, f"{weights.parent.name}/{weights.name}", weights
     seen = set()
     # The nearest to their end first: they have cost most.
     for one in sorted(progress, key=lambda one: sum(left.images for left in one.left)):
@@ -74,7 +79,7 @@ def _wanted(progress: Sequence[Progress], workdir: Path, root: Path) -> Iterator
             path = workdir / "stages" / left.hash / NAME
             if path.exists() and left.hash not in seen:
                 seen.add(left.hash)
-                yield 1, f"runs/stages/{left.hash}/{NAME}", path
+                yield 1, f"stages/{left.hash}/{NAME}", path
 
 
 def _tar(files: Sequence[tuple[str, bytes]]) -> bytes:
@@ -90,6 +95,13 @@ def _tar(files: Sequence[tuple[str, bytes]]) -> bytes:
 def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     """Put what `pack` left in a folder where a grid looks for it; what is there already stays.
 
+    Parameters
+    ----------
+    folder
+        What `pack` filled.
+    workdir, root
+        Folders of runs and of the records that tables show; see `gclib.grid.survey`.
+
     Returns
     -------
     str
@@ -102,35 +114,36 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     RecordError
         If a record is not valid.
     """
+    workdir = Path(workdir)
     paths = sorted(Path(folder).glob("grid-*.tar"))
     if not paths:
         raise UserError(f"{folder} holds no grid-*.tar; expected what gcl grid pack left")
-    places = {"results": Path(root), "runs": Path(workdir)}
-    new = there = 0
+    new: list[Path] = []
+    there = 0
     for path in paths:
         for name, content in _entries(path):
-            top, *rest = PurePosixPath(name).parts
-            target = places[top].joinpath(*rest)
+            target = workdir / name
             if target.exists():
                 there += 1
                 continue
             write_atomically(target, content)
-            new += 1
-            if target.suffix == ".json":
-                try:
-                    records.load(target)
-                except records.RecordError:
-                    target.unlink()
-                    raise
-    return f"unpacked {new} files" + (f"; {there} were there already and stay" if there else "")
+            new.append(target)
+    kept = 0
+    for path in new:
+        if path.name == RECORD:
+            record = records.load(path)
+            if record.scale == "paper" and not records.results_path(record, root).exists():
+                train.keep(record, workdir, root)
+                kept += 1
+    said = f"unpacked {len(new)} files, {kept} new records among the results"
+    return said + (f"; {there} files were there already and stay" if there else "")
 
 
 def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path) as tar:
             for entry in tar:
-                parts = PurePosixPath(entry.name).parts
-                if not entry.isfile() or parts[0] not in ("results", "runs") or ".." in parts:
+                if not entry.isfile() or not PACKED.fullmatch(entry.name):
                     raise UserError(f"{path} holds {entry.name!r}, which no grid has packed; not unpacked")
                 file = tar.extractfile(entry)
                 assert file is not None

@@ -1,5 +1,6 @@
 """The one training loop: one stage of any method, on any device, resumable at any moment."""
 
+import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage"]
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 """Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
+
+
+_one_at_a_time = threading.Lock()  # the random state that a stage is made with is the process's
 
 
 def make_stage(
@@ -58,7 +62,7 @@ def make_stage(
     UserError
         If no stage can be built from the settings; see `gclib.methods.stage.Stage.check`.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
         torch.default_generator.manual_seed(seed)
         network = resnet32(data.num_classes, head)

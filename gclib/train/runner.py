@@ -13,7 +13,7 @@ from gclib.files import InUseError, lock
 from gclib.networks import resnet32
 from gclib.recipes import Recipe
 from gclib.records import DataSummary
-from gclib.train import checkpoints
+from gclib.train import checkpoints, fleet
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.loop import Trainer, draw_seed, make_stage
 from gclib.train.plan import PlannedStage
@@ -126,7 +126,10 @@ class Runner:
             self._check(state, planned, folder)
         # A run goes on as it was begun: compiled code gives other last bits.
         compiled = self.compiled if state is None else state.get("compiled", False)
-        stage = make_stage(planned.settings, self.recipe.head, self.data, self.seed, planned.position, start)
+        # On a thread: some stages begin with a pass over all images, on the CPU.
+        stage = fleet.aside(
+            make_stage, planned.settings, self.recipe.head, self.data, self.seed, planned.position, start
+        )
         seed = draw_seed(self.seed, planned.position)
         trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
         return trainer.run(state, folder)
