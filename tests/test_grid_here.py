@@ -9,6 +9,7 @@ import pytest
 from cells import digit_cells, states
 
 from gclib import grid, records, train
+from gclib.data import IMAGE_BUDGET
 from gclib.errors import UserError
 from gclib.grid import budget, here, travel
 from gclib.train import fleet
@@ -19,7 +20,7 @@ NAMES = ("ce", "ce-mixup-crt", "mislas")
 
 @pytest.fixture(autouse=True)
 def _small(without_fingerprint: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gclib.recipes.IMAGE_BUDGET", {"smoke": 1100, "short": 1100, "paper": None})
+    monkeypatch.setitem(IMAGE_BUDGET, "smoke", 1100)
 
 
 def cells() -> list[grid.Cell]:
