@@ -1,12 +1,15 @@
 """The probe runs to its end, whatever fails in it, and its choice follows from what it measured."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from gclib import ROOT
 from gclib.bench import fastest, probe, speed
 from gclib.bench.probe import _not_wrong, _Report
+from gclib.grid import here
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,26 @@ def test_a_wrong_number_is_named(capsys: pytest.CaptureFixture) -> None:
 )
 def test_kernels_that_are_wrong_are_not_measured(entry: dict, trusted: bool) -> None:
     assert _not_wrong(entry) is trusted
+
+
+def test_the_numbers_of_the_grid_page_stand_in_the_report() -> None:
+    report = json.loads((ROOT / "results/bench/gpu/nvidia-h200.json").read_text())
+    page = (ROOT / "book/grid.md").read_text()
+    rates, limit = (report["parts"][name]["result"] for name in ("rates, norms", "limit"))
+    for number in (rates["1"], rates["8"], limit["norms"]["images_per_second"]):
+        assert f"{number:,.0f}" in page
+    assert max(rates.values()) == rates["8"]
+
+
+def test_a_grid_takes_what_the_probe_found_on_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here._probed(tmp_path, "cpu") is None
+    monkeypatch.setattr(here, "choose_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    assert here._probed(tmp_path, "auto") is None
+    assert here._probed(ROOT / "results", "auto") == {
+        "variant": "norms",
+        "places": 4,
+        "images_per_second": 69789.4,
+    }

@@ -23,7 +23,7 @@ from gclib.files import write_atomically
 from gclib.networks import choose_variant
 from gclib.train.environment import environment
 
-__all__ = ["Aside", "fastest", "probe"]
+__all__ = ["Aside", "fastest", "probe", "report_path"]
 
 LARGE, SMALL = "ce", "gcl-official-cben"  # the recipes that are timed: batches of 128 and of 64 images
 UNMEASURED = 8  # runs side by side, where no rate could be taken
@@ -150,9 +150,14 @@ def probe(device: torch.device, seconds: float, folder: Path) -> tuple[dict[str,
     name = (report.content["environment"] or {}).get("device", str(device))
     if not on_gpu:
         name = f"rehearsal on a {name}"
-    path = folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".json")
+    path = report_path(folder, name)
     write_atomically(path, json.dumps(report.content, indent=1).encode() + b"\n")
     return report.content, path
+
+
+def report_path(folder: Path, device: str) -> Path:
+    """Return where the report on a device lies, by the name that torch gives it."""
+    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") + ".json")
 
 
 def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:

@@ -1,5 +1,6 @@
 """The open cells of a grid side by side in this process, on one device; without Snakemake, and without notebooks."""
 
+import json
 import os
 import signal
 import time
@@ -9,12 +10,17 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gclib import data, recipes, records, train
+from gclib.bench.probe import report_path
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid.budget import by_value, passes, place, why
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
+from gclib.networks.variants import SWITCH
 from gclib.train import fleet
+from gclib.train.device import choose_device
 
 __all__ = ["run"]
 
@@ -78,7 +84,8 @@ def run(
     device
         See `gclib.train.fit`.
     places
-        How many go on side by side, >= 1; None finds out while they run.
+        How many go on side by side, >= 1; None takes what `gcl bench gpu` found best on this device, or else finds out
+        while they run.
     seconds
         How long it may take. Nothing is begun that would not end in time at the pace of the others, and what still
         runs then ends its epoch, is saved, and goes on when it is run again. None: until all is done.
@@ -99,6 +106,9 @@ def run(
     """
     # The default is 8 queues between host and GPU: more runs would wait for each other.
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+    if found := _probed(Path(root), device):
+        os.environ.setdefault(SWITCH, found["variant"])
+        places = places or found["places"]
     begun = time.monotonic()
     end = begun + seconds - SPARE if seconds else float("inf")
     workdir, root = Path(workdir).resolve(), Path(root)
@@ -133,6 +143,18 @@ def run(
     if asked:
         raise KeyboardInterrupt
     return [f"{place(one.cell)} ({failed[name]})" for one in waiting if (name := place(one.cell)) in failed]
+
+
+def _probed(root: Path, device: str) -> dict[str, Any] | None:
+    """What the probe found fastest on this device, if it was tried."""
+    chosen = choose_device(device)
+    if chosen.type != "cuda":
+        return None
+    path = report_path(root / "bench" / "gpu", torch.cuda.get_device_name(chosen))
+    try:
+        return json.loads(path.read_text())["fastest"]
+    except FileNotFoundError:
+        return None
 
 
 def _jobs(
