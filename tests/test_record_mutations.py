@@ -9,6 +9,7 @@ from factories import RECORD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gclib.errors import one_line
 from gclib.records import (
     RecordError,
     RunRecord,
@@ -95,7 +96,7 @@ def test_a_mutated_record_is_refused_by_field_or_means_the_same(mutation):
         assert result == RECORD
     else:
         # NaN and Infinity are no JSON, so that no field is reached.
-        shown = " ".join(field.split()).encode("utf-8", "backslashreplace").decode()
+        shown = one_line(field)
         assert shown in result or result.startswith("is not JSON (")
 
 

@@ -77,5 +77,5 @@ def test_settings_that_two_recipes_share_are_left_out() -> None:
         ["stage-two", "sampler.strategy", "class", "cben"]
     ]
     assert training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
-    with pytest.raises(UserError, match="no class counts for digits"):
-        tables.settings_difference("ce", "ldam", "digits")
+    with pytest.raises(UserError, match="no class counts for folder:birds"):
+        tables.settings_difference("ce", "ldam", "folder:birds")

@@ -39,7 +39,7 @@ __all__ = [
 
 NOTEBOOKS = ROOT / "notebooks"
 # A kernel reports the name of an exception, not its bases.
-USER_ERRORS = ("UserError", "RecordError", "InUseError")
+USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError")
 # glibc then keeps the buffers of a training step instead of returning them: 6% faster.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 START_TIMEOUT = 300  # seconds: a first start compiles what it imports, on a slow disk
