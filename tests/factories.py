@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gclib.data import LongTailed, class_counts
+from gclib.data import CIFAR, LongTailed, Split, class_counts
 from gclib.metrics import group_accuracy
 from gclib.recipes import Recipe
 from gclib.records import (
@@ -157,3 +157,11 @@ def run_of(recipe: Recipe, data: LongTailed, seed: int = 0, /, **changes: Any) -
 RECORD = make_record(
     epochs=(10, 6), seed=31, weights="ab" * 32
 )  # with this seed best and last differ in every stage
+
+
+def black_cifar() -> LongTailed:
+    """The numbers of CIFAR-10-LT at ratio 100, with black images of one pixel."""
+    counts = class_counts(5000, 10, 100)
+    train, test = (np.repeat(np.arange(10), n) for n in (counts, 1000))
+    splits = [Split(np.zeros((len(labels), 1, 1, 3), np.uint8), labels) for labels in (train, test)]
+    return LongTailed("cifar10", 100.0, *splits, counts, tuple("0123456789"), CIFAR, "0" * 64)
