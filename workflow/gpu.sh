@@ -23,11 +23,16 @@ left() { echo $((seconds - ($(date +%s) - began))); }
 gcl() { "$python" workflow/packed.py gcl "$kit" "$@"; }
 
 run() {
+    [ ! -d runs/site ] || export PYTHONPATH=$PWD:$PWD/runs/site
     if compgen -G "$kit/*.whl" >/dev/null && ! "$python" -c 'import greenlet, pydantic' 2>/dev/null; then
         "$python" -m pip install --quiet --no-index --no-deps --no-compile --target runs/site "$kit"/*.whl || return
+        export PYTHONPATH=$PWD:$PWD/runs/site
     fi
-    [ ! -d runs/site ] || export PYTHONPATH=$PWD:$PWD/runs/site
-    [ ! -d "$kit/git" ] || [ -e .git ] || cp -r "$kit/git" .git
+    if [ -d "$kit/git" ] && [ -e .git ] && ! cmp -s "$kit/git/HEAD" .git/HEAD; then
+        echo "the .git that is here stays; remove it, and records name the commit of $kit/git"
+    elif [ -d "$kit/git" ] && [ ! -e .git ]; then
+        cp -r "$kit/git" .git
+    fi
     if compgen -G "$kit/grid-*.tar" >/dev/null; then
         gcl grid unpack "$kit"
     fi

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gclib.grid.cells import Cell, Progress, StageLeft
+from gclib.grid.cells import Progress, StageLeft
 from gclib.methods.stage import Stage
 
 __all__ = ["by_value", "passes", "why"]
@@ -27,7 +27,7 @@ def _rank(one: Progress) -> tuple[int, int, float]:
     cell = one.cell
     rests = cell.recipe in CONCLUSIONS or (cell.recipe in ONCE and cell.seed == 0)
     rests = rests and cell.ratio == 100
-    first = ("cifar10", "cifar100").index(cell.data) if rests and cell.data.startswith("cifar") else 2
+    first = {"cifar10": 0, "cifar100": 1}.get(cell.data, 2) if rests else 2
     return first, cell.seed, sum(map(passes, one.left))
 
 
@@ -44,8 +44,3 @@ def why(one: Progress) -> str:
     """Say in a few words where a cell stands in the order of `by_value`."""
     rank, seed, _ = _rank(one)
     return f"{'a conclusion rests on it' if rank < 2 else 'no conclusion rests on it'}, seed {seed}"
-
-
-def place(cell: Cell) -> str:
-    """Name of a cell among those of several data sets and ratios."""
-    return "-".join(cell.place.with_suffix("").parts)

@@ -35,6 +35,11 @@ class Cell:
         return f"{self.recipe} seed {self.seed}"
 
     @property
+    def name(self) -> str:
+        """What it is called among those of several data sets and ratios, also as a file."""
+        return "-".join(self.place.with_suffix("").parts)
+
+    @property
     def kept(self) -> bool:
         """Whether its record goes to the results: the tables show runs of paper scale alone."""
         return self.scale == "paper"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from gclib.files import lock
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
 from gclib.notebook import KEEP_MEMORY, surroundings
 
-__all__ = ["run"]
+__all__ = ["held", "keep_trained", "run"]
 
 WORKFLOW = ROOT / "workflow"
 GRACE = 20  # seconds that processes get to end by themselves when a grid is interrupted
@@ -71,17 +71,28 @@ def run(
     for module in ("snakemake", "psutil"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
-    busy = f"another grid works in {workdir}; wait for it, or give another --workdir"
     # Snakemake inherits the lock, so that it holds as long as one of both lives.
-    with lock(workdir / "grid", busy) as held:
-        for one in progress:
-            if one.state == "trained":
-                report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
+    with held(workdir) as lock_file:
+        keep_trained(progress, workdir, root, report)
         waiting = [one for one in progress if one.open]
         if waiting:
             plan = _write_plan(waiting, workdir)
-            _snakemake([*_command(plan, workdir, jobs), *options], workdir, held, waiting, report)
+            _snakemake([*_command(plan, workdir, jobs), *options], workdir, lock_file, waiting, report)
     return [f"{one.cell} ({_reason(one, workdir)})" for one in waiting if not one.record.exists()]
+
+
+def held(workdir: Path) -> AbstractContextManager[IO[str]]:
+    """Hold a folder of runs for one grid; see `gclib.files.lock`."""
+    return lock(workdir / "grid", f"another grid works in {workdir}; wait for it, or give another --workdir")
+
+
+def keep_trained(
+    progress: Sequence[Progress], workdir: Path, root: str | Path, report: Callable[[str], None]
+) -> None:
+    """Put records that lie in the folder of runs among the results where they belong there."""
+    for one in progress:
+        if one.state == "trained":
+            report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
 
 
 def _profile(name: str) -> Path:
@@ -98,10 +109,6 @@ def _profile(name: str) -> Path:
     return path
 
 
-def _name(cell: Cell) -> str:
-    return "-".join(cell.place.with_suffix("").parts)
-
-
 def _cell_command(cell: Cell, workdir: Path) -> list[str]:
     values = {
         "data": cell.data,
@@ -113,7 +120,7 @@ def _cell_command(cell: Cell, workdir: Path) -> list[str]:
         "resume": "true",
     }
     pairs = [word for pair in values.items() for word in ("-p", *pair)]
-    notebook = workdir / "notebooks" / f"{_name(cell)}.ipynb"
+    notebook = workdir / "notebooks" / f"{cell.name}.ipynb"
     gcl = [sys.executable, "-m", "gclib.cli"]
     return [*gcl, "run", "training", *pairs, "--scale", cell.scale, "--output", str(notebook)]
 
@@ -135,7 +142,7 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
             for stage, group in shared.items()
         },
         "cells": {
-            _name(one.cell): {
+            one.cell.name: {
                 "record": str(one.record.resolve()),
                 "stage": next((stage.hash for stage in one.left if stage.hash in shared), None),
                 "after": [str(other.record.resolve()) for other in same_later_stages(one, waiting)],
@@ -217,7 +224,7 @@ def _stop(process: subprocess.Popen) -> None:
 def _reason(one: Progress, workdir: Path) -> str:
     """Return the last line of the log that says why a cell has no record, and where that log lies."""
     grid = workdir / "grid"
-    logs = [grid / "logs" / f"{_name(one.cell)}.log"]
+    logs = [grid / "logs" / f"{one.cell.name}.log"]
     logs += [grid / "logs" / f"stage-{stage.hash}.log" for stage in one.left[:1]]
     for log in (*logs, grid / "snakemake.log"):
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []

@@ -15,9 +15,9 @@ import torch
 from gclib import data, recipes, records, train
 from gclib.bench.probe import report_path
 from gclib.errors import UserError
-from gclib.files import lock
-from gclib.grid.budget import by_value, passes, place, why
+from gclib.grid.budget import by_value, passes, why
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
+from gclib.grid.engine import held, keep_trained
 from gclib.networks.variants import SWITCH
 from gclib.train import fleet
 from gclib.train.device import choose_device
@@ -112,14 +112,10 @@ def run(
     begun = time.monotonic()
     end = begun + seconds - SPARE if seconds else float("inf")
     workdir, root = Path(workdir).resolve(), Path(root)
-    for one in progress:
-        if one.state == "trained":
-            report(f"kept: {train.keep(records.load(one.made), workdir, root)}")
     waiting = by_value(progress)
     jobs, costs = _jobs(waiting, workdir, root, device)
     pace, failed = Pace(places), dict[str, str]()
     news = begun + NEWS
-    busy = f"another grid works in {workdir}; wait for it, or give another --workdir"
 
     def admit(job: fleet.Job) -> bool:
         return time.monotonic() + pace.seconds(costs[job.name]) <= end
@@ -131,9 +127,10 @@ def run(
             report(_standing(time.monotonic() - begun, pace))
         return bool(asked) or time.monotonic() >= end
 
-    with lock(workdir / "grid", busy), _asked_to_stop() as asked:
+    with held(workdir), _asked_to_stop() as asked:
+        keep_trained(progress, workdir, root, report)
         for one in waiting:
-            report(f"wanted: {place(one.cell)} ({why(one)})")
+            report(f"wanted: {one.cell.name} ({why(one)})")
         for job, outcome in fleet.together(jobs, pace.places, stop, admit):
             if isinstance(outcome, fleet.Stopped):
                 failed[job.name] = "stopped; it goes on from its last epoch when it is run again"
@@ -142,7 +139,7 @@ def run(
             report(f"{time.monotonic() - begun:.0f} s  {job.name}: {failed.get(job.name, 'done')}")
     if asked:
         raise KeyboardInterrupt
-    return [f"{place(one.cell)} ({failed[name]})" for one in waiting if (name := place(one.cell)) in failed]
+    return [f"{one.cell.name} ({failed[name]})" for one in waiting if (name := one.cell.name) in failed]
 
 
 def _probed(root: Path, device: str) -> dict[str, Any] | None:
@@ -163,15 +160,18 @@ def _jobs(
     """Lay out jobs in the order of the cells, a shared first stage before the first that needs it, and their costs."""
     load = cache(partial(data.load, download=False))  # one object each: runs share its images on the device
 
-    def first_stage(cell: Cell) -> Any:
+    def prepared(cell: Cell) -> tuple[recipes.Recipe, data.LongTailed, dict[str, Any]]:
         images = load(cell.data, cell.ratio or None, scale=cell.scale)
         recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
-        return train.fit_first_stage(recipe, images, seed=cell.seed, device=device, workdir=workdir)
+        return recipe, images, {"seed": cell.seed, "device": device, "workdir": workdir}
+
+    def first_stage(cell: Cell) -> Any:
+        recipe, images, options = prepared(cell)
+        return train.fit_first_stage(recipe, images, **options)
 
     def whole(cell: Cell) -> records.RunRecord:
-        images = load(cell.data, cell.ratio or None, scale=cell.scale)
-        recipe = recipes.get(cell.recipe).resolve(images, cell.scale)
-        record = train.fit(recipe, images, seed=cell.seed, device=device, workdir=workdir)
+        recipe, images, options = prepared(cell)
+        record = train.fit(recipe, images, **options)
         if cell.kept:
             train.keep(record, workdir, root)
         return record
@@ -184,8 +184,8 @@ def _jobs(
         for left in first:
             jobs.setdefault(left.hash, fleet.Job(left.hash, partial(first_stage, one.cell)))
             costs[left.hash] = passes(left)
-        name = place(one.cell)
-        before = {left.hash for left in first} | {place(o.cell) for o in same_later_stages(one, waiting)}
+        name = one.cell.name
+        before = {left.hash for left in first} | {o.cell.name for o in same_later_stages(one, waiting)}
         jobs[name] = fleet.Job(name, partial(whole, one.cell), frozenset(before))
         costs[name] = sum(passes(left) for left in one.left if left not in first)
     return list(jobs.values()), costs
