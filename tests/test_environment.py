@@ -14,8 +14,8 @@ from gclib.train import environment
 def commit() -> str | None:
     environment._git_commit.cache_clear()
     try:
-        state = {"threads": 1, "precision": "float64"}
-        return environment.environment(torch.device("cpu"), state).commit
+        state = {"threads": 1, "precision": "float64", "compiled": False, "devices": ["cpu"]}
+        return environment.environment(torch.device("cpu"), [state]).commit
     finally:
         environment._git_commit.cache_clear()
 

@@ -15,7 +15,7 @@ from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import files, train
 from gclib.errors import UserError
-from gclib.train import checkpoints, runner
+from gclib.train import checkpoints, loop, runner
 from gclib.train.device import choose_device
 from gclib.train.loop import Trainer
 from gclib.train.steps import Steps
@@ -82,7 +82,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_another_number_of_threads_or_precision_is_refused(
+def test_another_number_of_threads_is_refused(
     interrupted: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -91,15 +91,20 @@ def test_another_number_of_threads_or_precision_is_refused(
             UserError, match=r"begun with threads 1 and would go on with 3.*OMP_NUM_THREADS=1"
         ):
             fit(interrupted)
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "choose_precision", lambda scale, device: "float32")
-        with pytest.raises(
-            UserError, match=r"begun with precision float64 and would go on with float32.*device"
-        ):
-            fit(interrupted)
     assert not epochs
     fit(interrupted)
     assert len(epochs) == 1
+
+
+def test_a_run_that_goes_on_elsewhere_keeps_its_precision_and_names_both_devices(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[str]
+) -> None:
+    monkeypatch.setattr(runner, "choose_precision", lambda scale, device: "float32")
+    for module in (runner, loop):
+        monkeypatch.setattr(module, "device_name", lambda device: "NVIDIA H200")
+    at = fit(interrupted).environment
+    assert len(epochs) == 1
+    assert (at.device, at.precision) == ("cpu, then NVIDIA H200", "float64")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
@@ -190,10 +195,8 @@ def test_a_checkpoint_with_any_field_missing_or_of_another_kind_is_told_in_one_l
             {key: value for key, value in state.items() if key != name},
             *(state | {name: value} for value in values),
         ]:
-            if changed.keys() == state.keys() - {"compiled"} or (
-                finished and name in ("optimizer", "generator")
-            ):
-                continue  # it was not compiled then; what is only read is not gone on with
+            if finished and name in ("optimizer", "generator"):
+                continue  # what is only read is not gone on with
             with monkeypatch.context() as patch:
                 if name == "epoch":
                     checkpoints.save(folder, changed)

@@ -21,7 +21,7 @@ from gclib.bench import correctness, speed
 from gclib.bench.subjects import Scene
 from gclib.files import write_atomically
 from gclib.networks import choose_variant
-from gclib.train.environment import environment
+from gclib.train.environment import device_name, environment
 
 __all__ = ["Aside", "fastest", "probe", "report_path"]
 
@@ -79,8 +79,13 @@ class _Report:
             "budget": seconds,
             "parts": {},
         }
-        state = {"threads": torch.get_num_threads(), "precision": precision}
-        described = self.part("environment", lambda: environment(device, state).model_dump(mode="json"))
+        state = {
+            "threads": torch.get_num_threads(),
+            "precision": precision,
+            "compiled": False,
+            "devices": [device_name(device)],
+        }
+        described = self.part("environment", lambda: environment(device, [state]).model_dump(mode="json"))
         self.content["environment"] = described
 
     def left(self) -> float:

@@ -114,7 +114,7 @@ def make(
         seed=seed,
         run=records.run_identity(described, seen, seed),
         stage=stage_plan(resolved, images, seed)[0].hash,
-        environment=environment(choose_device(device), state),
+        environment=environment(choose_device(device), [state]),
         command=command(recipe, dataset, ratio, seed, scale),
         course=records.Course(**state["course"]),
         threshold=THRESHOLD,

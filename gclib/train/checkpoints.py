@@ -141,10 +141,11 @@ def check(
     finished = done == epochs
     if not len(course["loss"]) == done <= epochs:
         raise ValueError(f"{len(course['loss'])} losses after {done} of {epochs} epochs")
-    # What was saved before runs were compiled does not say that they are not.
-    for name, known in (("precision", str), ("threads", int), ("compiled", bool)):
-        if type(state.get(name, False)) is not known:
-            raise TypeError(f"{name} is missing, or is no {known.__name__}")
+    for name, known in (("precision", str), ("threads", int), ("compiled", bool), ("devices", list)):
+        if type(state[name]) is not known:
+            raise TypeError(f"{name} is no {known.__name__}")
+    if not state["devices"] or not all(isinstance(name, str) and name for name in state["devices"]):
+        raise ValueError("devices without names")
     if state["precision"] not in ("float64", "float32", "bfloat16") or not 0 < state["threads"] < 10**6:
         raise ValueError("a precision or a number of threads that is none")
     if not finished and course["test_epochs"][-1:] != [done]:  # a course ends with a test

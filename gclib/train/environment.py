@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from gclib.train.device import choose_device, choose_precision, has_gpu_driver
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "environment", "machine"]
+__all__ = ["Machine", "device_name", "environment", "machine"]
 
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY")
 
@@ -30,24 +31,26 @@ class Machine(NamedTuple):
 def machine(scale: str) -> Machine:
     """Describe what a run of this scale would be made on here; torch is loaded only where there may be a GPU."""
     device = choose_device() if has_gpu_driver() else None
-    return Machine(_device_name(device), _cpu_name(), choose_precision(scale, device))
+    return Machine(device_name(device), _cpu_name(), choose_precision(scale, device))
 
 
-def environment(device: "torch.device", state: dict[str, Any]) -> records.Environment:
-    """Describe where a run is made.
+def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> records.Environment:
+    """Describe where a run was made.
 
     Parameters
     ----------
     device
-        What it computes on.
-    state
-        A stage's, for ``"threads"``, ``"precision"`` and ``"compiled"`` (False if it is not there); see
-        `gclib.train.loop.Trainer.state`.
+        What its last stage computed on.
+    states
+        Of its stages in order, for their ``"devices"``, named one after another where there was more than one, and of
+        the first ``"threads"``, ``"precision"`` and ``"compiled"``; see `gclib.train.loop.Trainer.state`.
     """
     import torch
 
+    states = list(states)
+    state = states[0]
     return records.Environment(
-        device=_device_name(device),
+        device=", then ".join(dict.fromkeys(name for each in states for name in each["devices"])),
         driver=_driver() if device.type == "cuda" else None,
         torch=torch.__version__,
         python=platform.python_version(),
@@ -55,13 +58,14 @@ def environment(device: "torch.device", state: dict[str, Any]) -> records.Enviro
         commit=_git_commit(),
         threads=state["threads"],
         precision=state["precision"],
-        compiled=state.get("compiled", False),
+        compiled=state["compiled"],
         platform=platform.platform(),
         cpu=_cpu_name(),
     )
 
 
-def _device_name(device: "torch.device | None") -> str:
+def device_name(device: "torch.device | None") -> str:
+    """``"cpu"``, also for None, or the name of the GPU."""
     if device is None or device.type != "cuda":
         return "cpu"
     import torch

@@ -17,6 +17,7 @@ from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Draws, Stage
 from gclib.networks import choose_variant, resnet32, use
 from gclib.train import checkpoints, fleet
+from gclib.train.environment import device_name
 from gclib.train.progress import EpochProgress
 from gclib.train.resident import Resident, resident
 from gclib.train.steps import Steps
@@ -129,6 +130,7 @@ class Trainer:
             for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
         }
         self.step_losses: list[float] = []
+        self.devices = [device_name(device)]
         self.last: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
@@ -268,6 +270,7 @@ class Trainer:
             "precision": self.precision,
             "compiled": self.compiled,
             "threads": torch.get_num_threads(),
+            "devices": self.devices,
             "weights": self.stage.state_dict(),
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict() if self.optimizer else None,
@@ -291,5 +294,7 @@ class Trainer:
             group["lr"] = group["lr"].to(self.device)  # torch leaves it where the checkpoint was loaded
         self.generator.set_state(state["generator"])
         self.course, self.last, self.best = state["course"], state["last"], state["best"]
+        before = [str(name) for name in state["devices"]]
+        self.devices = before if before[-1:] == self.devices else before + self.devices
         self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
         return int(state["epoch"])

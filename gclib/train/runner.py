@@ -15,6 +15,7 @@ from gclib.recipes import Recipe
 from gclib.records import DataSummary
 from gclib.train import checkpoints, fleet
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
+from gclib.train.environment import device_name
 from gclib.train.loop import Trainer, draw_seed, make_stage
 from gclib.train.plan import PlannedStage
 
@@ -92,7 +93,7 @@ class Runner:
         InUseError
             If another process trains the stage.
         UserError
-            If it diverges, cannot be saved, or was begun with another precision or number of threads.
+            If it diverges, cannot be saved, or was begun with another number of threads.
         """
 
         def saved() -> tuple[dict[str, Any] | None, bool]:
@@ -120,18 +121,21 @@ class Runner:
         folder: Path,
         state: dict[str, Any] | None,
     ) -> dict[str, Any]:
+        precision, compiled = self.precision, self.compiled
         if state is not None:
             with checkpoints.understood(folder / checkpoints.NAME):
-                _check_same_arithmetic(state, self.precision, folder)
+                _check_threads(state, folder)
+                # It goes on as it was begun. What is compiled is the device's affair: on another it differs anyway.
+                precision = state["precision"]
+                if state["devices"][-1] == device_name(self.device):
+                    compiled = state["compiled"]
             self._check(state, planned, folder)
-        # A run goes on as it was begun: compiled code gives other last bits.
-        compiled = self.compiled if state is None else state.get("compiled", False)
         # On a thread: some stages begin with a pass over all images, on the CPU.
         stage = fleet.aside(
             make_stage, planned.settings, self.recipe.head, self.data, self.seed, planned.position, start
         )
         seed = draw_seed(self.seed, planned.position)
-        trainer = self.trainer(stage, self.data, self.device, self.precision, seed, compiled)
+        trainer = self.trainer(stage, self.data, self.device, precision, seed, compiled)
         return trainer.run(state, folder)
 
     def _check(self, state: dict[str, Any], planned: PlannedStage, folder: Path) -> None:
@@ -142,19 +146,12 @@ class Runner:
             checkpoints.check(state, network, seen, planned.settings.epochs)
 
 
-def _check_same_arithmetic(state: dict[str, Any], precision: str, folder: Path) -> None:
-    for what, now, advice in (
-        ("precision", precision, "use the device it was begun on"),
-        (
-            "threads",
-            torch.get_num_threads(),
-            f"give fit threads={state['threads']} or set OMP_NUM_THREADS={state['threads']}",
-        ),
-    ):
-        if type(state[what]) is not type(now):
-            raise TypeError(f"{what} is no {type(now).__name__}")
-        if state[what] != now:
-            raise UserError(
-                f"{folder} was begun with {what} {state[what]} and would go on with {now}, which gives other numbers; "
-                f"{advice}, or start anew with resume off"
-            )
+def _check_threads(state: dict[str, Any], folder: Path) -> None:
+    now, before = torch.get_num_threads(), state["threads"]
+    if type(before) is not int:
+        raise TypeError("threads is no int")
+    if before != now:
+        raise UserError(
+            f"{folder} was begun with threads {before} and would go on with {now}, which gives other numbers; "
+            f"give fit threads={before} or set OMP_NUM_THREADS={before}, or start anew with resume off"
+        )

@@ -68,7 +68,7 @@ def fit(
     ------
     UserError
         If the loss is not finite, another process runs the same stage, a checkpoint was made with another number of
-        threads or in another precision, or nothing can be written.
+        threads, or nothing can be written.
     """
     run, workdir = Runner.on(device, recipe, data, seed), home_expanded(workdir)
     described = recipe.model_dump(mode="json")
@@ -90,7 +90,7 @@ def fit(
         recipe=described,
         data=records.DataSummary.of(data),
         seed=seed,
-        environment=environment(run.device, states[stages[0].hash]),
+        environment=environment(run.device, states.values()),
         command=command(recipe, data, seed),
         fingerprint=behaviour(),
         stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
