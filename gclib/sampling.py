@@ -224,6 +224,13 @@ def epoch_indices(
     UserError
         If a permutation is asked for more images than there are, a class without images is to be drawn, or these are
         not C probabilities.
+
+    Examples
+    --------
+    >>> index = ClassIndex.from_labels([0] * 90 + [1] * 10, num_classes=2)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> [int((epoch_indices(index, q, 100, generator) >= 90).sum()) for q in ([0.5, 0.5], [0.9, 0.1], None)]
+    [47, 12, 10]
     """
     if n < 0:
         raise UserError(f"{n} indices asked for, expected 0 or more; raise n")
