@@ -1,5 +1,6 @@
 """The book as built: nothing from elsewhere, the paper's equation numbers, links once it has an address."""
 
+import html
 import re
 import shutil
 from collections.abc import Callable
@@ -11,9 +12,13 @@ import yaml
 from toc import NOTEBOOKS, PAGES, ROOT
 
 import gclib.notebook
+from gclib import records
 from gclib.notebook import installation
 
 ADDRESS = "https://github.com/someone/companion"
+RECORDS = {
+    path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "results").glob("**/seed*.json")
+}
 
 
 def html_files(folder: Path) -> dict[str, str]:
@@ -51,7 +56,7 @@ def published(once: Callable) -> dict[str, str]:
 
 def test_the_book_holds_its_pages_and_nothing_else_of_the_checkout(book: Path) -> None:
     built = {name for name in html_files(book) if not name.startswith("_modules/")}
-    assert built == {*PAGES, "index", "genindex", "py-modindex", "search"}
+    assert built == {*PAGES, *RECORDS, "index", "genindex", "py-modindex", "search"}
 
 
 def test_every_notebook_is_in_the_book() -> None:
@@ -77,13 +82,37 @@ def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
         assert loads.findall(text) == [], name
 
 
-def test_links_to_records_lead_to_records(book: Path) -> None:
-    kept = {path.relative_to(ROOT) for path in (ROOT / "results").glob("**/seed*.json")}
-    assert kept
-    assert all((book / path).read_bytes() == (ROOT / path).read_bytes() for path in kept)
+def test_every_record_has_a_page_that_leads_to_it_and_says_how_to_make_it(book: Path) -> None:
+    assert RECORDS
+    for name in RECORDS:
+        record, text = records.load(ROOT / f"{name}.json"), (book / f"{name}.html").read_text()
+        assert f'href="{name.rpartition("/")[2]}.json"' in text
+        assert (book / f"{name}.json").read_bytes() == (ROOT / f"{name}.json").read_bytes()
+        shown = (f"{record.clean.top1:.2f}", record.identity, html.escape(records.again(record)))
+        assert [part for part in shown if part not in text] == [], name
+        assert text.count('<svg role="img"') >= 1 + 2 * any(run.course.loss for run in record.stages)
+
+
+def test_links_to_records_lead_to_their_pages(book: Path) -> None:
+    found = 0
     for name, text in html_files(book).items():
-        for target in re.findall(r'href="\.\./(results/[^"#]+)"', text):
-            assert Path(target) in kept, (name, target)
+        for target in re.findall(r'href="(?:\.\./)+(results/[^"#]+)"', text):
+            assert target.removesuffix(".html") in RECORDS, (name, target)
+            found += name.startswith("notebooks/")
+    assert found > 40
+    listed = (book / "book" / "every-record.html").read_text()
+    assert [name for name in RECORDS if f'href="../{name}.html"' not in listed] == []
+
+
+def test_a_record_names_its_neighbours(book: Path) -> None:
+    folder = "results/paper/cifar10-ir100"
+    for name, what, other in (
+        ("ce/seed0", "other seeds", "ce/seed1"),
+        ("gcl-official-cben/seed0", "the same stage one", "gcl-official-lws/seed0"),
+    ):
+        text = (book / folder / f"{name}.html").read_text()
+        (links,) = re.findall(rf"<dt>{what}</dt><dd>(.*?)</dd>", text)
+        assert f'{folder}/{other}.html"' in links
 
 
 def test_no_button_needs_an_address_while_there_is_none(book: Path) -> None:

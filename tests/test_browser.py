@@ -11,7 +11,7 @@ import pytest
 from toc import NOTEBOOKS, PAGES, ROOT
 
 WIDE, NARROW = (1280, 900), (390, 844)
-EXTRA = ["genindex", "search"]
+EXTRA = ["genindex", "search", "results/paper/cifar10-ir100/gcl-official-cben/seed0"]
 TWO = [PAGES[0], next(iter(NOTEBOOKS), "book/api/losses")]  # a page of prose and one with all the rest
 LOOKS = [
     pytest.param(name, size, theme, id=f"{name}-{size[0]}-{theme}", marks=() if soon else pytest.mark.soak)
