@@ -8,6 +8,7 @@ import reprlib
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -208,25 +209,34 @@ def _refuse(constant: str) -> None:
 
 def _parse(content: bytes, path: Path) -> RunRecord:
     try:
+        return _understood(content)
+    except ValueError as error:
+        raise RecordError(path, str(error)) from None
+
+
+@lru_cache(maxsize=256)  # tables look at the same records again and again
+def _understood(content: bytes) -> RunRecord:
+    """Return the record that a file holds; a ValueError says what is wrong with it."""
+    try:
         document = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise RecordError(path, f"is not JSON ({error})") from None
+        raise ValueError(f"is not JSON ({error})") from None
     if isinstance(document, _Repeated):
-        raise RecordError(path, f"{document.key}: stands there twice")
+        raise ValueError(f"{document.key}: stands there twice")
     if not isinstance(document, dict):
-        raise RecordError(path, "is not a JSON object")
+        raise ValueError("is not a JSON object")
     fields, digest = RunRecord.model_fields, document.get("digest")
     hashed = digest if isinstance(digest, dict) else {}
     for name, field in fields.items():
         if name not in document and (field.exclude_if is None or name in hashed):
-            raise RecordError(path, f"{name}: is missing")
+            raise ValueError(f"{name}: is missing")
     for name in document:
         if name not in fields:
-            raise RecordError(path, f"{name}: is no field of a record{nearest(name, fields)}")
+            raise ValueError(f"{name}: is no field of a record{nearest(name, fields)}")
     try:
         return RunRecord.model_validate(document)
     except ValidationError as error:
-        raise RecordError(path, _complaint(error)) from None
+        raise ValueError(_complaint(error)) from None
 
 
 def _complaint(error: ValidationError) -> str:
