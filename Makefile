@@ -45,7 +45,7 @@ refresh: $(INSTALLED)  ## execute the committed notebooks again, in place, with 
 
 # Keeps the versions that are there where it can; remove requirements.lock first to take the newest of everything.
 lock: $(INSTALLED)  ## make requirements.lock from pyproject.toml
-	$(RUN) uv pip compile pyproject.toml --extra book --extra grid --extra dev --universal --python-version 3.11 \
+	$(RUN) uv pip compile pyproject.toml --extra book --extra grid --extra photos --extra onnx --extra dev --universal --python-version 3.11 \
 		--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock
 

@@ -1,22 +1,23 @@
 """Named recipes, resolved for a data set and a scale into the thing that is run, hashed and recorded."""
 
 import importlib
-import json
 import pkgutil
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
 
 from gclib import methods
-from gclib.data import IMAGE_BUDGET, LongTailed, image_budget
-from gclib.errors import UserError, nearest, require_one_of
+from gclib.data import IMAGE_BUDGET, NETWORKS, LongTailed, image_budget
+from gclib.errors import UserError, require_one_of
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
+from gclib.overrides import USUAL_NETWORK, override, parse_overrides, with_identified_weights
 
 __all__ = [
     "UNIFIED",
+    "USUAL_NETWORK",
     "NamedRecipe",
     "Recipe",
     "by_path",
@@ -41,7 +42,11 @@ class Recipe(Settings):
     scale
         ``"smoke"``, ``"short"`` or ``"paper"``.
     head
-        Classifier and, where it says so, the network with two tails; see `gclib.networks.resnet32`.
+        Classifier and, where it says so, the network with two tails; see `gclib.networks.make_network`.
+    network
+        One of `gclib.data.NETWORKS`.
+    weights
+        SHA-256 of the file with the weights that the embedding starts from; None for new ones.
     stages
         Settings of each stage, in order.
     overrides
@@ -51,8 +56,28 @@ class Recipe(Settings):
     name: str
     scale: Literal["smoke", "short", "paper"]
     head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
+    network: str = USUAL_NETWORK
+    weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     stages: tuple[StageSettings, ...]
     overrides: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("network")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        require_one_of("network", name, NETWORKS)
+        return name
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The identities of runs are older than these fields.
+        silent = {"network": USUAL_NETWORK, "weights": None}
+        return {k: v for k, v in plain(self).items() if k not in silent or v != silent[k]}
+
+    @property
+    def embedding(self) -> dict[str, str]:
+        """Network and weights, where they are not those that every run had before there was a choice."""
+        found = {"network": self.network, "weights": self.weights}
+        return {k: v for k, v in found.items() if v not in (USUAL_NETWORK, None)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +99,8 @@ class NamedRecipe:
             8,000 of the size of the digits, or as many fewer as the images are larger.
         **overrides
             Changes by dotted path, for example ``**{"stage-one.loss.parameters.noise_scale": 1.0}``; a bare field
-            name such as ``epochs`` means stage one.
+            name such as ``epochs`` means stage one. ``network`` and ``weights`` are the whole recipe's; weights by name
+            or path, see `gclib.data.identify_weights`, of which the SHA-256 stays.
 
         Returns
         -------
@@ -95,8 +121,9 @@ class NamedRecipe:
             head=self.definition.head,
             stages=[s.model_copy(update={"epochs": _shorten(s.epochs, fraction)}) for s in stages],
         ).model_dump()
+        overrides = with_identified_weights(overrides)
         for path, value in overrides.items():
-            _override(resolved, path, value)
+            override(resolved, path, value)
         resolved["overrides"] = dict(overrides)
         try:
             recipe = Recipe.model_validate(resolved)
@@ -217,6 +244,11 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     table: dict[str, list[str]] = {"setting": ["classifier"]}
     table |= {stage: [recipe.head] for stage in stages}
     table["source"] = [definition.source("classifier")]
+    for setting, value in recipe.embedding.items():
+        table["setting"].append(setting)
+        for stage in stages:
+            table[stage].append(value)
+        table["source"].append("override")
     for setting in dict.fromkeys(setting for stage in stages.values() for setting in stage):
         table["setting"].append(setting)
         for stage, values in stages.items():
@@ -224,33 +256,6 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         places = [source(stage, setting) for stage, values in stages.items() if setting in values]
         table["source"].append("; ".join(dict.fromkeys(places)))
     return table
-
-
-def parse_overrides(text: str) -> dict[str, Any]:
-    """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
-
-    Raises
-    ------
-    UserError
-        If a word is no such pair, or names what is no setting.
-
-    Examples
-    --------
-    >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
-    {'epochs': 10, 'stage-two.sampler.strategy': 'cben'}
-    """
-    overrides = {}
-    for word in text.split():
-        path, equals, value = word.partition("=")
-        if not (path and equals and value):
-            raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
-        if path in ("self", "data", "scale"):  # arguments of `NamedRecipe.resolve`
-            raise UserError(f"override {word!r}: no setting of a recipe; expected one, for example epochs=10")
-        try:
-            overrides[path] = json.loads(value)
-        except json.JSONDecodeError:
-            overrides[path] = value
-    return overrides
 
 
 def by_path(stages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -290,22 +295,3 @@ def _share_of_epochs(epochs: int, images: int, budget: int | None) -> float:
 
 def _shorten(epochs: int, fraction: float) -> int:
     return max(1, round(epochs * fraction)) if epochs else 0
-
-
-def _override(resolved: dict[str, Any], path: str, value: Any) -> None:
-    stages = {stage["name"]: stage for stage in resolved["stages"]}
-    first, *rest = path.split(".")
-    node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
-    for key in keys[:-1]:
-        node = node.get(key) if isinstance(node, dict) else None
-    # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
-    open_ended = len(keys) == 3 and keys[1] == "parameters"
-    # So may a stage take a setting that says nothing in the recipe.
-    open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
-    if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
-        options = [*stages, *(node if isinstance(node, dict) else resolved["stages"][0])]
-        hint = nearest(keys[-1] if keys else first, options)
-        raise UserError(
-            f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
-        )
-    node[keys[-1]] = value

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+WEIGHTS = "weights:"  # begins the name of what is fetched where it is no data set
+
 Root = Annotated[
     Path | None,
     typer.Option(
@@ -48,13 +50,27 @@ def about() -> None:
 def fetch(name: DataName, root: Root = None) -> None:
     """Download a data set unless it is there, check it, and say what it holds.
 
+    `weights:NETWORK` downloads the weights that torchvision publishes for a network, or with `/NAME` those of that
+    name, such as `weights:resnet50/IMAGENET1K_V1`; a run takes them by `-p overrides "network=resnet50
+    weights=pretrained"`.
+
     Example:
 
         gcl data fetch cifar10 --data ~/datasets
 
     Exit codes: 0 there and whole; 2 unknown, not to be had, or altered.
     """
-    _print_data(name, root, download=True)
+    if name.startswith(WEIGHTS):
+        _fetch_weights(name.removeprefix(WEIGHTS), root)
+    else:
+        _print_data(name, root, download=True)
+
+
+def _fetch_weights(name: str, root: Path | None) -> None:
+    from gclib import data
+
+    path, digest = data.fetch_weights(name, root)
+    print(f"weights of {name}: {path}, SHA-256 {digest}")
 
 
 @app.command()

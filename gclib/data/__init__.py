@@ -17,12 +17,14 @@ from gclib.data.sources import (
     ratio_of,
     root_folder,
 )
+from gclib.data.weights import NETWORKS, fetch_weights, find_weights, identify_weights
 
 __all__ = [
     "CIFAR",
     "DIGITS",
     "FOLDER",
     "IMAGE_BUDGET",
+    "NETWORKS",
     "SOURCES",
     "WHOLE",
     "Augmentation",
@@ -31,7 +33,10 @@ __all__ = [
     "Split",
     "cautions",
     "class_counts",
+    "fetch_weights",
+    "find_weights",
     "held_out",
+    "identify_weights",
     "image_budget",
     "load",
     "long_tailed_indices",

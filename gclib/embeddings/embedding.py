@@ -11,7 +11,7 @@ from gclib.errors import UserError
 from gclib.geometry import CLEAR, NEIGHBOURS, Geometry, geometry, unit_vectors
 
 if TYPE_CHECKING:  # an embedding is read without torch
-    from gclib.networks import ResNet
+    from gclib.networks import Network
 
 PER_CLASS, PERPLEXITY = 60, 30.0
 BATCH = 250
@@ -140,7 +140,7 @@ def tsne(features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = 0) -> 
 
 
 def embed(
-    network: "ResNet",
+    network: "Network",
     data: LongTailed,
     per_class: int = PER_CLASS,
     seed: int = 0,

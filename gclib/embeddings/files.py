@@ -15,6 +15,7 @@ from gclib import ROOT, data, records
 from gclib.embeddings.embedding import STORED, Embedding, embed
 from gclib.errors import UserError
 from gclib.files import write_atomically
+from gclib.recipes import Recipe
 
 SUFFIX = ".embedding.npz"
 
@@ -90,7 +91,8 @@ def make(path: str | Path) -> Path:
     UserError
         If there is no such record, none of the weights that it names beside it, or not the data that it was made from.
     """
-    from gclib.networks import read_weights, resnet32
+    from gclib.networks import make_network, read_weights
+    from gclib.train.loop import normalised_for
 
     record, weights = records.load(path), records.weights_path(path)
     if not weights.exists():
@@ -101,9 +103,10 @@ def make(path: str | Path) -> Path:
     dataset = data.load(record.data.name, record.data.ratio, scale=record.scale)
     if dataset.digest != record.data.digest:
         raise UserError(f"{_shown(Path(path))} was made from other images of {dataset.name}; train it again")
-    network = resnet32(dataset.num_classes, str(record.recipe["head"]))
-    network.load_state_dict(read_weights(weights, dataset.num_classes, str(record.recipe["head"])))
-    made = embed(network, dataset)
+    recipe = Recipe.model_validate(record.recipe)
+    network = make_network(recipe.network, dataset.num_classes, recipe.head)
+    network.load_state_dict(read_weights(weights, dataset.num_classes, recipe.head, recipe.network))
+    made = embed(network, normalised_for(recipe.network, dataset))
     run = {"run": record.identity, "recipe": record.name, "scale": record.scale, "weights": record.weights}
     target = Path(path).with_suffix(SUFFIX)
     save(replace(made, settings=made.settings | run), target)

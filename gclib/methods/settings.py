@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gclib.data import LongTailed
+from gclib.errors import UserError, require_one_of
 
 __all__ = [
     "CODE",
@@ -27,6 +28,8 @@ __all__ = [
     "SamplerSettings",
     "Schedule",
     "StageSettings",
+    "require_in_range",
+    "require_same_kind",
 ]
 
 # Where a value comes from: the method's own paper, its released code, or neither.
@@ -119,6 +122,11 @@ class StageSettings(Settings):
 
     `held_out` is the share of each class's training images that the stage does not train on; see
     `gclib.data.held_out`. A post-hoc stage chooses its parameter on them.
+
+    `trains` is what learns of what the method trains: ``"all"``, the ``"last-block"`` of the embedding and the
+    classifier, or the ``"head"``, which is the classifier; what does not learn keeps its batch-norm statistics too.
+    Without `augment` images are taken as they are; where the embedding does not learn either, its features are then
+    computed once.
     """
 
     name: str
@@ -136,17 +144,25 @@ class StageSettings(Settings):
     parameters: Annotated[dict[str, float | str | bool], AfterValidator(_of_some_size)] = {}
     test_every: Annotated[int, BeforeValidator(_no_switch), Field(ge=1, le=100_000)] | None = None
     held_out: Annotated[float, BeforeValidator(_no_switch), Field(ge=0, le=0.5)] = 0.0
+    trains: Literal["all", "last-block", "head"] = "all"
+    augment: bool = True
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Not there where they say nothing: the identities of runs are older than these fields.
-        silent = {"test_every": None, "held_out": 0.0}
+        silent = {"test_every": None, "held_out": 0.0, "trains": "all", "augment": True}
         return {k: v for k, v in plain(self).items() if k not in silent or v != silent[k]}
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0; expected one, or nesterov false")
+        return self
+
+    @model_validator(mode="after")
+    def _images_as_they_are_are_not_mixed(self) -> Self:
+        if self.mixup and not self.augment:
+            raise ValueError(f"mixup {self.mixup:g} without augment; expected augment true, or mixup 0")
         return self
 
 
@@ -159,7 +175,7 @@ class Definition:
     summary
         One sentence.
     head
-        Classifier and network, as `gclib.networks.resnet32` takes them.
+        Classifier, and whether the network has two tails; see `gclib.networks.make_network`.
     stages
         Settings of each stage for a data set, at paper scale.
     reference
@@ -185,3 +201,23 @@ class Definition:
             if found := self.sources.get(".".join(parts[:length])):
                 return found
         return self.sources[""]
+
+
+def require_same_kind(owner: str, name: str, value: object, default: object) -> None:
+    """Raise a UserError where a number, a text or a switch was expected and another of these was given."""
+    kinds = [
+        bool if isinstance(one, bool) else str if isinstance(one, str) else float for one in (value, default)
+    ]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"parameter {name!r} of {owner} is {value!r}; expected something like {default!r}")
+
+
+def require_in_range(owner: str, name: str, value: Any, allowed: tuple) -> None:
+    """Raise a UserError for a word that is none of those allowed, or a number outside of an interval."""
+    if isinstance(value, str):
+        require_one_of(name, value, allowed)
+    elif allowed and not allowed[0] <= value <= allowed[1]:
+        low, high = allowed
+        raise UserError(
+            f"parameter {name!r} of {owner} is {value:.12g}; expected a number in [{low:.12g}, {high:.12g}]"
+        )

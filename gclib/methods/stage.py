@@ -8,7 +8,7 @@ method.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,8 +17,14 @@ from torch import Tensor, nn
 from gclib import losses, sampling
 from gclib.data import LongTailed, held_out
 from gclib.errors import UserError, nearest, require_one_of
-from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
-from gclib.networks import ResNet
+from gclib.methods.settings import (
+    LossSettings,
+    SamplerSettings,
+    StageSettings,
+    require_in_range,
+    require_same_kind,
+)
+from gclib.networks import Network
 
 __all__ = ["LOSSES", "Batch", "Draws", "Stage"]
 
@@ -131,25 +137,29 @@ class Stage(nn.Module):
 
     methods: ClassVar[dict[str, type["Stage"]]] = {}
     defaults: ClassVar[Mapping[str, float | str | bool]] = {}  # of ``settings.parameters``; see `setting`
-    ranges: ClassVar[
-        Mapping[str, tuple]
-    ] = {}  # of each that is no switch: lowest and highest number, or the words
+    # Of each that is no switch: lowest and highest number, or the words.
+    ranges: ClassVar[Mapping[str, tuple]] = {}
     trains: ClassVar[bool] = True  # False for a post-hoc method, a stage of zero epochs
-    work: ClassVar[float] = (
-        1.0  # what an image of the epoch costs, in passes forward and backward through the network
-    )
+    # What an image of the epoch costs, in passes forward and backward through the network.
+    work: ClassVar[float] = 1.0
+    keeps_embedding: ClassVar[bool] = False  # whether the method trains nothing of the embedding
+    takes_features: ClassVar[bool] = True  # whether features in the place of images will do
+    views: ClassVar[bool] = False  # whether it is made of augmented views
     whole_batches: bool = False  # whether an epoch's last, smaller batch is left out
     first: bool = True  # in its recipe
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
-    network: ResNet
+    network: Network
     criterion: Any
     correct: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__()
         self.settings = settings
         self.network = network
         self.augmentation = data.augmentation
+        self.kept = network.kept(settings.trains)
+        for module in self.kept:
+            module.requires_grad_(False)
         # Positions of the images that it trains on.
         self.seen = torch.from_numpy(np.flatnonzero(~held_out(data.train.labels, settings.held_out)))
         self.num_images, self.num_classes = len(self.seen), data.num_classes
@@ -165,7 +175,7 @@ class Stage(nn.Module):
             Stage.methods[name] = cls
 
     @staticmethod
-    def make(settings: StageSettings, network: ResNet, data: LongTailed) -> "Stage":
+    def make(settings: StageSettings, network: Network, data: LongTailed) -> "Stage":
         """Build the stage that `settings.method` names."""
         Stage.check(settings, data)
         return Stage.methods[settings.method](settings, network, data)
@@ -177,12 +187,19 @@ class Stage(nn.Module):
         method = Stage.methods[settings.method]
         owner = f"method {settings.method!r}"
         for name in method.defaults.keys() & settings.parameters.keys():
-            _require_same_kind(owner, name, settings.parameters[name], method.defaults[name])
-            _require_in_range(owner, name, settings.parameters[name], method.ranges.get(name, ()))
+            require_same_kind(owner, name, settings.parameters[name], method.defaults[name])
+            require_in_range(owner, name, settings.parameters[name], method.ranges.get(name, ()))
         if settings.epochs and not method.trains:
             raise UserError(
                 f"method {settings.method!r} trains nothing, but was given {settings.epochs} epochs; expected 0"
             )
+        if settings.trains != "all" and (method.keeps_embedding or not method.takes_features):
+            raise UserError(
+                f"method {settings.method!r} was given trains {settings.trains!r}, but it says itself what it trains; "
+                "expected all"
+            )
+        if method.views and not settings.augment:
+            raise UserError(f"method {settings.method!r} is made of augmented views; expected augment true")
         loss = make_loss(settings.loss, data.class_counts)
         make_probabilities(settings.sampler, data.class_counts)
         if (settings.mixup or loss.stochastic) and not method.takes_mixup:
@@ -191,6 +208,19 @@ class Stage(nn.Module):
                 f"method {settings.method!r} was given {given}; expected no mixup and a loss without noise, "
                 "for its loss is its own; leave that setting as it is"
             )
+
+    @classmethod
+    def on_features(cls, settings: StageSettings) -> bool:
+        """Whether an image has the same feature in every epoch of such a stage."""
+        kept = cls.keeps_embedding or settings.trains == "head"
+        return kept and cls.takes_features and not settings.augment
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of everything but what does not learn, which keeps its batch-norm statistics."""
+        super().train(mode)
+        for module in self.kept:
+            module.eval()
+        return self
 
     def setting(self, name: str) -> Any:
         """Value of a parameter of the method: what the recipe says, or else the method's default."""
@@ -227,6 +257,8 @@ class Stage(nn.Module):
 
     def draw_views(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw crop and mirror of `count` images; see `Draws`."""
+        if not self.settings.augment:
+            return torch.full((count, 2), self.augmentation.shift), torch.zeros(count, dtype=torch.bool)
         offsets = torch.randint(0, 2 * self.augmentation.shift + 1, (count, 2), generator=generator)
         flips = torch.rand(count, generator=generator) < (0.5 if self.augmentation.flip else 0.0)
         return offsets, flips
@@ -291,28 +323,8 @@ def make_loss(settings: LossSettings, class_counts: np.ndarray) -> nn.Module:
             raise UserError(
                 f"unknown parameter {name!r} of loss {settings.name!r}; expected {expected}{nearest(name, known)}"
             )
-        _require_same_kind(f"loss {settings.name!r}", name, value, known[name])
+        require_same_kind(f"loss {settings.name!r}", name, value, known[name])
     return LOSSES[settings.name](class_counts, **settings.parameters)
-
-
-def _require_same_kind(owner: str, name: str, value: object, default: object) -> None:
-    """Raise a UserError where a number, a text or a switch was expected and another of these was given."""
-    kinds = [
-        bool if isinstance(one, bool) else str if isinstance(one, str) else float for one in (value, default)
-    ]
-    if kinds[0] != kinds[1]:
-        raise UserError(f"parameter {name!r} of {owner} is {value!r}; expected something like {default!r}")
-
-
-def _require_in_range(owner: str, name: str, value: Any, allowed: tuple) -> None:
-    """Raise a UserError for a word that is none of those allowed, or a number outside of an interval."""
-    if isinstance(value, str):
-        require_one_of(name, value, allowed)
-    elif allowed and not allowed[0] <= value <= allowed[1]:
-        low, high = allowed
-        raise UserError(
-            f"parameter {name!r} of {owner} is {value:.12g}; expected a number in [{low:.12g}, {high:.12g}]"
-        )
 
 
 def make_probabilities(settings: SamplerSettings, class_counts: np.ndarray) -> np.ndarray | None:

@@ -1,8 +1,11 @@
-"""ResNet-32 for 32x32 images with its classifiers, and its form with two tails."""
+"""Networks by name, with their classifiers: ResNet-32 for 32x32 images, others for photos; forms with two tails."""
 
+from gclib.networks.base import Network, TwoTails
 from gclib.networks.heads import CLASSIFIERS, CosineClassifier, MultiHeadClassifier
-from gclib.networks.resnet import BasicBlock, ResNet, TwoTailResNet, read_weights, resnet32
+from gclib.networks.make import make_network
+from gclib.networks.resnet import BasicBlock, ResNet, TwoTailResNet, resnet32
 from gclib.networks.variants import VARIANTS, choose_variant, use
+from gclib.networks.weights import read_embedding, read_weights
 
 __all__ = [
     "CLASSIFIERS",
@@ -10,9 +13,13 @@ __all__ = [
     "BasicBlock",
     "CosineClassifier",
     "MultiHeadClassifier",
+    "Network",
     "ResNet",
     "TwoTailResNet",
+    "TwoTails",
     "choose_variant",
+    "make_network",
+    "read_embedding",
     "read_weights",
     "resnet32",
     "use",

@@ -1,20 +1,14 @@
 """ResNet-32 for 32x32 images, and its form with two tails."""
 
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
-from gclib.errors import UserError
+from gclib.networks.base import Network, TwoTails
 from gclib.networks.casts import Convolution, cast_together
-from gclib.networks.heads import CLASSIFIERS
 from gclib.networks.norms import BatchNorm, NormReLU, norm_relu
 
-__all__ = ["BasicBlock", "ResNet", "TwoTailResNet", "read_weights", "resnet32"]
+__all__ = ["TWO_TAILS", "BasicBlock", "ResNet", "TwoTailResNet", "resnet32"]
 
 
 class BasicBlock(nn.Module):
@@ -32,8 +26,8 @@ class BasicBlock(nn.Module):
         return norm_relu(self.conv2(norm_relu(self.conv1(x), self.norm1)), self.norm2, x)
 
 
-class ResNet(nn.Module):
-    """CIFAR ResNet of depth ``6 n + 2``: `features` gives the embedding, `head` the logits or cosines.
+class ResNet(Network):
+    """CIFAR ResNet of depth ``6 n + 2``.
 
     Parameters
     ----------
@@ -46,15 +40,9 @@ class ResNet(nn.Module):
     """
 
     num_features = 64
-    # Whether the embedding computes in bfloat16. The classifier never does: with 8 bits, cosines near each other tie.
-    in_bfloat16 = False
-    # Whether the weights are cast to it all at once.
-    casts_together = False
 
     def __init__(self, blocks: int, num_classes: int, head: str) -> None:
         super().__init__()
-        if head not in CLASSIFIERS:
-            raise ValueError(f"head {head!r}: expected one of {', '.join(CLASSIFIERS)}")
         groups: list[nn.Module] = []
         channels_in = 16
         for channels, stride in ((16, 1), (32, 2), (64, 2)):
@@ -68,7 +56,7 @@ class ResNet(nn.Module):
             *groups,
             nn.AdaptiveAvgPool2d(1),
         )
-        self.head: Any = CLASSIFIERS[head](self.num_features, num_classes)
+        self.head = self.make_head(num_classes, head)
         self.initialise()
 
     def initialise(self) -> None:
@@ -78,23 +66,14 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def autocast(self, images: Tensor, *modules: nn.Module) -> AbstractContextManager:
-        """What everything up to the feature is computed in; `modules` are those that compute it, if only ours do."""
+        """As of any network; the weights are cast all at once where that is faster."""
         if self.in_bfloat16 and self.casts_together and modules:
             return cast_together(*modules)
-        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Embedding ``(B, 64)`` of images ``(B, 3, H, W)``, of their dtype; H and W at least 4."""
-        with self.autocast(images, self.embedding):
-            return self.embedding(images).flatten(1).to(images.dtype)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (linear head) or cosines (cosine head), shape ``(B, C)``."""
-        return self.head(self.features(images))
+        return super().autocast(images)
 
 
-class TwoTailResNet(ResNet):
-    """ResNet whose last block is there twice, as in BBN (Zhou et al., CVPR 2020); the feature has both, d = 128.
+class TwoTailResNet(TwoTails, ResNet):
+    """ResNet with two tails; the feature has both, d = 128.
 
     Parameters
     ----------
@@ -111,20 +90,6 @@ class TwoTailResNet(ResNet):
         if isinstance(self.head, nn.Linear):
             self.head.reset_parameters()  # the released code of BBN makes the classifier after the initialisation
 
-    def tail(self, images: Tensor, second: bool) -> Tensor:
-        """Feature ``(B, 64)`` of one tail."""
-        block = self.second_tail if second else self.embedding[-2]
-        with self.autocast(images, self.embedding[:-2], block):
-            shared = self.embedding[:-2](images)
-            return self.embedding[-1](block(shared)).flatten(1).to(images.dtype)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Both tails' features side by side, ``(B, 128)``."""
-        with self.autocast(images, self.embedding, self.second_tail):
-            shared = self.embedding[:-2](images)
-            tails = [self.embedding[-1](block(shared)) for block in (self.embedding[-2], self.second_tail)]
-            return torch.cat(tails, dim=1).flatten(1).to(images.dtype)
-
 
 TWO_TAILS = "two-tail-"
 
@@ -139,41 +104,3 @@ def resnet32(num_classes: int, head: str = "linear") -> ResNet:
     """
     network = TwoTailResNet if head.startswith(TWO_TAILS) else ResNet
     return network(5, num_classes, head.removeprefix(TWO_TAILS))
-
-
-def read_weights(path: str | Path, num_classes: int, head: str) -> dict[str, Tensor]:
-    """Read weights of `resnet32` that a run kept.
-
-    Parameters
-    ----------
-    path
-        A safetensors file.
-    num_classes, head
-        See `resnet32`.
-
-    Returns
-    -------
-    dict
-        Name to tensor, float32, as ``load_state_dict`` takes it.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, holds the weights of another network, or a value that is not finite.
-    """
-    try:
-        weights = {name: value.float() for name, value in safetensors_load(Path(path).read_bytes()).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{path} holds no weights ({error}); expected a .safetensors file beside a record"
-        ) from error
-    with torch.device("meta"):  # shapes alone
-        network = resnet32(num_classes, head).state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in network.items()}:
-        raise UserError(
-            f"{path} holds the weights of another network; expected ResNet-32 with a {head} head and "
-            f"{num_classes} classes"
-        )
-    if odd := next((name for name, value in weights.items() if not value.isfinite().all()), None):
-        raise UserError(f"{path}: {odd} holds NaN or an infinity; expected finite weights")
-    return weights

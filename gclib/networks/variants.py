@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gclib.errors import require_one_of
+from gclib.networks.base import Network
 from gclib.networks.norms import BatchNorm, norm_relu
-from gclib.networks.resnet import ResNet
 
 __all__ = ["VARIANTS", "choose_variant", "use"]
 
@@ -43,7 +43,7 @@ def choose_variant(device: torch.device, measured: str = "norms") -> str:
     return variant
 
 
-def use(network: ResNet, variant: str, batch_size: int) -> None:
+def use(network: Network, variant: str, batch_size: int) -> None:
     """Compute the embedding of a network on a GPU by one of `VARIANTS` from now on.
 
     Parameters
@@ -65,7 +65,7 @@ def use(network: ResNet, variant: str, batch_size: int) -> None:
             setattr(network, name, _compiled(getattr(network, name), network, batch_size))
 
 
-def _compiled(method: Callable[..., Tensor], network: ResNet, batch_size: int) -> Callable[..., Tensor]:
+def _compiled(method: Callable[..., Tensor], network: Network, batch_size: int) -> Callable[..., Tensor]:
     # Inductor would leave channels-last where no convolution has more than 64 channels.
     fast = torch.compile(method, dynamic=False, options={"force_layout_optimization": True})
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from gclib import ROOT, records
 from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
-from gclib.recipes import Recipe
+from gclib.recipes import USUAL_NETWORK, Recipe
 from gclib.train.audit import other_recipe
-from gclib.train.loop import DivergedError, Trainer, draw_seed, make_stage
+from gclib.train.loop import DivergedError, Trainer, draw_seed, make_stage, normalised_for
 
 __all__ = ["fingerprint", "refresh"]
 
@@ -29,8 +29,9 @@ Known = dict[str, tuple[list[float], dict[str, Tensor]]]
 def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]:
     """Losses of the first 12 steps of each stage: what the code does, whatever its text says.
 
-    Batch 16, float64, CPU, on 32x32 noise images of a fixed seed with ten long-tailed classes; augmentation, sampler,
-    loss and schedule are the recipe's own, each stage starts from the one before.
+    Batch 16, float64, CPU, on 32x32 noise images of a fixed seed with ten long-tailed classes; network, augmentation,
+    sampler, loss and schedule are the recipe's own, each stage starts from the one before. The first starts from new
+    weights in any case: what the code does is no matter of a file.
 
     Parameters
     ----------
@@ -54,15 +55,16 @@ def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]
 
 
 def _losses(recipe: Recipe, known: Known) -> list[list[float]]:
-    data = _fingerprint_data()
+    data = normalised_for(recipe.network, _fingerprint_data())
     cpu = torch.device("cpu")
     fingerprints: list[list[float]] = []
     weights: dict[str, Tensor] | None = None
     for position, settings in enumerate(recipe.stages):
-        chain = records.content_hash([recipe.head, recipe.stages[: position + 1]])
+        of_all = [recipe.head] if recipe.network == USUAL_NETWORK else [recipe.head, recipe.network]
+        chain = records.content_hash([*of_all, recipe.stages[: position + 1]])
         if chain not in known:
             settings = settings.model_copy(update={"batch_size": BATCH})
-            stage = make_stage(settings, recipe.head, data, 0, position, weights)
+            stage = make_stage(settings, recipe.head, data, 0, position, weights, recipe.network)
             trainer = Trainer(stage, data, cpu, "float64", draw_seed(0, position))
             if settings.epochs:
                 with suppress(DivergedError):

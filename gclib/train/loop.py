@@ -2,7 +2,9 @@
 
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,19 @@ import torch
 from torch import Tensor
 
 from gclib import metrics
-from gclib.data import LongTailed
+from gclib.data import NETWORKS, LongTailed
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Draws, Stage
-from gclib.networks import choose_variant, resnet32, use
+from gclib.networks import Network, choose_variant, make_network, use
 from gclib.train import checkpoints, fleet
 from gclib.train.environment import device_name
+from gclib.train.features import Features, images_of
 from gclib.train.progress import EpochProgress
-from gclib.train.resident import Resident, resident
+from gclib.train.resident import Resident
 from gclib.train.steps import Steps
 
-__all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage"]
+__all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage", "normalised_for", "seeded", "started"]
 
 # Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
@@ -33,6 +36,23 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 _one_at_a_time = threading.Lock()  # the random state that a stage is made with is the process's
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw new weights from a seed in this context; the caller's random state is left alone."""
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def started(name: str, head: str, num_classes: int, start: dict[str, Tensor] | None) -> Network:
+    """Build a network that starts from some weights; see `make_stage`."""
+    network = make_network(name, num_classes, head)
+    if start is not None:
+        network.start_from(start)
+    return network
+
+
 def make_stage(
     settings: StageSettings,
     head: str,
@@ -40,6 +60,7 @@ def make_stage(
     seed: int,
     position: int,
     start: dict[str, Tensor] | None,
+    network: str = "resnet32",
 ) -> Stage:
     """Build a stage; the caller's random state is left alone.
 
@@ -47,8 +68,8 @@ def make_stage(
     ----------
     settings
         Of the stage.
-    head
-        Classifier and network; see `gclib.networks.resnet32`.
+    head, network
+        Classifier and network; see `gclib.networks.make_network`.
     data
         The data set.
     seed
@@ -56,24 +77,28 @@ def make_stage(
     position
         Place of the stage in the recipe, from 0.
     start
-        Weights of the network to start from, on the CPU; None for new ones.
+        Weights of the network, or of its embedding alone, to start from, on the CPU; None for new ones.
 
     Raises
     ------
     UserError
         If no stage can be built from the settings; see `gclib.methods.stage.Stage.check`.
     """
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
-        torch.default_generator.manual_seed(seed)
-        network = resnet32(data.num_classes, head)
-        if start is not None:
-            network.load_state_dict(start)
-        stage = Stage.make(settings, network, data)
+    with seeded(seed):
+        stage = Stage.make(settings, started(network, head, data.num_classes, start), data)
         stage.first = position == 0
         torch.default_generator.manual_seed(draw_seed(seed, position))
         stage.begin(data)
     return stage
+
+
+def normalised_for(network: str, data: LongTailed) -> LongTailed:
+    """Return the data set with its pixels normalised as a network takes them, if that has constants of its own."""
+    constants = NETWORKS[network]
+    if constants is None:
+        return data
+    mean, std = constants
+    return replace(data, augmentation=replace(data.augmentation, mean=mean, std=std))
 
 
 def draw_seed(seed: int, position: int) -> int:
@@ -119,8 +144,8 @@ class Trainer:
             self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
             self.stage.network.in_bfloat16 = precision == "bfloat16"
             use(self.stage.network, choose_variant(device), self.settings.batch_size)
-            self.train_set = resident(data, "train", device, DTYPES[precision])
-            self.test_set = resident(data, "test", device, DTYPES[precision])
+            self.train_set = images_of(data, "train", device, DTYPES[precision])
+            self.test_set = images_of(data, "test", device, DTYPES[precision])
             self.optimizer = self._make_optimizer()
             self.steps = Steps(self.stage, self.optimizer, self.train_set, self.test_set, compiled)
         self.test_every = stage.settings.test_every or (5 if stage.first else 1)
@@ -234,7 +259,7 @@ class Trainer:
         draws = self.stage.draw(epoch, self.generator)
         return draws.pinned() if self.device.type == "cuda" else draws
 
-    def logits(self, images: Resident) -> Tensor:
+    def logits(self, images: Resident | Features) -> Tensor:
         """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         self.stage.eval()
         with self.on_stream():

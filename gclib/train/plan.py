@@ -25,10 +25,12 @@ class PlannedStage:
 def stage_plan(recipe: Recipe, data: LongTailed, seed: int) -> list[PlannedStage]:
     """Lay out the stages: each stage after the first is run twice, from the last and from the best checkpoint.
 
-    The hash of a stage covers the data, the seed, the head and all stages up to it, and nothing of what follows: runs
-    that share a first stage share its checkpoint.
+    The hash of a stage covers the data, the seed, the network and all stages up to it, and nothing of what follows:
+    runs that share a first stage share its checkpoint.
     """
     chain: list[Any] = [records.DataSummary.of(data), seed, recipe.head]
+    if recipe.embedding:  # the hashes of stages are older than this choice
+        chain.append(recipe.embedding)
     plan: list[PlannedStage] = []
     for start in ("last", "best"):
         parent: PlannedStage | None = None

@@ -10,7 +10,17 @@ from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import crop_flip, grey, jitter, mix, normalise, pad_images, resized_crop_flip
 from gclib.methods.stage import Batch, Draws
 
-__all__ = ["Resident", "resident"]
+__all__ = ["Resident", "evaluation_batch", "resident"]
+
+# Images of a test pass at once, and up to how many pixels each. Other numbers give other last bits, so the CPU keeps to
+# one; a GPU launches less with larger ones. Larger images fill the memory.
+EVALUATION_BATCH = {"cpu": (500, 32 * 32), "cuda": (2500, 64 * 64)}
+
+
+def evaluation_batch(device: torch.device, pixels: int) -> int:
+    """Return how many images of so many pixels go through the network at once where nothing is trained."""
+    most, size = EVALUATION_BATCH[device.type]
+    return max(1, min(most, most * size // pixels))
 
 
 class Resident:
@@ -31,6 +41,7 @@ class Resident:
     ) -> None:
         self.padded = pad_images(torch.from_numpy(split.images), augmentation.shift).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
+        self.pixels = split.images.shape[1] * split.images.shape[2]  # of an image
         self.augmentation, self.dtype = augmentation, dtype
 
     def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:

@@ -7,16 +7,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from gclib.data import LongTailed
+from gclib.data import LongTailed, find_weights
 from gclib.errors import UserError
 from gclib.files import InUseError, lock
-from gclib.networks import resnet32
+from gclib.methods.stage import Stage
+from gclib.networks import make_network, read_embedding
 from gclib.recipes import Recipe
 from gclib.records import DataSummary
 from gclib.train import checkpoints, fleet
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.environment import device_name
-from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.features import featured
+from gclib.train.loop import DTYPES, Trainer, draw_seed, make_stage, normalised_for, seeded, started
 from gclib.train.plan import PlannedStage
 
 __all__ = ["Runner"]
@@ -65,7 +67,8 @@ class Runner:
         if long:
             measure_precision()
         precision = choose_precision(recipe.scale, chosen)
-        return cls(recipe, data, seed, chosen, precision, long and can_compile(), trainer)
+        taken = normalised_for(recipe.network, data)
+        return cls(recipe, taken, seed, chosen, precision, long and can_compile(), trainer)
 
     def stage(
         self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
@@ -77,7 +80,7 @@ class Runner:
         planned
             The stage.
         start
-            Weights of the network that it starts from; None for new ones.
+            Weights of the network that it starts from; None for those that the recipe starts from.
         folder
             Where its checkpoints lie. It is locked meanwhile, but a finished stage is read in any case.
         resume
@@ -130,17 +133,26 @@ class Runner:
                 if state["devices"][-1] == device_name(self.device):
                     compiled = state["compiled"]
             self._check(state, planned, folder)
+        recipe, settings, data = self.recipe, planned.settings, self.data
+        if start is None and recipe.weights:
+            start = read_embedding(find_weights(recipe.weights), recipe.network)
+        if Stage.methods[settings.method].on_features(settings):
+            with seeded(self.seed):
+                network = started(recipe.network, recipe.head, data.num_classes, start)
+            network.in_bfloat16 = precision == "bfloat16"
+            kept = folder.parent.parent / "features"
+            data = fleet.aside(featured, network, data, self.device, DTYPES[precision], kept)
         # On a thread: some stages begin with a pass over all images, on the CPU.
         stage = fleet.aside(
-            make_stage, planned.settings, self.recipe.head, self.data, self.seed, planned.position, start
+            make_stage, settings, recipe.head, data, self.seed, planned.position, start, recipe.network
         )
         seed = draw_seed(self.seed, planned.position)
-        trainer = self.trainer(stage, self.data, self.device, precision, seed, compiled)
+        trainer = self.trainer(stage, data, self.device, precision, seed, compiled)
         return trainer.run(state, folder)
 
     def _check(self, state: dict[str, Any], planned: PlannedStage, folder: Path) -> None:
         with torch.device("meta"):  # shapes alone
-            network = resnet32(self.data.num_classes, self.recipe.head).state_dict()
+            network = make_network(self.recipe.network, self.data.num_classes, self.recipe.head).state_dict()
         with checkpoints.understood(folder / checkpoints.NAME):
             seen = DataSummary.of(self.data)
             checkpoints.check(state, network, seen, planned.settings.epochs)

@@ -175,7 +175,7 @@ def finish(
         )
     planned = stage_plan(recipe, data, seed)[1]
     records.check_weights(weights)
-    start = read_weights(weights, data.num_classes, recipe.head)
+    start = read_weights(weights, data.num_classes, recipe.head, recipe.network)
     content = Path(weights).read_bytes()
     folder = (
         home_expanded(workdir)

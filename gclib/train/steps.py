@@ -14,13 +14,12 @@ from torch import Tensor
 
 from gclib.methods.stage import Batch, Draws, Stage
 from gclib.train.capture import Captured
+from gclib.train.features import Features
 from gclib.train.fleet import arrived, pause, reached
-from gclib.train.resident import Resident
+from gclib.train.resident import Resident, evaluation_batch
 
 __all__ = ["Steps"]
 
-# Other sizes give a test pass other last bits, so the CPU keeps to one; a GPU launches less with larger ones.
-EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}
 # Steps of one run that are put in the GPU's queue at a time, and how many such chunks at most: an epoch would fill it.
 CHUNK, AHEAD = 8, 2
 
@@ -44,8 +43,8 @@ class Steps:
         self,
         stage: Stage,
         optimizer: torch.optim.Optimizer | None,
-        train_set: Resident,
-        test_set: Resident,
+        train_set: Resident | Features,
+        test_set: Resident | Features,
         compiled: bool,
     ) -> None:
         self.stage, self.optimizer = stage, optimizer
@@ -104,7 +103,7 @@ class Steps:
         self._call("test", self._fill_outputs)
         return arrived(self.outputs).double()
 
-    def logits(self, images: Resident) -> Tensor:
+    def logits(self, images: Resident | Features) -> Tensor:
         """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         return arrived(self._forward(images)).double()
 
@@ -116,8 +115,8 @@ class Steps:
         self.outputs = self._forward(self.test_set)
 
     @torch.no_grad()
-    def _forward(self, images: Resident) -> Tensor:
-        size = EVALUATION_BATCH[self.device.type]
+    def _forward(self, images: Resident | Features) -> Tensor:
+        size = evaluation_batch(self.device, images.pixels)
         with self._eager():
             return torch.cat(
                 [self.stage(images.plain(k, k + size)) for k in range(0, len(images.labels), size)]

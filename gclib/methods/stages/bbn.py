@@ -9,7 +9,7 @@ from gclib import sampling
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
-from gclib.networks import ResNet, TwoTailResNet
+from gclib.networks import Network, TwoTails
 
 __all__ = ["BilateralBranch"]
 
@@ -22,12 +22,12 @@ class BilateralBranch(Stage, name="BBN"):
     :math:`\alpha=1/2`. As the released code has it: one bias, a factor 2, whole batches only.
     """
 
-    whole_batches, takes_mixup = True, False
+    whole_batches, takes_mixup, takes_features = True, False, False
     work = 2.0
-    network: TwoTailResNet
+    network: TwoTails
     alpha: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.reversed = sampling.class_probabilities(data.class_counts, "reversed")
         self.register_buffer("alpha", torch.ones(()), persistent=False)

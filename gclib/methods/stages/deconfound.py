@@ -8,7 +8,7 @@ from torch import Tensor
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.networks import ResNet
+from gclib.networks import Network
 
 __all__ = ["Deconfound"]
 
@@ -26,7 +26,7 @@ class Deconfound(Stage, name="de-confound"):
     ranges: ClassVar = {"alpha": (0, 1000), "mu": (0, 1 - 1e-9)}
     mean: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.register_buffer("mean", torch.zeros(network.num_features))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stages.rebalance import FrozenEmbedding
-from gclib.networks import ResNet
+from gclib.networks import Network
 
 __all__ = ["DisAlign"]
 
@@ -24,7 +24,7 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
     defaults: ClassVar = {"rho": 1.2}
     ranges: ClassVar = {"rho": (0, 100)}
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.alpha = nn.Parameter(torch.ones(data.num_classes))
         self.beta = nn.Parameter(torch.zeros(data.num_classes))

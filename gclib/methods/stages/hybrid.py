@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Draws, Stage
-from gclib.networks import ResNet
+from gclib.networks import Network
 
 __all__ = ["HybridContrast", "prototypical_contrast", "supervised_contrast"]
 
@@ -94,7 +94,7 @@ class HybridContrast(Stage, name="hybrid"):
     forward pass of both streams, so that batch norm sees them together, and whole batches only.
     """
 
-    takes_mixup = False
+    takes_mixup, takes_features, views = False, False, True
     work = 3.0  # of the supervised contrast, which has two views; the prototypical one has one
     defaults: ClassVar = {
         "contrast": "supervised",
@@ -106,7 +106,7 @@ class HybridContrast(Stage, name="hybrid"):
     ranges: ClassVar = {"contrast": ("supervised", "prototypical"), "temperature": (1e-3, 1000)}
     alpha: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.supervised = self.setting("contrast") == "supervised"
         self.whole_batches = bool(self.setting("joint"))

@@ -11,7 +11,7 @@ from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import LOSSES
 from gclib.methods.stages.rebalance import FrozenEmbedding
-from gclib.networks import ResNet
+from gclib.networks import Network
 
 __all__ = ["SmoothedClassifier"]
 
@@ -30,9 +30,14 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
     defaults: ClassVar = {"factor": 1.0, "shift": False}
     ranges: ClassVar = {"factor": (0, 1000)}
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.scales = nn.Parameter(torch.ones(data.num_classes))
+
+    @classmethod
+    def on_features(cls, settings: StageSettings) -> bool:
+        """Not where the statistics shift: they change the features."""
+        return super().on_features(settings) and not settings.parameters.get("shift", cls.defaults["shift"])
 
     def train(self, mode: bool = True) -> "SmoothedClassifier":
         """Set the mode; the embedding follows only where its statistics shall shift."""

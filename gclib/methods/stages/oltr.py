@@ -11,7 +11,8 @@ from gclib.data import LongTailed
 from gclib.data.augment import normalise
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Batch, Stage
-from gclib.networks import ResNet
+from gclib.methods.stages.rebalance import class_means
+from gclib.networks import Network
 
 __all__ = ["MetaEmbedding", "ModulatedAttention"]
 
@@ -55,12 +56,12 @@ class MetaEmbedding(Stage, name="OLTR"):
     gradient; the released code averages it over the class's images and leaves its weight out.
     """
 
-    takes_mixup = False
+    takes_mixup, takes_features = False, False
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         width = network.num_features
-        height, length = (-(-size // 4) for size in data.train.images.shape[1:3])
+        height, length = network.map_size(*data.train.images.shape[1:3])
         self.attention = ModulatedAttention(width, height * length)
         self.centroids = nn.Parameter(torch.zeros(data.num_classes, width))
         self.select = nn.Linear(width, width)
@@ -76,23 +77,24 @@ class MetaEmbedding(Stage, name="OLTR"):
                 [self.embed(normalise(part, self.augmentation, self.centroids.dtype)) for part in parts]
             )
             labels = torch.from_numpy(data.train.labels)
-            self.centroids.copy_(
-                torch.stack([features[labels == label].mean(0) for label in range(data.num_classes)])
-            )
+            self.centroids.copy_(class_means(features, labels, data.num_classes))
 
     def embed(self, images: Tensor) -> Tensor:
         """Attended features, ``(B, d)``."""
-        network = self.network
-        with network.autocast(images):
-            attended = self.attention(network.embedding[:-1](images))
-            return network.embedding[-1](attended).flatten(1).to(images.dtype)
+        *layers, pool = self.network.row()
+        with self.network.autocast(images):
+            x = images
+            for layer in layers:
+                x = layer(x)
+            return pool(self.attention(x)).flatten(1).to(images.dtype)
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits ``(B, C)`` of attended features, through memory and cosine classifier."""
         centroids = self.centroids.detach()
         memory = self.network.head(features).softmax(1) @ centroids
-        distances = (features[:, None] - centroids).norm(dim=2)
-        reach = SPREAD / distances.min(1, keepdim=True).values.clamp_min(1e-6)
+        # A difference for each image, class and feature does not fit at many classes; that to the nearest does.
+        nearest = torch.cdist(features.detach(), centroids).argmin(1)
+        reach = SPREAD / (features - centroids[nearest]).norm(dim=1, keepdim=True).clamp_min(1e-6)
         v = reach * (features + self.select(features).tanh() * memory)
         norm = v.norm(dim=1, keepdim=True)
         squashed = norm / (1 + norm) * F.normalize(v)
@@ -107,10 +109,12 @@ class MetaEmbedding(Stage, name="OLTR"):
         features = self.embed(batch.images)
         loss, hits = self._loss_and_hits(self.classify(features), batch.targets, None, 0)
         self.correct += hits
-        squares = (features[:, None] - self.centroids).square().sum(2)
-        own = squares.gather(1, batch.targets[:, None]).sum()
+        own = (features - self.centroids[batch.targets]).square().sum()
         attract = own / (2 * len(features))
-        others = (squares.sum() - own) / (len(features) * self.num_classes)
+        # Squared distances of all pairs, added up: written out, for the same reason.
+        every = self.num_classes * features.square().sum() + len(features) * self.centroids.square().sum()
+        every = every - 2 * features.sum(0) @ self.centroids.sum(0)
+        others = (every - own) / (len(features) * self.num_classes)
         repel = (MARGIN - others).clamp_min(0)
         return loss + CENTROID_WEIGHT * (attract + REPEL_WEIGHT * repel)
 

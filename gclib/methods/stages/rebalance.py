@@ -13,7 +13,7 @@ from gclib.data.augment import normalise
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.networks import ResNet
+from gclib.networks import Network
 
 __all__ = [
     "TAUS",
@@ -35,7 +35,7 @@ class FrozenEmbedding(Stage):
     So do the released codes of GCL, and of MisLAS on CIFAR-10; in that of Kang et al. the statistics move on.
     """
 
-    work = 1 / 3
+    work, keeps_embedding = 1 / 3, True
 
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""
@@ -49,10 +49,19 @@ class FrozenEmbedding(Stage):
             return self.network.features(images)
 
     def _features(self, images: np.ndarray) -> Tensor:
-        """Features ``(N, d)`` of uint8 images, unaugmented."""
+        """Features ``(N, d)`` of uint8 images, unaugmented; of features, the features themselves."""
         dtype = next(self.network.parameters()).dtype
+        if images.ndim == 2:
+            return torch.from_numpy(images).to(dtype)
         parts = torch.from_numpy(images).split(500)
         return torch.cat([self.embed(normalise(part, self.augmentation, dtype)) for part in parts])
+
+
+def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Mean feature of each class, ``(C, d)``, of features ``(N, d)`` and their labels, int64 ``(N,)``, in one pass."""
+    counts = torch.bincount(labels, minlength=num_classes)
+    by_class = features[labels.argsort(stable=True)].split(counts.tolist())
+    return torch.stack([own.mean(0) for own in by_class])
 
 
 class RetrainClassifier(FrozenEmbedding, name="cRT"):
@@ -80,7 +89,7 @@ class RetrainClassifier(FrozenEmbedding, name="cRT"):
 class LearnableWeightScaling(FrozenEmbedding, name="LWS"):
     """LWS: one learned factor per class, on the frozen classifier's logit (with its bias) or cosine."""
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.scales = nn.Parameter(torch.ones(data.num_classes))
 
@@ -111,7 +120,7 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
     tau: Tensor
     choice: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.register_buffer("tau", torch.tensor(float(self.setting("tau"))))
         # `TAUS`, and the accuracy (%) that each has on the held-out images; empty where none are held out.
@@ -158,7 +167,7 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
     center: Tensor
     means: Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         self.register_buffer("center", torch.zeros(network.num_features))
         self.register_buffer("means", torch.zeros(data.num_classes, network.num_features))
@@ -169,10 +178,11 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
         features = self._features(data.train.images)
         self.center.copy_(features.mean(0))
         centered, labels = F.normalize(features - self.center), torch.from_numpy(data.train.labels)
-        for label in range(data.num_classes):
-            self.means[label] = centered[labels == label].mean(0)
+        self.means.copy_(class_means(centered, labels, data.num_classes))
 
     def logits(self, images: Tensor) -> Tensor:
         """Minus the squared distances, ``(B, C)``."""
         centered = F.normalize(self.embed(images) - self.center)
-        return -(centered[:, None] - self.means).square().sum(2)
+        # The square written out: a difference for each image, class and feature does not fit at many classes.
+        squares = centered.square().sum(1, keepdim=True) + self.means.square().sum(1)
+        return 2 * centered @ self.means.T - squares

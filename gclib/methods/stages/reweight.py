@@ -9,7 +9,7 @@ from gclib import losses
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import LOSSES, Stage
-from gclib.networks import ResNet
+from gclib.networks import Network
 from gclib.sampling import effective_number_weights
 
 __all__ = ["Reweighted"]
@@ -33,7 +33,7 @@ class Reweighted(Stage, name="reweight"):
 
     class_weights: torch.Tensor
 
-    def __init__(self, settings: StageSettings, network: ResNet, data: LongTailed) -> None:
+    def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
         relative = effective_number_weights(data.class_counts, self.setting("beta"))
         weights = torch.from_numpy(relative * (data.num_classes / relative.sum()))

@@ -1,0 +1,82 @@
+"""Changes to a recipe by hand: how they are written, and what each reaches."""
+
+import json
+from typing import Any
+
+from gclib.data import NETWORKS, identify_weights
+from gclib.errors import UserError, nearest, require_one_of
+from gclib.methods.settings import StageSettings
+
+__all__ = ["USUAL_NETWORK", "override", "parse_overrides", "with_identified_weights"]
+
+USUAL_NETWORK = "resnet32"
+# Of the whole recipe, where other settings are a stage's.
+OF_ALL_STAGES = ("network", "weights")
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
+
+    Raises
+    ------
+    UserError
+        If a word is no such pair, or names what is no setting.
+
+    Examples
+    --------
+    >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
+    {'epochs': 10, 'stage-two.sampler.strategy': 'cben'}
+    """
+    overrides = {}
+    for word in text.split():
+        path, equals, value = word.partition("=")
+        if not (path and equals and value):
+            raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
+        if path in ("self", "data", "scale"):  # arguments of `NamedRecipe.resolve`
+            raise UserError(f"override {word!r}: no setting of a recipe; expected one, for example epochs=10")
+        try:
+            overrides[path] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[path] = value
+    return overrides
+
+
+def with_identified_weights(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Put the SHA-256 of the weights in the place of their name or path; new weights are no change."""
+    wanted = overrides.get("weights")
+    if not isinstance(wanted, str):
+        return overrides
+    network = str(overrides.get("network", USUAL_NETWORK))
+    require_one_of("network", network, NETWORKS)
+    found = identify_weights(network, wanted)
+    rest = {path: value for path, value in overrides.items() if path != "weights"}
+    return rest | ({"weights": found} if found else {})
+
+
+def override(resolved: dict[str, Any], path: str, value: Any) -> None:
+    """Change one setting of a recipe's dump, by its dotted path.
+
+    Raises
+    ------
+    UserError
+        If there is no such setting.
+    """
+    if path in OF_ALL_STAGES:
+        resolved[path] = value
+        return
+    stages = {stage["name"]: stage for stage in resolved["stages"]}
+    first, *rest = path.split(".")
+    node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
+    for key in keys[:-1]:
+        node = node.get(key) if isinstance(node, dict) else None
+    # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
+    open_ended = len(keys) == 3 and keys[1] == "parameters"
+    # So may a stage take a setting that says nothing in the recipe.
+    open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
+    if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
+        options = [*stages, *OF_ALL_STAGES, *(node if isinstance(node, dict) else resolved["stages"][0])]
+        hint = nearest(keys[-1] if keys else first, options)
+        raise UserError(
+            f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
+        )
+    node[keys[-1]] = value

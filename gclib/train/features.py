@@ -1,0 +1,109 @@
+"""Features in the place of images, computed once: for an embedding that does not learn, of images as they are."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from gclib.data import LongTailed, Split
+from gclib.files import write_atomically
+from gclib.methods.stage import Batch, Draws
+from gclib.networks import Network
+from gclib.records import DataSummary, content_hash
+from gclib.train.resident import Resident, evaluation_batch, resident
+
+__all__ = ["Features", "featured", "images_of"]
+
+
+class Features:
+    """The features of a split on the device, with the face of `gclib.train.resident.Resident`.
+
+    Parameters
+    ----------
+    split
+        Features ``(N, d)`` in the place of images, and labels.
+    device, dtype
+        Where the batches are made, and of which floating-point type.
+    """
+
+    pixels = 1  # what an image costs in a test pass, as if it were one of so many pixels
+
+    def __init__(self, split: Split, device: torch.device, dtype: torch.dtype) -> None:
+        self.features = torch.from_numpy(split.images).to(device, dtype)
+        self.labels = torch.from_numpy(split.labels).to(device)
+        self.dtype = dtype
+
+    def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
+        """Take the features of a batch of an epoch's draws; see `gclib.train.resident.Resident.batch`."""
+        indices = draws.indices[rows]
+        noise = None if draws.noise is None else draws.noise[rows]
+        return Batch(self.features[indices], self.labels[indices], None, None, noise)
+
+    def plain(self, start: int, stop: int) -> Tensor:
+        """Features ``start .. stop``, ``(B, d)``."""
+        return self.features[start:stop]
+
+
+def images_of(
+    data: LongTailed, split: Literal["train", "test"], device: torch.device, dtype: torch.dtype
+) -> Resident | Features:
+    """Return a split of a data set on a device, in the form that it has: images or features."""
+    if getattr(data, split).images.ndim == 2:
+        return Features(getattr(data, split), device, dtype)
+    return resident(data, split, device, dtype)
+
+
+def featured(
+    network: Network, data: LongTailed, device: torch.device, precision: torch.dtype, folder: Path
+) -> LongTailed:
+    """Return a data set that has features in the place of images, computed once and kept in a file.
+
+    Parameters
+    ----------
+    network
+        Its embedding is what they are computed with.
+    data
+        Both splits are taken as they are, unaugmented.
+    device, precision
+        Where, and of which floating-point type.
+    folder
+        Where the file is kept: runs that share it share the features.
+    """
+    known = content_hash(
+        [DataSummary.of(data), data.augmentation.mean, data.augmentation.std, str(precision)]
+    )
+    path = folder / f"{content_hash([known, _digest(network)])}.safetensors"
+    try:
+        found = load(path.read_bytes())
+    except (OSError, SafetensorError):  # none yet, or a damaged one
+        network = network.to(device, precision).to(memory_format=torch.channels_last).eval()
+        found = {}
+        for split in ("train", "test"):
+            images = resident(data, split, device, precision)
+            found[split] = _embed(network, images)
+        write_atomically(path, save(found))
+    train, test = (
+        Split(found[name].numpy(), part.labels) for name, part in (("train", data.train), ("test", data.test))
+    )
+    return replace(data, train=train, test=test)
+
+
+@torch.no_grad()
+def _embed(network: Network, images: Resident) -> Tensor:
+    count, size = len(images.labels), evaluation_batch(images.labels.device, images.pixels)
+    parts = [network.features(images.plain(start, start + size)).cpu() for start in range(0, count, size)]
+    return torch.cat(parts)
+
+
+def _digest(network: Network) -> str:
+    """SHA-256 of all that makes the feature."""
+    content = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if not name.startswith("head."):
+            content.update(name.encode() + value.contiguous().numpy().tobytes())
+    return content.hexdigest()
