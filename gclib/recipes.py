@@ -22,6 +22,7 @@ __all__ = [
     "Recipe",
     "by_path",
     "get",
+    "label",
     "names",
     "parse_overrides",
     "settings_table",
@@ -170,6 +171,7 @@ def unify(name: str, definition: Definition) -> Definition:
         stages=stages,
         sources=own | dict.fromkeys(shared, "unified protocol"),
         unified="",
+        label=f"{definition.label.partition(',')[0]}, one protocol" if definition.label else "",
     )
 
 
@@ -196,6 +198,12 @@ _definitions()
 def names() -> list[str]:
     """Names of all recipes, found in the files of `gclib.methods`."""
     return sorted(_definitions())
+
+
+def label(name: str) -> str:
+    """Return what tables and figures call a recipe; its name where it has no label, or is not known any more."""
+    definition = _definitions().get(name)
+    return (definition.label if definition else "") or name
 
 
 def get(name: str) -> NamedRecipe:

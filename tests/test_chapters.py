@@ -12,13 +12,16 @@ from gclib import notebook
 # CIFAR-100-like counts, ratio 50, another seed; fewer draws and runs where that saves time.
 COUNTS = {"num_classes": 100, "n_max": 500, "ratio": 50.0, "seed": 1}
 CHAPTERS = {
-    "long-tail": {**COUNTS, "digits_ratio": 50.0, "num_subsets": 5, "num_runs": 2},
+    "long-tail": {**COUNTS, "digits_ratio": 50.0},
+    "chance": {"digits_ratio": 50.0, "num_subsets": 5, "num_runs": 2, "seed": 1},
     "softmax-saturation": {"num_classes": 100, "ratio": 50.0, "seed": 1},
     "clouded-logits": {"num_classes": 100, "dimension": 128, "draws": 2000, "seed": 1},
     "embedding": {"ratio": 50.0, "epochs": 20, "plane_epochs": 30, "seed": 1},
     "gaussian-cloud": {**COUNTS, "draws": 1000},
-    "rebalancing": {**COUNTS, "digits_ratio": 50.0, "repeats": 2},
-    "deviations": {"threshold": 0.5},
+    "logit-adjustment": {**COUNTS, "draws": 1000},
+    "rebalancing": COUNTS,
+    "repairs": {"digits_ratio": 50.0, "repeats": 2, "seed": 1},
+    "temperature-and-labels": {"ratio": 50.0, "seed": 1},
 }
 VERDICT = re.compile(r"^(.*\S) +(True|False)$", re.MULTILINE)
 

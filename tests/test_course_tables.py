@@ -55,7 +55,7 @@ def test_a_choice_is_shown_and_survives_its_file(tmp_path: Any) -> None:
         ["0.1", "70.00"],
         ["0.2", "70.00"],
     ]
-    assert "ce, seed 0: 0.1" in table.caption
+    assert "Cross-entropy, seed 0: 0.1" in table.caption
     with pytest.raises(ValueError, match="one for each of candidates"):
         records.Choice(candidates=(0.0, 0.1), accuracy=(1.0,))
 

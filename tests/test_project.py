@@ -148,7 +148,20 @@ def test_what_only_reads_needs_no_torch(module: str) -> None:
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("page", ["results", "table1", "deviations", "speed"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "results",
+        "table1",
+        "noise",
+        "ablations",
+        "text-and-code",
+        "claims",
+        "calibration",
+        "deviations",
+        "speed",
+    ],
+)
 def test_a_page_that_only_shows_results_starts_without_torch(page: str) -> None:
     cells = json.loads((ROOT / "notebooks" / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
     lines = [

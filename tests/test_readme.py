@@ -11,14 +11,14 @@ from gclib.errors import UserError
 
 def test_the_readme_takes_the_table_between_its_marks(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", encoding="utf-8")
+    path.write_text(f"before\n{readme.BEGIN}\nyesterday\n{readme.END}\nafter\n", encoding="utf-8")
     record = paper_run("ce")
     records.save(record, records.results_path(record, tmp_path / "results"))
     readme.refresh(path, tmp_path / "results")
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{readme.BEGIN}\n| recipe |")
     assert text.endswith(f"\n{readme.END}\nafter\n")
-    assert "old" not in text
+    assert "yesterday" not in text
     assert "(results/paper/cifar10-ir100/ce/seed0.json)" in text
     readme.refresh(path, tmp_path / "results")
     assert path.read_text(encoding="utf-8") == text

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from gclib.data import class_counts
 from gclib.figures import results, style
 from gclib.metrics import Reliability
+from gclib.tables import Interval
 
 COUNTS = class_counts(5000, 10, 100)
 
@@ -83,7 +84,7 @@ def test_groups_lie_beside_each_other_from_many_to_few() -> None:
     assert np.isnan(few[1])
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("no such class", 1.26)]
     assert list(axes.lines[0].get_xdata()) == [72, 78]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["ce", "bbn"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Cross-entropy", "BBN"]
     tops = [group[0].get_y() for group in axes.containers]
     assert tops == sorted(tops)
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first recipe is on top"
@@ -95,10 +96,20 @@ def test_a_group_without_a_hit_says_zero() -> None:
     assert [text.get_text() for text in results.group_bars(groups).axes[0].texts] == ["0"]
 
 
+def test_a_difference_stands_in_the_middle_of_its_interval() -> None:
+    differences = {"ce": Interval(1.9, 1.8, 0.04), "bbn": Interval(-2.4, 2.1, 0.03), "tde": None}
+    (axes,) = results.difference_plot(differences, "points").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Cross-entropy", "BBN"]
+    (container,) = axes.containers
+    assert list(container.lines[0].get_xdata()) == [1.9, -2.4]
+    ends = [segment[:, 0].round(6).tolist() for segment in container.lines[2][0].get_segments()]
+    assert ends == [[0.1, 3.7], [-4.5, -0.3]]
+
+
 def test_bins_stand_where_their_confidence_is() -> None:
     (axes,) = results.reliability_panels({"ce": bins()}).axes
     bars = axes.patches
     assert [round(bar.get_x() + bar.get_width() / 2, 6) for bar in bars] == [0.3, 0.5, 0.9]
     assert [bar.get_height() for bar in bars] == [0.2, 0.6, 0.7]
     assert [bar.get_alpha() for bar in bars] == sorted(bar.get_alpha() for bar in bars)
-    assert axes.get_title() == f"ce, ECE {100 * (0.1 * 10 + 0.1 * 30 + 0.2 * 60) / 100:.1f}"
+    assert axes.get_title() == f"Cross-entropy, ECE {100 * (0.1 * 10 + 0.1 * 30 + 0.2 * 60) / 100:.1f}"

@@ -59,13 +59,19 @@ def test_a_repeat_is_kept_beside_the_first_without_weights(tmp_path: Path) -> No
         train.keep(run, tmp_path / "runs", tmp_path, repeat=1)
 
 
+def columns(table: tables.Table, *names: str) -> list[list[str]]:
+    """Some columns: of the others a repeat has a say, in how far chance moves a run."""
+    places = [table.header.index(name) for name in names]
+    return [[str(row[place]) for place in places] for row in table.rows]
+
+
 def test_no_mean_counts_a_repeat_as_a_seed() -> None:
     seeds = [*CE, *GCL]
     assert tables.usable(EVERY, [1], "cifar10", 100) == tables.usable(seeds, [1], "cifar10", 100)
     for made in (
-        lambda runs: tables.results_table(runs, 1),
+        lambda runs: columns(tables.results_table(runs, 1), "clean", "paper-style", "record"),
         lambda runs: tables.overview_table(runs, 1),
-        lambda runs: tables.claim_table("competitors", runs),
+        lambda runs: columns(tables.claim_table("competitors", runs), "first", "second", "records"),
         tables.seeds_table,
         tables.stage_one_table,
         lambda runs: tables.paired_table(runs, "gcl-official-cben"),
@@ -122,6 +128,16 @@ def test_spread_is_pooled_over_seeds_and_over_repeats() -> None:
     assert tables.spreads([CE[0], GCL[1]]) == (None, None)
     caption = tables.repeats_table(EVERY).caption
     assert f"{expected:.2f} points (4 degrees of freedom) over repeats" in caption
+
+
+def test_the_table_of_chance_has_each_quantity_that_was_made_twice() -> None:
+    rows = cells(tables.chance_table(EVERY))
+    assert "accuracy (%)" in rows
+    first = tables.chance_table(EVERY).rows[0]
+    spread = tables.noise(EVERY)
+    assert first[2:4] == [[f"{spread.deviation:.2f}"], [str(spread.freedom)]]
+    assert first[4] == [f"± {tables.interval(0, spread, 1, 1).half:.2f}"]
+    assert not tables.chance_table([CE[0]]).rows
 
 
 def test_a_first_stage_that_several_recipes_took_from_one_checkpoint_is_no_repeat() -> None:

@@ -11,6 +11,7 @@ from tabular import cells
 
 from gclib import paper, recipes, records, tables, train
 from gclib.errors import UserError
+from gclib.recipes import Recipe
 from gclib.records import RunRecord
 
 FOLDED = r"<details><summary>(.*)</summary><code>(.*)</code></details>"
@@ -19,7 +20,7 @@ PARTS = ("paper", "beyond", "unified")
 
 def whole(runs: list[RunRecord], number: int) -> dict[str, dict[str, str]]:
     """All parts of a table."""
-    parts = [cells(tables.results_table(runs, number, part=part)) for part in PARTS]
+    parts = [cells(tables.results_table(runs, number, part=part, every=True)) for part in PARTS]
     return {name: row for part in parts for name, row in part.items()}
 
 
@@ -31,7 +32,8 @@ def test_numbers_come_from_the_records_and_the_paper() -> None:
     assert row["paper prints"] == f"{printed:.2f}" == "82.68"
     assert row["clean"] == f"{mean(clean):.2f} ± {stdev(clean):.2f}"
     assert row["paper-style"] == f"{mean(ours):.2f} ± {stdev(ours):.2f}"
-    assert row["difference"] == f"{mean(ours) - printed:+.2f}"
+    half = tables.interval(0, tables.noise(runs, best=True), 3, 1).half
+    assert row["difference"] == f"{mean(ours) - printed:+.2f} ± {half:.2f}"
     assert row["verdict"] == "lower"
     *links, again = row["record"].split(", ")
     assert [link.split("]")[0] for link in links] == ["[seed 0", "[seed 1", "[seed 2"]
@@ -68,9 +70,19 @@ def test_a_missing_record_shows_the_command_that_makes_it() -> None:
             assert shlex.split(command) == shlex.split(wanted)
 
 
+def test_recipes_without_a_run_share_one_line_with_their_commands() -> None:
+    table = tables.results_table([paper_run("ce")])
+    first, rest = table.rows
+    missing = [row.recipe for row in tables.ROWS[1] if row.part == "paper" and row.recipe != "ce"]
+    assert first[0] == ["Cross-entropy"]
+    assert rest[0] == [f"{len(missing)} more recipes have no full run yet"]
+    (command,) = rest[-1]
+    assert [line.split(" -p recipe ")[1].split()[0] for line in command.text.split("; ")] == missing
+
+
 def test_each_part_of_table_1_has_its_own_rows() -> None:
     runs = [paper_run("ce-unified"), paper_run("ce"), paper_run("oltr")]
-    parts = {part: cells(tables.results_table(runs, part=part)) for part in PARTS}
+    parts = {part: cells(tables.results_table(runs, part=part, every=True)) for part in PARTS}
     assert sum(map(len, parts.values())) == len({name for rows in parts.values() for name in rows})
     assert len(parts["paper"]) == len({cell.method for cell in paper.cells(1, "cifar10", 100)}) + 1, (
         "GCL twice"
@@ -84,7 +96,7 @@ def test_each_part_of_table_1_has_its_own_rows() -> None:
     assert (unified["clean"], unified["the paper's row"]) == (published["clean"], "CE loss"), (
         "same drawn numbers"
     )
-    assert (published["paper prints"], published["verdict"]) == ("70.70", "lower")
+    assert (published["paper prints"], published["verdict"]) == ("70.70", "not told apart")
     assert left_out["clean"]
     for row in (unified, left_out):
         assert not row.keys() & {"paper prints", "difference", "verdict", "provenance"}, (
@@ -112,7 +124,7 @@ def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
                     assert gap is None or 0.03 < abs(gap) != 1
     slips = {(c.method, c.dataset, c.ratio) for c in paper.cells(1) if c.provenance == "likely slip"}
     assert slips == {("LDAM-DRW", "cifar100", 50), ("BBN", "cifar10", 50)}
-    shown = cells(tables.results_table([], 1, "cifar10", 50))
+    shown = cells(tables.results_table([], 1, "cifar10", 50, every=True))
     assert (shown["bbn"]["provenance"], shown["tde"]["provenance"]) == ("likely slip", "quoted")
 
 
@@ -129,7 +141,7 @@ def test_only_runs_of_the_paper_scale_and_this_data_count() -> None:
         paper_run("ce", dataset="cifar100"),
         paper_run("ce", dataset="digits"),
     ]
-    assert cells(tables.results_table(others))["ce"]["clean"] == ""
+    assert cells(tables.results_table(others, every=True))["ce"]["clean"] == ""
 
 
 def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
@@ -153,7 +165,7 @@ def test_every_row_names_a_recipe_and_one_cell_of_the_paper() -> None:
 def test_other_settings_have_the_rows_that_the_paper_has(
     dataset: str, ratio: int, expected: set[str]
 ) -> None:
-    rows = cells(tables.results_table([], 1, dataset, ratio))
+    rows = cells(tables.results_table([], 1, dataset, ratio, every=True))
     assert expected <= {row["paper prints"] for row in rows.values()}
 
 
@@ -167,13 +179,46 @@ def test_data_that_the_paper_does_not_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "expected"),
-    [(0, "reproduced"), (1, "reproduced"), (-1, "reproduced"), (1.001, "higher"), (-1.001, "lower")],
+    ("difference", "half", "corrected", "expected"),
+    [
+        (0.0, 1.0, 1.0, "not told apart"),
+        (1.5, 2.0, 0.2, "not told apart"),
+        (2.5, 2.0, 0.06, "not told apart"),  # by itself it is, among all rows it is not
+        (2.5, 2.0, 0.04, "higher"),
+        (-2.5, 2.0, 0.04, "lower"),
+    ],
 )
-def test_the_verdict_follows_the_written_rule(difference: float, expected: str) -> None:
-    assert tables.verdict(difference) == expected
+def test_the_verdict_follows_the_written_rule(
+    difference: float, half: float, corrected: float, expected: str
+) -> None:
+    found = tables.Interval(difference, half, corrected / 10)
+    assert tables.verdict(found, corrected) == expected
     assert expected in tables.VERDICT_RULE
-    assert f"{tables.TOLERANCE:.1f} points" in tables.results_table([]).caption
+    assert tables.VERDICT_RULE in tables.results_table([]).caption
+
+
+def test_a_printed_number_counts_as_one_run_and_all_rows_are_corrected_together() -> None:
+    runs = [paper_run(name, seed) for name in ("ce", "mislas") for seed in (0, 1, 2)]
+    rows = cells(tables.results_table(runs))
+    spread = tables.noise(runs, best=True)
+    found = {}
+    for name, printed in (("ce", 70.70), ("mislas", 82.06)):
+        difference = mean(r.paper_style.top1 for r in runs if r.name == name) - printed
+        found[name] = tables.interval(difference, spread, 3, 1)
+        assert rows[name]["difference"] == f"{difference:+.2f} ± {found[name].half:.2f}"
+    corrected = tables.holm([each.p for each in found.values()])
+    for (name, each), p in zip(found.items(), corrected, strict=True):
+        assert rows[name]["verdict"] == tables.verdict(each, p)
+
+
+def test_every_recipe_has_a_label_of_its_own_that_no_hash_knows() -> None:
+    labels = [recipes.label(name) for name in recipes.names()]
+    assert len(set(labels)) == len(labels)
+    assert not set(labels) & set(recipes.names())
+    assert recipes.label("a recipe of old") == "a recipe of old"
+    shown = tables.results_table([paper_run("gcl-official-cben")], 4)
+    assert "GCL, released code, CBEN" in [row[0][0] for row in shown.rows]
+    assert "label" not in Recipe.model_fields
 
 
 def test_the_overview_has_every_setting_of_a_table() -> None:

@@ -6,6 +6,7 @@ long-tailed subset is head to tail.
 
 from collections.abc import Mapping
 from math import ceil
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,13 +27,20 @@ from gclib.figures.style import (
     plain,
 )
 from gclib.metrics import Reliability
+from gclib.recipes import label
+from gclib.tables import Interval
 
-__all__ = ["class_panels", "group_bars", "probability_panels", "reliability_panels"]
+__all__ = ["class_panels", "difference_plot", "group_bars", "probability_panels", "reliability_panels"]
 
 COLUMNS = 3
 GROUP_COLOURS = {
     name: to_hex(HEAD_TO_TAIL(place)) for name, place in (("many", 0.0), ("medium", 0.5), ("few", 1.0))
 }
+
+
+def _called(name: str, more: str = "") -> str:
+    """What a recipe is called, on lines that fit a panel."""
+    return fill(plain(label(name)) + more, 30)
 
 
 def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Figure, dict[str, Axes]]:
@@ -49,7 +57,7 @@ def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Fi
         places[places.index(spare) - columns].xaxis.set_tick_params(labelbottom=True)
     panels = dict(zip(names, places, strict=False))
     for name, axes in panels.items():
-        axes.set_title(plain(name), fontsize=8)
+        axes.set_title(_called(name), fontsize=8)
         axes.tick_params(labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer_x))
     return figure, panels
@@ -77,7 +85,7 @@ def class_panels(
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
         if reference is not None and reference in accuracies and name != reference:
             line = axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2)[0]
-            line.set(label=plain(reference), path_effects=rim)
+            line.set(label=_called(reference), path_effects=rim)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -115,13 +123,37 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     # White reads on the bars and on a dark page, its grey edge on a white one.
     marks = axes.plot(values("all"), places, "D", label="all classes")[0]
     marks.set(markerfacecolor="white", markeredgecolor=GREY, markeredgewidth=1.4, markersize=7)
-    axes.set_yticks(places, list(map(plain, groups)))
+    axes.set_yticks(places, list(map(_called, groups)))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("test accuracy (%)")
     axes.set_ylabel("recipe")
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+def difference_plot(differences: Mapping[str, Interval | None], axis: str) -> Figure:
+    """Draw differences with their intervals, a line for each recipe, and zero as an upright line.
+
+    Parameters
+    ----------
+    differences
+        Name of a recipe to a difference in percentage points and half the width of its interval; None is left out.
+    axis
+        What the differences are.
+    """
+    shown = {name: found for name, found in differences.items() if found}
+    figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(shown)))
+    places = np.arange(len(shown))
+    values = [found.difference for found in shown.values()]
+    halves = [found.half for found in shown.values()]
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    axes.errorbar(values, places, xerr=halves, fmt="o", color=BLUE, markersize=5, linewidth=1.6, capsize=3)
+    axes.set_yticks(places, list(map(_called, shown)))
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.grid(axis="y", visible=False)
     return figure
 
 
@@ -148,7 +180,7 @@ def reliability_panels(bins: Mapping[str, Reliability]) -> Figure:
                 alpha=0.35 + 0.65 * min(1.0, 4 * share[number]),
             )
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        axes.set_title(f"{plain(name)}, ECE {100 * of.ece:.1f}", fontsize=8)
+        axes.set_title(_called(name, f", ECE {100 * of.ece:.1f}"), fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     figure.supxlabel("confidence", fontsize=9, color=GREY)

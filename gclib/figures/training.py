@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gclib import metrics
+from gclib import metrics, recipes
 from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError
 from gclib.figures.style import (
@@ -187,7 +187,7 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
     colours = method_colours(str(record.recipe["name"]) for record in runs)
     for name, group in groupby(runs, key=lambda record: str(record.recipe["name"])):
         for number, record in enumerate(group):
-            label = plain(name) if number == 0 else None
+            label = plain(recipes.label(name)) if number == 0 else None
             _draw_run(record, (top, middle, bottom), colours[name], label)
     middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=2.4, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")

@@ -19,5 +19,6 @@ RECIPES = {
         "Zhou et al., CVPR 2020",
         {"": CODE},
         unified="bbn-unified",
+        label="BBN",
     ),
 }

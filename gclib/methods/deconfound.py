@@ -30,5 +30,6 @@ RECIPES = {
         "Tang et al., NeurIPS 2020",
         {"": CODE},
         unified="tde-unified",
+        label="De-confound-TDE",
     ),
 }

@@ -30,5 +30,6 @@ RECIPES = {
         "Zhang et al., CVPR 2021; stage one by Cao et al., NeurIPS 2019",
         {"": PAPER, "stage-one": CODE, "stage-two.epochs": OURS, "stage-two.batch_size": OURS},
         unified="disalign-unified",
+        label="DisAlign",
     ),
 }

@@ -106,6 +106,7 @@ def _recipe(
     summary: str,
     differs: dict[str, str] | None = None,
     unified: str = "",
+    label: str = "",
     stages: Callable[[LongTailed], tuple[StageSettings, ...]] | None = None,
     **changes: Any,
 ) -> Definition:
@@ -117,15 +118,16 @@ def _recipe(
         "Li et al., CVPR 2022",
         {"": CODE, **(differs or {})},
         unified,
+        label,
     )
 
 
-def _control(summary: str, second: dict[str, Any], second_mixup: bool = False) -> Definition:
+def _control(summary: str, second: dict[str, Any], second_mixup: bool = False, label: str = "") -> Definition:
     """Make a recipe of the text with settings of the released code in stage two."""
     taken = {name for name, value in second.items() if value != _CROSS_ENTROPY.get(name)}
     sources = {f"stage-two.{setting}": CODE for setting in (*taken, *(["mixup"] if second_mixup else []))}
     stages = partial(_paper, second=second, second_mixup=second_mixup)
-    return Definition(summary, "cosine", stages, "Li et al., CVPR 2022", _TEXT | sources)
+    return Definition(summary, "cosine", stages, "Li et al., CVPR 2022", _TEXT | sources, label=label)
 
 
 _STRATEGY = {f"{stage}.loss.parameters.strategy": PAPER for stage in ("stage-one", "stage-two")}
@@ -150,78 +152,101 @@ _SLOW = _KEPT | {"learning_rate": 0.002}
 _LOSS = _SLOW | {"loss": LossSettings(name="gcl", parameters=_SECOND_LOSS)}
 
 RECIPES = {
-    "gcl-official": _recipe("GCL as the released code runs it: stage two by class-balanced sampling."),
+    "gcl-official": _recipe(
+        "GCL as the released code runs it: stage two by class-balanced sampling.",
+        label="GCL, released code, class-balanced",
+    ),
     "gcl-official-cben": _recipe(
         "gcl-official with CBEN sampling in stage two (the paper's choice).",
         unified="gcl-unified",
         sampler="cben",
+        label="GCL, released code, CBEN",
     ),
     "gcl-official-instance": _recipe(
-        "gcl-official with instance-balanced sampling in stage two (Table 4, IB).", sampler="instance"
+        "gcl-official with instance-balanced sampling in stage two (Table 4, IB).",
+        sampler="instance",
+        label="GCL, released code, instance-balanced",
     ),
     "gcl-official-effective": _recipe(
-        "gcl-official with effective-number sampling in stage two (Table 4, EN).", sampler="effective"
+        "gcl-official with effective-number sampling in stage two (Table 4, EN).",
+        sampler="effective",
+        label="GCL, released code, EN",
     ),
     "gcl-official-lws": _recipe(
         "gcl-official with LWS and CBEN in stage two (Table 5).",
         {"stage-two.method": PAPER},
         sampler="cben",
         method="LWS",
+        label="GCL, released code, LWS",
     ),
     "gcl-official-tau": _recipe(
         "gcl-official with tau-normalisation, tau 1: it predicts as stage one does.",
         {"stage-two.method": PAPER, "stage-two.parameters.tau": OURS},
         stages=partial(_official_tau, tau=1.0),
+        label="GCL, released code, τ = 1",
     ),
     "gcl-official-tau-chosen": _recipe(
         "gcl-official without a fifth of each class, and tau chosen on that fifth (Table 5).",
         {"stage-two.method": PAPER, **HELD_OUT},
         stages=_official_tau,
+        label="GCL, released code, τ chosen",
     ),
     "gcl-official-mean": _recipe(
         "gcl-official-cben with the noise's mean in place of each draw: the margin without the cloud.",
         _NOISE,
         sampler="cben",
         loss={"noise": "mean"},
+        label="GCL, mean in place of the cloud",
     ),
     "gcl-official-full-noise": _recipe(
         "gcl-official-cben with noise scale 1, as the paper's text has it.",
         {f"{stage}.loss.parameters.noise_scale": PAPER for stage in ("stage-one", "stage-two")},
         sampler="cben",
         loss={"noise_scale": 1.0},
+        label="GCL, released code, whole noise",
     ),
     "gcl-official-no-focal": _recipe(
         "gcl-official-cben without the focal factor in stage two.",
         {"stage-two.loss.parameters.focal_gamma": PAPER},
         sampler="cben",
         second_loss={"focal_gamma": 0.0},
+        label="GCL, released code, no focal factor",
     ),
     "gcl-official-no-margin": _recipe(
         "gcl-official-cben without the margin in stage two.",
         {"stage-two.loss.parameters.margin": PAPER},
         sampler="cben",
         second_loss={"margin": 0.0},
+        label="GCL, released code, no margin",
     ),
     "gcl-official-cosine": _recipe(
         "gcl-official-cben with cloud sizes by cosine (Table 3).",
         _STRATEGY,
         sampler="cben",
         loss={"strategy": "cosine"},
+        label="GCL, sizes by cosine",
     ),
     "gcl-official-power-third": _recipe(
         "gcl-official-cben with cloud sizes by power-1/3 (Table 3).",
         _STRATEGY,
         sampler="cben",
         loss={"strategy": "power-1/3"},
+        label="GCL, sizes by power 1/3",
     ),
     "gcl-official-power-quarter": _recipe(
         "gcl-official-cben with cloud sizes by power-1/4 (Table 3).",
         _STRATEGY,
         sampler="cben",
         loss={"strategy": "power-1/4"},
+        label="GCL, sizes by power 1/4",
     ),
     "gcl-paper": Definition(
-        "GCL as the paper's text describes it.", "cosine", _paper, "Li et al., CVPR 2022", _TEXT
+        "GCL as the paper's text describes it.",
+        "cosine",
+        _paper,
+        "Li et al., CVPR 2022",
+        _TEXT,
+        label="GCL, paper's text",
     ),
     "gcl-paper-cross-entropy": Definition(
         "gcl-paper with cross-entropy in stage two, as Kang et al. re-train a classifier.",
@@ -229,16 +254,33 @@ RECIPES = {
         partial(_paper, second=_CROSS_ENTROPY),
         "Li et al., CVPR 2022",
         _TEXT | {"stage-two.loss": OURS},
+        label="GCL, text, cross-entropy in stage two",
     ),
     "gcl-paper-kept": _control(
-        "gcl-paper-cross-entropy with a stage two that goes on from stage one's classifier.", _KEPT
+        "gcl-paper-cross-entropy with a stage two that goes on from stage one's classifier.",
+        _KEPT,
+        label="GCL, text, classifier kept",
     ),
-    "gcl-paper-slow": _control("gcl-paper-kept at the released code's learning rate of stage two.", _SLOW),
-    "gcl-paper-loss": _control("gcl-paper-slow with the released code's loss in stage two.", _LOSS),
-    "gcl-paper-mixup": _control("gcl-paper-loss with mixup in stage two.", _LOSS, second_mixup=True),
+    "gcl-paper-slow": _control(
+        "gcl-paper-kept at the released code's learning rate of stage two.",
+        _SLOW,
+        label="GCL, text, the code's rate",
+    ),
+    "gcl-paper-loss": _control(
+        "gcl-paper-slow with the released code's loss in stage two.",
+        _LOSS,
+        label="GCL, text, the code's loss",
+    ),
+    "gcl-paper-mixup": _control(
+        "gcl-paper-loss with mixup in stage two.",
+        _LOSS,
+        second_mixup=True,
+        label="GCL, text, the code's mixup",
+    ),
     "gcl-paper-batch": _control(
         "gcl-paper's stage one, then the whole stage two of gcl-official-cben.",
         _LOSS | {"batch_size": 64},
         second_mixup=True,
+        label="GCL, text, the code's stage two",
     ),
 }

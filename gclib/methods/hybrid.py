@@ -44,11 +44,11 @@ def _hybrid(
 _WANG = ("Wang et al., CVPR 2021", {"": PAPER, "stage-one.sampler": OURS, "stage-one.schedule.warmup": OURS})
 
 
-def _variant(summary: str, warmup: float = 0, **parameters: bool) -> Definition:
+def _variant(summary: str, label: str, warmup: float = 0, **parameters: bool) -> Definition:
     """Make a recipe that differs from ``hybrid-sc`` in what is said."""
     changes: dict[str, Any] = {"contrast": "supervised", "warmup": warmup, **parameters}
     own = dict.fromkeys((f"stage-one.parameters.{name}" for name in parameters), OURS)
-    return Definition(summary, "linear", partial(_hybrid, **changes), _WANG[0], _WANG[1] | own)
+    return Definition(summary, "linear", partial(_hybrid, **changes), _WANG[0], _WANG[1] | own, label=label)
 
 
 _WARMUP = 0.05  # ten epochs of 200
@@ -60,6 +60,7 @@ RECIPES = {
         partial(_hybrid, contrast="supervised"),
         *_WANG,
         unified="hybrid-sc-unified",
+        label="Hybrid-SC",
     ),
     "hybrid-psc": Definition(
         "Hybrid network with prototypical contrast.",
@@ -67,14 +68,27 @@ RECIPES = {
         partial(_hybrid, contrast="prototypical"),
         *_WANG,
         unified="hybrid-psc-unified",
+        label="Hybrid-PSC",
     ),
     "hybrid-sc-resized-crop": _variant(
-        "hybrid-sc with random resized crops in place of padded ones.", resized_crop=True
+        "hybrid-sc with random resized crops in place of padded ones.",
+        resized_crop=True,
+        label="Hybrid-SC, resized crop",
     ),
-    "hybrid-sc-warmup": _variant("hybrid-sc with a warm-up of ten epochs.", warmup=_WARMUP),
-    "hybrid-sc-jitter": _variant("hybrid-sc with colour jitter.", jitter=True),
+    "hybrid-sc-warmup": _variant(
+        "hybrid-sc with a warm-up of ten epochs.",
+        warmup=_WARMUP,
+        label="Hybrid-SC, warm-up",
+    ),
+    "hybrid-sc-jitter": _variant(
+        "hybrid-sc with colour jitter.",
+        jitter=True,
+        label="Hybrid-SC, colour jitter",
+    ),
     "hybrid-sc-joint": _variant(
-        "hybrid-sc with one forward pass of both streams, and whole batches only.", joint=True
+        "hybrid-sc with one forward pass of both streams, and whole batches only.",
+        joint=True,
+        label="Hybrid-SC, one forward pass",
     ),
     "hybrid-sc-all": _variant(
         "hybrid-sc with resized crops, colour jitter, warm-up, and one forward pass of both streams.",
@@ -82,5 +96,6 @@ RECIPES = {
         resized_crop=True,
         jitter=True,
         joint=True,
+        label="Hybrid-SC, all variants",
     ),
 }

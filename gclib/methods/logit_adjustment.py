@@ -35,7 +35,12 @@ _MENON = ("Menon et al., ICLR 2021", {"": PAPER})
 
 RECIPES = {
     "logit-adjustment": Definition(
-        "Logit-adjusted cross-entropy, tau 1.", "linear", _loss, *_MENON, unified="logit-adjustment-unified"
+        "Logit-adjusted cross-entropy, tau 1.",
+        "linear",
+        _loss,
+        *_MENON,
+        unified="logit-adjustment-unified",
+        label="Logit adjustment",
     ),
     "logit-adjustment-post-hoc": Definition(
         "Cross-entropy, its logits adjusted after training, tau 1.",
@@ -43,5 +48,6 @@ RECIPES = {
         _post_hoc,
         *_MENON,
         unified="logit-adjustment-post-hoc-unified",
+        label="Post-hoc logit adjustment",
     ),
 }

@@ -43,5 +43,6 @@ RECIPES = {
             "stage-two.parameters": "official code, at the nearest ratio",
         },
         unified="mislas-unified",
+        label="MisLAS",
     ),
 }

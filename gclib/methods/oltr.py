@@ -36,5 +36,6 @@ RECIPES = {
             **dict.fromkeys((f"stage-two.{name}" for name in ("epochs", "batch_size", "schedule")), OURS),
         },
         unified="oltr-unified",
+        label="OLTR",
     ),
 }

@@ -52,6 +52,7 @@ RECIPES = {
         partial(_after_mixup, method="cRT", parameters={"reinitialise": True}),
         *_ZHONG,
         unified="crt-unified",
+        label="cRT, after mixup",
     ),
     "ce-mixup-lws": Definition(
         "ce-mixup, then one learned factor per class by class-balanced sampling.",
@@ -59,6 +60,7 @@ RECIPES = {
         partial(_after_mixup, method="LWS"),
         *_ZHONG,
         unified="lws-unified",
+        label="LWS, after mixup",
     ),
     "ce-mixup-tau": Definition(
         "ce-mixup, its classifier tau-normalised, tau 1.",
@@ -67,6 +69,7 @@ RECIPES = {
         _ZHONG[0],
         {"": CODE, "stage-two.parameters.tau": OURS},
         unified="tau-unified",
+        label="τ-normalisation, τ = 1, after mixup",
     ),
     "ce-mixup-tau-chosen": Definition(
         "ce-mixup without a fifth of each class, and tau chosen on that fifth.",
@@ -74,6 +77,7 @@ RECIPES = {
         _mixup_tau,
         _ZHONG[0],
         {"": CODE, **HELD_OUT},
+        label="τ-normalisation, τ chosen, after mixup",
     ),
     "ce-mixup-ncm": Definition(
         "ce-mixup, then the nearest class mean.",
@@ -81,5 +85,6 @@ RECIPES = {
         partial(_after_mixup, method="NCM", epochs=0),
         *_ZHONG,
         unified="ncm-unified",
+        label="Nearest class mean, after mixup",
     ),
 }

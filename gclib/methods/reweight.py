@@ -23,7 +23,12 @@ _CAO = ("Cao et al., NeurIPS 2019", {"": CODE})
 
 RECIPES = {
     "ldam": Definition(
-        "LDAM, cosine classifier.", "cosine", partial(_stages, loss=_LDAM), *_CAO, unified="ldam-unified"
+        "LDAM, cosine classifier.",
+        "cosine",
+        partial(_stages, loss=_LDAM),
+        *_CAO,
+        unified="ldam-unified",
+        label="LDAM",
     ),
     "ldam-drw": Definition(
         "LDAM with deferred re-weighting from 80% of the epochs on.",
@@ -31,6 +36,7 @@ RECIPES = {
         partial(_stages, loss=_LDAM, start=0.8),
         *_CAO,
         unified="ldam-drw-unified",
+        label="LDAM-DRW",
     ),
     "ce-drw": Definition(
         "Cross-entropy with deferred re-weighting.",
@@ -38,6 +44,7 @@ RECIPES = {
         partial(_stages, loss=_CE, start=0.8),
         *_CAO,
         unified="ce-drw-unified",
+        label="Cross-entropy-DRW",
     ),
     "class-balanced-ce": Definition(
         "Class-balanced cross-entropy (effective number, beta 0.9999).",
@@ -45,6 +52,7 @@ RECIPES = {
         partial(_stages, loss=_CE, start=0.0),
         *_CAO,
         unified="class-balanced-ce-unified",
+        label="Class-balanced cross-entropy",
     ),
     "focal": Definition(
         "Softmax focal loss, gamma 1.",
@@ -52,6 +60,7 @@ RECIPES = {
         partial(_stages, loss=_FOCAL),
         *_CAO,
         unified="focal-unified",
+        label="Focal loss",
     ),
     "class-balanced-focal": Definition(
         "Class-balanced focal loss, softmax form, gamma 1.",
@@ -60,5 +69,6 @@ RECIPES = {
         "Cui et al., CVPR 2019",
         {"": CODE, "stage-one.loss.name": OURS},  # their code has the sigmoid form
         unified="class-balanced-focal-unified",
+        label="Class-balanced focal loss",
     ),
 }

@@ -185,6 +185,8 @@ class Definition:
         begins with; the longest wins, ``""`` is all others.
     unified
         Name of the same method in the unified protocol (`gclib.recipes.UNIFIED`); empty for none.
+    label
+        What tables and figures call it, the method first; empty for the recipe's name.
     """
 
     summary: str
@@ -193,6 +195,7 @@ class Definition:
     reference: str = "this companion"
     sources: Mapping[str, str] = field(default_factory=lambda: {"": OURS})
     unified: str = ""
+    label: str = ""
 
     def source(self, setting: str) -> str:
         """Where the value of a dotted setting comes from."""

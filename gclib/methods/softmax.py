@@ -31,6 +31,7 @@ RECIPES = {
         "Cao et al., NeurIPS 2019",
         {"": CODE},
         unified="ce-unified",
+        label="Cross-entropy",
     ),
     "ce-gcl-script": Definition(
         "Cross-entropy, linear classifier, in the form that the released script of GCL gives to every loss.",
@@ -38,6 +39,7 @@ RECIPES = {
         _ce_batch_64,
         "Li et al., CVPR 2022",
         {"": CODE},
+        label="Cross-entropy, script of GCL's code",
     ),
     "ce-every-epoch": Definition(
         "ce, tested after every epoch: what a best epoch of 200 tests is worth beside one of 72.",
@@ -45,6 +47,7 @@ RECIPES = {
         lambda data: tuple(stage.model_copy(update={"test_every": 1}) for stage in _ce(data)),
         "Cao et al., NeurIPS 2019",
         {"": CODE},
+        label="Cross-entropy, tested every epoch",
     ),
     "ce-mixup": Definition(  # no twin: without mixup it is ce
         "Cross-entropy with mixup, linear classifier, as in MisLAS stage one.",
@@ -52,5 +55,6 @@ RECIPES = {
         _ce_mixup,
         "Zhong et al., CVPR 2021",
         {"": CODE},
+        label="Cross-entropy with mixup",
     ),
 }

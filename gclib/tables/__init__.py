@@ -6,7 +6,6 @@ from gclib.tables.claims import (
     claim_table,
     claims_overview,
     conclusion,
-    decide,
     findings,
 )
 from gclib.tables.classes import class_table, write_classes
@@ -20,9 +19,9 @@ from gclib.tables.details import (
     per_class_table,
     pooled_reliability,
 )
+from gclib.tables.intervals import Interval, Spread, holm, interval, noise, pooled, trainings
 from gclib.tables.overview import overview_table
 from gclib.tables.results import (
-    TOLERANCE,
     VERDICT_RULE,
     readme_table,
     results_table,
@@ -31,10 +30,9 @@ from gclib.tables.results import (
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
 from gclib.tables.settings import settings_difference
 from gclib.tables.spread import (
-    Spread,
+    chance_table,
     paired,
     paired_table,
-    pooled,
     repeats_table,
     seeds_table,
     spreads,
@@ -46,19 +44,20 @@ __all__ = [
     "CLAIMS",
     "ROWS",
     "RULE",
-    "TOLERANCE",
     "VERDICT_RULE",
     "Claim",
     "Code",
     "Command",
     "Comparison",
     "Finding",
+    "Interval",
     "Link",
     "Row",
     "Spread",
     "Table",
     "by_recipe",
     "calibration_table",
+    "chance_table",
     "choice_table",
     "claim_table",
     "claims_overview",
@@ -66,10 +65,12 @@ __all__ = [
     "class_table",
     "conclusion",
     "cost_table",
-    "decide",
     "draws_table",
     "findings",
     "group_means",
+    "holm",
+    "interval",
+    "noise",
     "overview_table",
     "paired",
     "paired_table",
@@ -84,6 +85,7 @@ __all__ = [
     "settings_difference",
     "spreads",
     "stage_one_table",
+    "trainings",
     "usable",
     "verdict",
     "write_classes",

@@ -1,58 +1,30 @@
 """Verdicts on the paper's claims from the records, by one written rule."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import mean
 
-import numpy as np
-
-from gclib.metrics import groups
+from gclib import recipes
 from gclib.records import RunRecord
-from gclib.tables.comparisons import CLAIMS, MEASURES, Claim, Comparison, measure
-from gclib.tables.results import TOLERANCE, mean_and_spread
+from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
+from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise
+from gclib.tables.results import mean_and_spread, not_run
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
-from gclib.tables.table import Command, Item, Table
+from gclib.tables.table import Item, Table
 
-__all__ = ["RULE", "Finding", "claim_table", "claims_overview", "conclusion", "decide", "findings"]
+__all__ = ["RULE", "Finding", "claim_table", "claims_overview", "conclusion", "findings"]
 
-SEEDS, LEVEL = 3, 0.05
 NOT_MEASURED, UNDECIDED = "not measured yet", "undecided"
 RULE = (
-    "The difference is that of the last epochs (clean): nothing was chosen on the test set there. With "
-    f"{SEEDS} or more runs of both recipes it counts where Welch's t-test finds it at the level of {LEVEL:.0%}. "
-    f"With fewer it counts from {TOLERANCE:.1f} percentage points on, and for a mean over k of C classes from "
-    "√(C/k) times that. A smaller difference between single runs decides nothing. A larger one is called supported "
-    "or contradicted by single runs, because other seeds may still turn it."
+    "The difference is that of the last epochs (clean): nothing was chosen on the test set there. Runs of the same "
+    "seed are compared with each other where both recipes have them. What chance moves a single run is measured: the "
+    "standard deviation of runs made more than once, with another seed or again with the same, pooled over all "
+    f"recipes that have several. It gives each difference its {1 - LEVEL:.0%} interval, by Student's t. A claim is "
+    "supported or contradicted where zero lies outside, and still does once all comparisons of this page are "
+    f"corrected for their number by Holm's method, at the level of {LEVEL:.0%}. Everything else is undecided."
 )
-
-
-def decide(ahead: Sequence[float], behind: Sequence[float], threshold: float = TOLERANCE) -> str:
-    """Return what two samples of runs say to "ahead is larger", by `RULE`.
-
-    Parameters
-    ----------
-    ahead, behind
-        A number for each run, at least one.
-    threshold
-        From which difference on it counts between fewer than three runs.
-
-    Examples
-    --------
-    >>> decide([80.0], [79.5]), decide([80.0], [79.0]), decide([79.0, 79.1, 79.2], [80.0, 80.1, 80.1])
-    ('undecided', 'supported by single runs', 'contradicted')
-    """
-    difference = round(mean(ahead) - mean(behind), 6)
-    several = min(len(ahead), len(behind)) >= SEEDS
-    if several and np.ptp(ahead) + np.ptp(behind) > 0:
-        from scipy.stats import ttest_ind  # takes a second, which every page would wait for
-
-        counts = bool(ttest_ind(ahead, behind, equal_var=False).pvalue < LEVEL)
-    else:
-        counts = abs(difference) >= (0 if several else threshold)
-    if not counts or difference == 0:
-        return UNDECIDED
-    return ("supported" if difference > 0 else "contradicted") + ("" if several else " by single runs")
 
 
 @dataclass(frozen=True)
@@ -65,10 +37,15 @@ class Finding:
         The two recipes.
     ahead, behind
         The quantity in the last epoch, a number for each run.
+    interval
+        The difference with its interval, and its p-value before any correction; None where it is not measured, or
+        where chance is not.
+    corrected
+        The p-value after Holm's correction for all comparisons of all claims, or None.
     paper_style
         The same difference at the best epochs on test, or None.
     verdict
-        ``"supported"`` or ``"contradicted"``, perhaps ``"by single runs"``, ``"undecided"``, ``"not measured yet"``.
+        ``"supported"``, ``"contradicted"``, ``"undecided"`` or ``"not measured yet"``, by `RULE`.
     runs
         The records of the two recipes.
     """
@@ -76,40 +53,83 @@ class Finding:
     comparison: Comparison
     ahead: tuple[float, ...]
     behind: tuple[float, ...]
+    interval: Interval | None
+    corrected: float | None
     paper_style: float | None
     verdict: str
     runs: tuple[list[RunRecord], list[RunRecord]]
 
 
 def findings(
-    claim: Claim, runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100
-) -> list[Finding]:
-    """Compare what there is; records of other data, of another scale or of changed recipes are left out."""
-    recipes = by_recipe(usable(runs, ROWS, dataset, ratio))
-    return [_finding(comparison, recipes) for comparison in claim.comparisons]
+    runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100
+) -> dict[str, list[Finding]]:
+    """Compare what there is, for every claim; they are one family, and corrected together.
+
+    Parameters
+    ----------
+    runs
+        Records. Those of this data set and ratio, at paper scale and of unchanged recipes, are compared; how far
+        chance moves a run is measured on all.
+    dataset, ratio
+        Data of the comparisons.
+    """
+    runs = list(runs)
+    groups = by_recipe(usable(runs, ROWS, dataset, ratio))
+    spread = cache(lambda quantity, stage_one: noise(runs, quantity, stage_one=stage_one))
+    found = {
+        name: [_finding(comparison, groups, spread) for comparison in claim.comparisons]
+        for name, claim in CLAIMS.items()
+    }
+    measured = [each for group in found.values() for each in group if each.interval]
+    corrected = holm([each.interval.p for each in measured if each.interval])
+    by_comparison = dict(zip((id(each) for each in measured), corrected, strict=True))
+    return {
+        name: [_decided(each, by_comparison.get(id(each))) for each in group] for name, group in found.items()
+    }
 
 
-def _finding(comparison: Comparison, recipes: Mapping[str, list[RunRecord]]) -> Finding:
-    sides = recipes.get(comparison.ahead, []), recipes.get(comparison.behind, [])
-    kind = MEASURES[comparison.quantity]
+def _finding(
+    comparison: Comparison,
+    groups: Mapping[str, list[RunRecord]],
+    spread: Callable[[str, bool], Spread | None],
+) -> Finding:
+    sides = groups.get(comparison.ahead, []), groups.get(comparison.behind, [])
 
-    def values(group: list[RunRecord], best: bool) -> tuple[float, ...]:
-        outcomes = [(run.paper_style if best else run.clean, run) for run in group]
-        if comparison.stage_one:
-            outcomes = [(run.stages[0].best if best else run.stages[0].last, run) for run in group]
-        found = [measure(comparison.quantity, outcome, run.data.class_counts) for outcome, run in outcomes]
-        return tuple(value for value in found if value is not None)
+    def by_seed(group: list[RunRecord], best: bool) -> dict[int, float]:
+        values = {run.seed: value(run, comparison.quantity, best, comparison.stage_one) for run in group}
+        return {seed: found for seed, found in values.items() if found is not None}
 
-    ahead, behind = (values(group, best=False) for group in sides)
-    best = [values(group, best=True) for group in sides]
-    verdict = NOT_MEASURED
-    if ahead and behind:
-        counts = sides[0][0].data.class_counts
-        share = len(groups(counts, "thirds")[kind.group]) / len(counts) if kind.group else 1.0
-        pair = (ahead, behind) if kind.more_is_better else (behind, ahead)
-        verdict = decide(*pair, threshold=TOLERANCE / share**0.5)
-    style = mean(best[0]) - mean(best[1]) if all(best) else None
-    return Finding(comparison, ahead, behind, style, verdict, sides)
+    def difference(best: bool) -> tuple[float, int, int] | None:
+        """The difference, and how many runs stand behind each of its sides."""
+        first, second = (by_seed(side, best) for side in sides)
+        if not first or not second:
+            return None
+        if both := first.keys() & second.keys():
+            return mean(first[seed] - second[seed] for seed in both), len(both), len(both)
+        return mean(first.values()) - mean(second.values()), len(first), len(second)
+
+    clean, best = difference(False), difference(True)
+    chance = spread(comparison.quantity, comparison.stage_one) if clean else None
+    return Finding(
+        comparison,
+        tuple(by_seed(sides[0], False).values()),
+        tuple(by_seed(sides[1], False).values()),
+        interval(clean[0], chance, *clean[1:]) if clean else None,
+        None,
+        best[0] if best else None,
+        UNDECIDED if clean else NOT_MEASURED,
+        sides,
+    )
+
+
+def _decided(finding: Finding, corrected: float | None) -> Finding:
+    if corrected is None or finding.interval is None:
+        return finding
+    verdict = UNDECIDED
+    if corrected < LEVEL and not finding.interval.crosses_zero:
+        better = (finding.interval.difference > 0) == MEASURES[finding.comparison.quantity].more_is_better
+        verdict = "supported" if better else "contradicted"
+    return replace(finding, corrected=corrected, verdict=verdict)
 
 
 def conclusion(found: Sequence[Finding]) -> str:
@@ -128,7 +148,7 @@ def claim_table(
     link_root: str = "../results",
     marks: Mapping[str, str] | None = None,
 ) -> Table:
-    """Show the comparisons that bear on a claim, with records, or the commands that make what is missing.
+    """Show the comparisons that bear on a claim, with records, and in one line the commands that make what is missing.
 
     Parameters
     ----------
@@ -140,43 +160,53 @@ def claim_table(
         See `gclib.tables.results_table`.
     """
     claim, rows = CLAIMS[name], []
-    found = findings(claim, runs, dataset, ratio)
-    for finding in found:
+    found = findings(runs, dataset, ratio)[name]
+    for finding in (each for each in found if each.verdict != NOT_MEASURED):
         c = finding.comparison
         printed = None if c.stage_one or c.quantity != "top1" else c.printed(dataset, ratio)
-        clean = mean(finding.ahead) - mean(finding.behind) if finding.ahead and finding.behind else None
-        differences = ["" if value is None else f"{value:+.2f}" for value in (clean, finding.paper_style)]
+        words = [f"{recipes.label(c.ahead)} against {recipes.label(c.behind)}", ", stage one" * c.stage_one]
         cells: list[Sequence[Item]] = [
-            [f"{c.ahead} against {c.behind}" + (", stage one" if c.stage_one else "")],
-            [MEASURES[c.quantity].words],
+            ["".join(words)],
+            [said(finding.interval)],
+            [finding.verdict],
+            ["" if finding.corrected is None else p_value(finding.corrected)],
+            ["" if finding.paper_style is None else f"{finding.paper_style:+.2f}"],
             ["–" if printed is None else f"{printed:+.2f}"],
             *([mean_and_spread(side) if side else ""] for side in (finding.ahead, finding.behind)),
-            *([text] for text in differences),
-            [finding.verdict],
+            [MEASURES[c.quantity].words],
             [
-                item
-                for side, recipe, group in zip(
-                    ("first", "second"), (c.ahead, c.behind), finding.runs, strict=True
-                )
-                for item in (
-                    record_links(group, link_root, marks, f"{side} ")
-                    or [Command(command(recipe, dataset, ratio), f"{side} not run yet")]
-                )
+                *record_links(finding.runs[0], link_root, marks, "first "),
+                *record_links(finding.runs[1], link_root, marks, "second "),
             ],
         ]
         rows.append(cells)
-    header = ["comparison", "quantity", "paper's difference", "first", "second", "difference", "paper-style"]
-    header += ["verdict", "records"]
+    header = ["comparison", "difference", "verdict", "p, corrected", "paper-style", "paper's difference"]
+    header += ["first", "second", "quantity", "records"]
+    if missing := [each for each in found if each.verdict == NOT_MEASURED]:
+        sides = [
+            (recipe, group)
+            for each in missing
+            for recipe, group in zip((each.comparison.ahead, each.comparison.behind), each.runs, strict=True)
+        ]
+        commands = dict.fromkeys(command(recipe, dataset, ratio) for recipe, group in sides if not group)
+        rows.append(not_run(list(commands), len(header), "comparison", len(missing)))
     caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
     return Table(header, rows, caption)
 
 
+def said(found: Interval | None) -> str:
+    """Return a difference with half the width of its interval, as text."""
+    return "" if found is None else f"{found.difference:+.2f} ± {found.half:.2f}"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as text."""
+    return "below 0.001" if p < 0.001 else f"{p:.3f}" if p < LEVEL else f"{p:.2f}"
+
+
 def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: float = 100) -> Table:
     """Show each claim with its place in the paper and the conclusion from the records, by `RULE`."""
-    runs = list(runs)
-    rows = [
-        [[claim.sentence], [claim.where], [conclusion(findings(claim, runs, dataset, ratio))]]
-        for claim in CLAIMS.values()
-    ]
+    found = findings(runs, dataset, ratio)
+    rows = [[[claim.sentence], [conclusion(found[name])], [claim.where]] for name, claim in CLAIMS.items()]
     caption = f"The paper's claims, and what our records of {dataset}, ratio {ratio:g}, say to them."
-    return Table(["claim", "in the paper", "in our records"], rows, caption)
+    return Table(["claim", "in our records", "in the paper"], rows, caption)

@@ -1,16 +1,20 @@
 """What the paper claims, and which comparisons of ours bear on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from gclib import ROOT, embeddings
+from gclib.geometry import Geometry
 from gclib.metrics import groups
-from gclib.records import Outcome
+from gclib.records import RunRecord, results_path
 from gclib.tables.rows import ROWS
 
-__all__ = ["CLAIMS", "MEASURES", "Claim", "Comparison", "Measure", "measure"]
+__all__ = ["CLAIMS", "EMBEDDED", "MEASURES", "Claim", "Comparison", "Measure", "value"]
 
 
 class Measure(NamedTuple):
@@ -18,32 +22,41 @@ class Measure(NamedTuple):
 
     words: str
     more_is_better: bool = True
-    group: str | None = None
 
 
 MEASURES = {
     "top1": Measure("accuracy (%)"),
-    "tail": Measure("accuracy of the rarest third (%)", group="few"),
-    "squeezed": Measure(
-        "images of the rarest third taken for the most frequent third (%)", more_is_better=False, group="few"
-    ),
+    "tail": Measure("accuracy of the rarest third (%)"),
+    "squeezed": Measure("test images of the rarest third taken for the most frequent third (%)", False),
+    "span": Measure("spread of the rarest third's test images over that of the most frequent third (%)"),
+    "obscure": Measure("test images of the rarest third in the obscure region (%)", False),
 }
+EMBEDDED = ("span", "obscure")  # measured on the features of stage one, where they are kept beside the record
 
 
-def measure(name: str, outcome: Outcome, class_counts: Sequence[int]) -> float | None:
-    """Return one of the quantities in percent, or None where a record does not hold it.
+def value(run: RunRecord, name: str = "top1", best: bool = False, stage_one: bool = False) -> float | None:
+    """Return a quantity of a run in percent, or None where its record does not hold it.
 
     Parameters
     ----------
+    run
+        The record.
     name
         ``"top1"``; ``"tail"``, the mean accuracy of the rarest third of the classes; ``"squeezed"``, the share of
-        their test images that are taken for one of the most frequent third (from the confusion matrix).
-    outcome
-        Of a record.
-    class_counts
-        Training images of each class, shape (C,).
+        their test images that are taken for one of the most frequent third (from the confusion matrix); ``"span"``
+        and ``"obscure"``, the spread of their features and their share in the obscure region, as
+        `gclib.geometry.geometry` measures them.
+    best
+        Whether it is that of the best epoch on the test set (paper-style) or of the last (clean).
+    stage_one
+        Whether the first stage alone counts; features are always its own, after the last epoch.
     """
-    thirds = groups(class_counts, "thirds")
+    thirds = groups(run.data.class_counts, "thirds")
+    if name in EMBEDDED:
+        return None if best else _of_features(run, name, thirds)
+    outcome = run.paper_style if best else run.clean
+    if stage_one:
+        outcome = run.stages[0].best if best else run.stages[0].last
     if name == "top1":
         return outcome.top1
     if name == "tail":
@@ -52,6 +65,23 @@ def measure(name: str, outcome: Outcome, class_counts: Sequence[int]) -> float |
         return None
     tail = np.array(outcome.confusion)[thirds["few"]]
     return float(100 * tail[:, thirds["many"]].sum() / tail.sum())
+
+
+def _of_features(run: RunRecord, name: str, thirds: Mapping[str, np.ndarray]) -> float | None:
+    path = results_path(run, ROOT / "results").with_suffix(embeddings.SUFFIX)
+    made_of, shape = _embedded(path) if path.exists() else (None, None)
+    if shape is None or made_of != run.identity:
+        return None
+    if name == "obscure":
+        return float(100 * shape.obscure[thirds["few"]].mean())
+    return float(100 * shape.spread[thirds["few"]].mean() / shape.spread[thirds["many"]].mean())
+
+
+@cache
+def _embedded(path: Path) -> tuple[object, Geometry]:
+    """Identity of the run that an embedding was made from, and how the classes lie on its test images."""
+    found = embeddings.load(path)
+    return found.settings.get("run"), found.of(test=True).geometry()
 
 
 @dataclass(frozen=True)
@@ -65,7 +95,7 @@ class Comparison:
     table
         The paper's table that prints both, or None.
     quantity
-        ``"top1"``, ``"tail"`` or ``"squeezed"``; see `measure`.
+        A key of `MEASURES`; see `value`.
     stage_one
         Whether both are compared after their first stage alone.
     """
@@ -136,8 +166,19 @@ CLAIMS = {
         ),
     ),
     "spans": Claim(
-        "tail classes are squeezed less",
+        "tail classes are squeezed less in the embedding",
         "Sections 1, 3.2 and 4.5.1, Figures 1 to 3",
+        (
+            *(
+                Comparison("gcl-official", rival, quantity=quantity, stage_one=True)
+                for quantity in EMBEDDED
+                for rival in ("ce", "ce-mixup")
+            ),
+        ),
+    ),
+    "confusion": Claim(
+        "test images of the tail are taken for classes of the head less often",
+        "nowhere in numbers; a trace of the squeezing that every record holds",
         (
             Comparison(GCL, "ce", quantity="squeezed", stage_one=True),
             Comparison(GCL, "ce-mixup", quantity="squeezed", stage_one=True),
@@ -168,6 +209,16 @@ CLAIMS = {
         "the same with one protocol for all methods",
         "nowhere; the question is ours",
         _against("gcl-unified", "unified", None),
+    ),
+    "unified-one": Claim(
+        "with one protocol, stage one alone is ahead of logit adjustment",
+        "nowhere; the question is ours",
+        (Comparison("gcl-unified", "logit-adjustment-unified", stage_one=True),),
+    ),
+    "settings": Claim(
+        "GCL keeps its accuracy without its own batch size, learning rate and mixup",
+        "nowhere; the question is ours",
+        (Comparison("gcl-unified", GCL),),
     ),
     "log": Claim(
         "cloud sizes by the logarithm beat the other strategies",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import mean, stdev
 
+from gclib import recipes
 from gclib.records import RunRecord
 from gclib.tables.table import Table
 
@@ -31,7 +32,16 @@ def scatter_table(runs: Sequence[RunRecord]) -> Table:
                 first = epoch // 2 + 1
             if len(tests) > 1:
                 spread = [mean(tests), stdev(tests), min(tests), max(tests)]
-                rows.append([run.name, run.seed, f"{rate:g}", f"{first} to {epoch}", len(tests), *spread])
+                rows.append(
+                    [
+                        recipes.label(run.name),
+                        run.seed,
+                        f"{rate:g}",
+                        f"{first} to {epoch}",
+                        len(tests),
+                        *spread,
+                    ]
+                )
     caption = (
         "Tests of stage one at one learning rate: top-1 accuracy (%). Of the first stretch its second half."
     )
@@ -55,7 +65,9 @@ def draws_table(runs: Sequence[RunRecord]) -> Table:
             continue
         few = [a for at, a in enumerate(course.test_accuracy, 1) if at % 5 == 0 or at > 0.8 * epochs]
         best, of_few = max(course.test_accuracy), max(few)
-        rows.append([run.name, run.seed, epochs, best, len(few), of_few, f"{best - of_few:+.2f}"])
+        rows.append(
+            [recipes.label(run.name), run.seed, epochs, best, len(few), of_few, f"{best - of_few:+.2f}"]
+        )
     caption = (
         "Best test accuracy (%) of stage one among all epochs, and among those that the other runs test."
     )
@@ -72,7 +84,7 @@ def choice_table(runs: Sequence[RunRecord]) -> Table:
         Records; those that chose nothing are left out. All have the same candidates.
     """
     found = [
-        (f"{run.name}, seed {run.seed}", stage.choice)
+        (f"{recipes.label(run.name)}, seed {run.seed}", stage.choice)
         for run in runs
         for stage in run.stages
         if stage.choice is not None and stage.start == "last"

@@ -5,6 +5,7 @@ from statistics import mean
 
 import numpy as np
 
+from gclib import recipes
 from gclib.errors import UserError
 from gclib.metrics import Reliability
 from gclib.records import RunRecord
@@ -74,7 +75,7 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
         accuracy = mean(run.clean.top1 for run in group)
         rows.append(
             [
-                name,
+                recipes.label(name),
                 f"{accuracy:.2f}",
                 f"{confidence:.2f}",
                 f"{confidence - accuracy:+.2f}",
@@ -116,7 +117,9 @@ def cost_table(runs: Iterable[RunRecord]) -> Table:
         )
         images = sum(len(stage.course.loss) for stage in stages) * sum(group[0].data.class_counts)
         hours = mean(sum(sum(stage.course.seconds) for stage in run.stages) for run in group) / 3600
-        rows.append([name, len(group), epochs, f"{images / 1e6:.2f}", f"{hours:.2f}", *machine])
+        rows.append(
+            [recipes.label(name), len(group), epochs, f"{images / 1e6:.2f}", f"{hours:.2f}", *machine]
+        )
     header = ["recipe", "runs", "epochs", "million images", "hours", "device", "precision"]
     caption = (
         "Cost of one run, a mean over its records. Images are epochs times training images; a method with two streams "
@@ -162,6 +165,8 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(count)] for count in counts)]]
     for name, group in groups.items():
         top1 = mean(run.clean.top1 for run in group)
-        rows.append([[name], [f"{top1:.2f}"], *([f"{value:.1f}"] for value in class_means(group))])
+        rows.append(
+            [[recipes.label(name)], [f"{top1:.2f}"], *([f"{value:.1f}"] for value in class_means(group))]
+        )
     caption = "Accuracy (%) of each class on the test set, last epoch (clean), mean over seeds."
     return Table(["recipe", "mean", *(f"class {index}" for index in range(len(counts)))], rows, caption)

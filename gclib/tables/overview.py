@@ -1,11 +1,12 @@
 """The whole of a table of the paper in one view: a row for each recipe, a column for each data set and ratio."""
 
 from collections.abc import Iterable, Mapping
+from statistics import mean
 
 from gclib import paper
 from gclib.records import RunRecord
-from gclib.tables.results import numbers
-from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
+from gclib.tables.results import mean_and_spread
+from gclib.tables.rows import ROWS, accuracy, by_recipe, command, record_links, usable
 from gclib.tables.table import Command, Item, Table
 
 __all__ = ["overview_table"]
@@ -47,9 +48,10 @@ def overview_table(
             if not ours:
                 line.append([Command(command(row.recipe, *setting), "not run yet")])
                 continue
-            shown = numbers(row, cell.accuracy if cell else None, ours)
-            difference = f" ({shown['difference']})" if shown["difference"] else ""
-            line.append([shown["paper-style"] + difference, *record_links(ours, link_root, marks)])
+            printed = cell.accuracy if cell else None
+            best = [accuracy(run, True, row.stage_one) for run in ours]
+            difference = "" if printed is None else f" ({mean(best) - printed:+.2f})"
+            line.append([mean_and_spread(best) + difference, *record_links(ours, link_root, marks)])
         lines.append(line)
     names = [f"{paper.DATASETS[dataset]}, ratio {ratio}" for dataset, ratio in settings]
     caption = (

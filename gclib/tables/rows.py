@@ -43,8 +43,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Recipe, and whether it is the first stage alone."""
-        return self.recipe + (", stage one" if self.stage_one else "")
+        """What the recipe is called, and whether it is the first stage alone."""
+        return recipes.label(self.recipe) + (", stage one" if self.stage_one else "")
 
     def cell(self, table: int, dataset: str, ratio: float) -> paper.Cell | None:
         """Return the cell of the paper, or None where the paper has none."""

@@ -1,59 +1,24 @@
 """How far runs lie apart: over seeds, pair by pair, and where one run is made again and only rounding differs."""
 
-from collections.abc import Iterable, Sequence
-from math import sqrt
-from statistics import variance
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from gclib import recipes
 from gclib.records import RunRecord, content_hash
+from gclib.tables.comparisons import MEASURES
+from gclib.tables.intervals import LEVEL, Spread, first_stage, interval, noise, pooled
 from gclib.tables.results import mean_and_spread
 from gclib.tables.rows import accuracy, by_recipe, one_a_seed
 from gclib.tables.table import Table
 
 __all__ = [
-    "Spread",
+    "chance_table",
     "paired",
     "paired_table",
-    "pooled",
     "repeats_table",
     "seeds_table",
     "spreads",
     "stage_one_table",
 ]
-
-
-class Spread(NamedTuple):
-    """A pooled standard deviation in percentage points, its degrees of freedom, and how many groups went into it."""
-
-    deviation: float
-    freedom: int
-    groups: int
-
-
-def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
-    r"""Pool the sample standard deviations of groups: :math:`s^2=\sum_i(n_i-1)s_i^2\,/\,\sum_i(n_i-1)`.
-
-    Parameters
-    ----------
-    groups
-        Values in percent; a group of one says nothing about spread and is left out.
-
-    Returns
-    -------
-    Spread or None
-        None where no group has several values.
-
-    Examples
-    --------
-    >>> pooled([[70.0, 72.0], [80.0, 80.0], [75.0]])
-    Spread(deviation=1.0, freedom=2, groups=2)
-    """
-    several = [group for group in groups if len(group) > 1]
-    if not several:
-        return None
-    freedom = sum(len(group) - 1 for group in several)
-    squares = sum((len(group) - 1) * variance(group) for group in several)
-    return Spread(sqrt(squares / freedom), freedom, len(several))
 
 
 def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[list[RunRecord]]]:
@@ -69,11 +34,9 @@ def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[
     """
     groups: dict[str, dict[int, dict[tuple[object, ...], RunRecord]]] = {}
     for run in runs:
-        what: object = run.recipe
-        stages = run.stages
-        if stage_one and isinstance(settings := run.recipe["stages"], list):
-            what, stages = [run.recipe.get("head"), settings[0]], stages[:1]
-        seeds = groups.setdefault(content_hash([what, run.data]), {})
+        stages = run.stages[:1] if stage_one else run.stages
+        what = first_stage(run) if stage_one else content_hash([run.recipe, run.data])
+        seeds = groups.setdefault(what, {})
         seeds.setdefault(run.seed, {}).setdefault(tuple(stage.course for stage in stages), run)
     return [[list(times.values()) for times in seeds.values()] for seeds in groups.values()]
 
@@ -121,7 +84,13 @@ def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
     """
     runs = list(runs)
     rows = [
-        [run.name, run.seed, device(run), accuracy(run, False, stage_one), accuracy(run, True, stage_one)]
+        [
+            recipes.label(run.name),
+            run.seed,
+            device(run),
+            accuracy(run, False, stage_one),
+            accuracy(run, True, stage_one),
+        ]
         for seeds in made_again(runs, stage_one)
         for times in seeds
         if len(times) > 1
@@ -141,6 +110,30 @@ def _said(spread: Spread | None) -> str:
     if spread is None:
         return "unknown"
     return f"{spread.deviation:.2f} points ({spread.freedom} degree{'s' * (spread.freedom > 1)} of freedom)"
+
+
+def chance_table(runs: Iterable[RunRecord]) -> Table:
+    """Show how far chance moves each quantity of a single run, and how well two single runs know their difference.
+
+    Parameters
+    ----------
+    runs
+        Records, repeats among them; see `gclib.tables.noise`.
+    """
+    runs, rows = list(runs), []
+    for quantity, measure in MEASURES.items():
+        for best in (False, True):
+            spread = noise(runs, quantity, best)
+            alone = interval(0.0, spread, 1, 1)
+            if spread and alone and (quantity == "top1" or not best):
+                epoch = "best on test" if best else "last"
+                rows.append([measure.words, epoch, spread.deviation, spread.freedom, f"± {alone.half:.2f}"])
+    header = ["quantity", "epoch", "standard deviation", "degrees of freedom", "interval of two single runs"]
+    caption = (
+        f"What chance moves: the spread of one run, pooled, and half of the {1 - LEVEL:.0%} interval that it leaves to "
+        "the difference of two single runs. In percentage points."
+    )
+    return Table.of(header, rows, caption)
 
 
 def device(run: RunRecord) -> str:
@@ -165,7 +158,7 @@ def seeds_table(runs: Iterable[RunRecord]) -> Table:
             for values in [[accuracy(run, best) for run in group]]
             for text in (mean_and_spread(values), _listed(values))
         ]
-        rows.append([name, ", ".join(str(run.seed) for run in group), *columns])
+        rows.append([recipes.label(name), ", ".join(str(run.seed) for run in group), *columns])
     header = ["recipe", "seeds", "clean", "single runs (clean)", "paper-style", "single runs (paper-style)"]
     caption = (
         "Top-1 accuracy (%): mean over seeds ± sample standard deviation, and the single runs in the order of their "
@@ -223,12 +216,12 @@ def paired_table(runs: Iterable[RunRecord], ahead: str) -> Table:
             for side in sides
             for text in (mean_and_spread(list(side.values()), sign="+"), _listed(side.values(), "+"))
         ]
-        rows.append([name, ", ".join(map(str, sides[0])), *columns])
+        rows.append([recipes.label(name), ", ".join(map(str, sides[0])), *columns])
     header = ["behind", "seeds", "clean", "single differences (clean)", "paper-style"]
     header += ["single differences (paper-style)"]
     caption = (
-        f"How far {ahead} is ahead, in percentage points of top-1 accuracy, paired by seed: mean ± sample standard "
-        "deviation of the differences, and the single ones in the order of the seeds."
+        f"How far {recipes.label(ahead)} is ahead, in percentage points of top-1 accuracy, paired by seed: mean ± "
+        "sample standard deviation of the differences, and the single ones in the order of the seeds."
     )
     return Table.of(header, rows, caption)
 
@@ -253,7 +246,9 @@ def stage_one_table(runs: Iterable[RunRecord]) -> Table:
         ]
         seeds = ", ".join(str(run.seed) for run in group)
         shown = [mean_and_spread(values) for values in columns]
-        rows.append([name, seeds, *shown, *(mean_and_spread(values, sign="+") for values in gains)])
+        rows.append(
+            [recipes.label(name), seeds, *shown, *(mean_and_spread(values, sign="+") for values in gains)]
+        )
     header = ["recipe", "seeds", "stage one, last", "stage one, best", "clean", "paper-style"]
     header += ["gain, clean", "gain, paper-style"]
     caption = (
