@@ -1,6 +1,6 @@
 """Notebooks as programs: their typed parameters, their execution, and the book made from them."""
 
-from gclib.notebook.book import build
+from gclib.notebook.book import build, pages
 from gclib.notebook.execution import (
     KEEP_MEMORY,
     ROOT,
@@ -27,6 +27,7 @@ __all__ = [
     "execute",
     "find",
     "names",
+    "pages",
     "parameters",
     "printed_records",
     "refresh",

@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gclib.errors import UserError
-from gclib.notebook.execution import ROOT, NotebookError, execute
+from gclib.notebook.execution import ROOT, NotebookError, execute_in_place
+from gclib.notebook.status import Effort, note
 from gclib.notebook.surroundings import surroundings
 
-__all__ = ["build"]
+__all__ = ["build", "pages"]
 
 SOURCES = ("book", "notebooks")  # beside the files at the top of the checkout
 AT_ONCE = 2  # notebooks executed side by side, each on one thread
@@ -106,16 +107,17 @@ def _execute_all(paths: list[Path], report: Callable[[str, float], None]) -> Non
 
     with get_context("spawn").Pool(AT_ONCE, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         for path, result in zip(paths, pool.imap(_attempt, paths), strict=True):
-            if isinstance(result, float):
-                report(path.stem, result)
+            if isinstance(result, Effort):
+                note(path, result)
+                report(path.stem, result.seconds)
             else:
                 faults.append(str(result))
     if faults:
         raise NotebookError("\n\n".join(faults))
 
 
-def _attempt(path: Path) -> float | Exception:
+def _attempt(path: Path) -> Effort | Exception:
     try:
-        return execute(path, path)
+        return execute_in_place(path)
     except (UserError, NotebookError) as error:
         return error

@@ -20,6 +20,7 @@ from gclib.errors import UserError, nearest
 from gclib.files import write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
+from gclib.notebook.status import Effort, note, peak_memory
 from gclib.notebook.surroundings import surroundings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ NOTEBOOKS = ROOT / "notebooks"
 USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError")
 # glibc then keeps the buffers of a training step instead of returning them: 6% faster.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
+PEAK = "peak"  # file in which a kernel leaves the most memory it took
 START_TIMEOUT = 300  # seconds: a first start compiles what it imports, on a slow disk
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -80,10 +82,16 @@ def execute(
     """
     path, output = Path(path), Path(output)
     values = check(parameters(path), given or {})
-    return _execute(read(path), path.name, output, values, progress)
+    return _execute(read(path), path.name, output, values, progress).seconds
 
 
-def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object], progress: bool) -> float:
+def execute_in_place(path: Path) -> Effort:
+    """Execute a notebook with its defaults and replace it by the executed copy; errors as of `execute`."""
+    parameters(path)  # refuses what breaks their grammar
+    return _execute(read(path), path.name, path, {}, progress=False)
+
+
+def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object], progress: bool) -> Effort:
     _prepare_folder(output.parent)
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -117,15 +125,17 @@ def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object
             raise NotebookError(
                 f"{name}: no kernel started in {sys.executable}: {error}{_last(said)}"
             ) from None
+        peak = said.with_name(PEAK)
+        memory = int(peak.read_text()) if peak.is_file() else None
     seconds = time.perf_counter() - started
     _write(strip(notebook), output)
-    return seconds
+    return Effort(seconds, memory)
 
 
 def _kernel_manager(said: Path, progress: str) -> type:
     """A kernel manager that starts this very Python, whatever a person has installed as ``python3``.
 
-    Beside `said`, where its standard error goes, lies an empty folder for settings.
+    Beside `said`, where its standard error goes, lies an empty folder for settings, and in the end what memory it took.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -149,6 +159,14 @@ def _kernel_manager(said: Path, progress: str) -> type:
             with said.open("wb") as file:
                 options |= {"env": environment | {"JPY_PARENT_PID": str(os.getpid())}, "stderr": file}
                 await super()._async_launch_kernel(kernel_cmd, **options)
+
+        async def shutdown_kernel(  # type: ignore[override]
+            self, now: bool = False, restart: bool = False
+        ) -> None:
+            memory = peak_memory(getattr(self.provisioner, "pid", 0))
+            if memory is not None:
+                said.with_name(PEAK).write_text(str(memory))
+            await self._async_shutdown_kernel(now, restart)
 
     return ThisPython
 
@@ -232,7 +250,10 @@ def refresh(paths: Iterable[str | Path] | None = None) -> Iterator[tuple[Path, f
     """
     for path in [find(name) for name in names()] if paths is None else map(Path, paths):
         parameters(path)  # refuses what breaks their grammar
-        yield path, _execute(installation.update(read(path)), path.name, path, {}, progress=False)
+        effort = _execute(installation.update(read(path)), path.name, path, {}, progress=False)
+        if path.resolve().parent == NOTEBOOKS:
+            note(path, effort)
+        yield path, effort.seconds
 
 
 def printed_records(path: str | Path) -> dict[Path, "RunRecord"]:

@@ -1,0 +1,66 @@
+"""The status page: what an execution took is noted, and the book accounts for every notebook and every open row."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from pages import write
+from toc import NOTEBOOKS, ROOT
+
+from gclib.errors import UserError
+from gclib.notebook import status
+from gclib.notebook.execution import execute_in_place
+
+
+def test_a_note_replaces_the_last_one_and_notes_of_notebooks_that_are_gone_go(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write(tmp_path / f"{name}.ipynb")
+        status.note(tmp_path / f"{name}.ipynb", status.Effort(1.26, 300))
+    status.note(tmp_path / "first.ipynb", status.Effort(2.0, None))
+    notes = status.noted(tmp_path)
+    assert [(name, notes[name]["seconds"], notes[name]["megabytes"]) for name in notes] == [
+        ("first", 2.0, None),
+        ("second", 1.3, 300),
+    ]
+    assert len((tmp_path / status.STATUS).read_text().splitlines()) == 4, "a line for each page"
+    (tmp_path / "second.ipynb").unlink()
+    status.note(tmp_path / "first.ipynb", status.Effort(2.0, None))
+    assert list(status.noted(tmp_path)) == ["first"]
+
+
+def test_damaged_notes_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / status.STATUS).write_text("{")
+    with pytest.raises(UserError, match="remove it, and `gcl refresh`") as refused:
+        status.noted(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a process took")
+def test_an_execution_says_what_memory_its_kernel_took(tmp_path: Path) -> None:
+    path = write(tmp_path / "large.ipynb", "taken = bytearray(200_000_000)")
+    effort = execute_in_place(path)
+    assert effort.seconds > 0
+    assert 200 < (effort.megabytes or 0) < 1000
+
+
+def test_every_notebook_has_a_note_and_a_row(book: Path) -> None:
+    names = {Path(name).name for name in NOTEBOOKS}
+    notes = status.noted(ROOT / "notebooks")
+    assert set(notes) == names, "gcl refresh NAME notes an execution"
+    page = (book / "book" / "status.html").read_text(encoding="utf-8")
+    for name, note in notes.items():
+        (row,) = re.findall(rf'<tr><td[^>]*><a href="\.\./notebooks/{name}\.html">.*?</tr>', page)
+        assert f">{note['executed']}<" in row
+        assert f">{note['seconds']}<" in row
+
+
+def test_rows_without_a_run_are_named(book: Path) -> None:
+    page = (book / "book" / "status.html").read_text(encoding="utf-8")
+    (row,) = re.findall(r"<tr><td[^>]*>CIFAR-10-LT, ratio 200</td>.*?</tr>", page)
+    made = {
+        json.loads(path.read_text())["recipe"]["name"]
+        for path in ROOT.glob("results/paper/cifar10-ir200/*/*.json")
+    }
+    assert ("<code>bbn</code>" in row) == ("bbn" not in made)
