@@ -157,13 +157,8 @@ class Stage(nn.Module):
         self.settings = settings
         self.network = network
         self.augmentation = data.augmentation
-<<<<<<< HEAD
         # Where all of it learns, any module will do, such as a network of one's own.
         self.kept = [] if settings.trains == "all" else network.kept(settings.trains)
-=======
-        # Where all of it is trained any module will do.
-        self.kept = [] if settings.trains == "all" else network.kept(settings.trains)
->>>>>>> c658bc4 (A stage that trains everything takes any module, as the chapters' small networks are)
         for module in self.kept:
             module.requires_grad_(False)
         # Positions of the images that it trains on.
