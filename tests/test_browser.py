@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import access
 import pytest
 from toc import NOTEBOOKS, PAGES, ROOT
 
@@ -171,7 +172,13 @@ def check(visit: Visit, theme: str) -> None:
 
 @pytest.mark.parametrize(("name", "size", "theme"), LOOKS)
 def test_page(visit: object, site: str, name: str, size: tuple[int, int], theme: str) -> None:
-    check(visit(f"{site}/{name}.html", size, theme), theme)
+    visited = visit(f"{site}/{name}.html", size, theme)
+    check(visited, theme)
+    if (size, theme) == (
+        WIDE,
+        "light",
+    ):  # looks at the other ones from here, which saves loading the page again
+        assert access.violations(visited.page, NARROW) == []
 
 
 def test_page_opened_as_a_file(visit: object, book: Path) -> None:

@@ -45,7 +45,7 @@ def dataset(record: RunRecord) -> str:
 def title(name: str, record: RunRecord) -> str:
     repeat = re.search(r"-repeat(\d+)$", name)
     again = f", made again ({repeat[1]})" if repeat else ""
-    return f"{record.name} on {dataset(record)}, seed {record.seed}{again}"
+    return f"{recipes.label(record.name)}: {dataset(record)}, seed {record.seed}{again}"
 
 
 def page(name: str, record: RunRecord) -> str:
@@ -80,7 +80,7 @@ def words(record: RunRecord) -> str:
     text = []
     if record.name in recipes.names():
         definition = recipes.get(record.name).definition
-        text.append(f"{definition.summary} Method: {definition.reference}.")
+        text.append(f"Recipe {record.name}. {definition.summary} Method: {definition.reference}.")
     counts = record.data.class_counts
     text.append(
         f"Trained at {record.scale} scale on {sum(counts):,} images of {len(counts)} classes, "
@@ -308,7 +308,7 @@ class Records(SphinxDirective):
         for place, runs in by_place().items():
             rows: list[list[list[tables.Link | str]]] = [
                 [
-                    [tables.Code(run.name)],
+                    [recipes.label(run.name)],
                     [tables.Link(re.sub(r"^seed", "seed ", name.rsplit("/", 1)[1]), f"{up}{name}.html")],
                     [f"{run.clean.top1:.2f}"],
                     [f"{run.paper_style.top1:.2f}"],

@@ -4,6 +4,8 @@
   const note = box => {
     const hidden = box.scrollWidth - box.clientWidth;
     const scrolls = hidden > 4 && getComputedStyle(box).overflowX === 'auto';
+    // The keyboard scrolls what it can be on.
+    if (scrolls && !box.hasAttribute('tabindex')) box.tabIndex = 0;
     const image = box.matches('figure') && box.querySelector('img'); // its caption does not fade
     if (image) {
       const height = image.getBoundingClientRect().bottom - box.getBoundingClientRect().top;

@@ -157,8 +157,7 @@ class Stage(nn.Module):
         self.settings = settings
         self.network = network
         self.augmentation = data.augmentation
-        # Where all of it learns, any module will do, such as a network of one's own.
-        self.kept = [] if settings.trains == "all" else network.kept(settings.trains)
+        self.kept = [] if settings.trains == "all" else network.kept(settings.trains)  # any module has "all"
         for module in self.kept:
             module.requires_grad_(False)
         # Positions of the images that it trains on.
