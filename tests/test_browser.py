@@ -189,10 +189,38 @@ def test_page_opened_as_a_file(visit: object, book: Path) -> None:
     check(visited, "light")
 
 
-def test_search_finds_a_page(visit: object, site: str) -> None:
-    visited = visit(f"{site}/search.html?q=checkpoint")
-    visited.page.wait_for_selector("#search-results li a")
+# What people ask long-tailed repositories for, and the page that answers it.
+SEARCHES = {
+    "should I use GCL": "book/welcome",
+    "own data": "notebooks/add-your-data",
+    "loss in my code": "notebooks/your-model",
+    "noise mean": "notebooks/noise",
+    "mixup": "notebooks/text-and-code",
+    "CIFAR-100": "notebooks/table1",
+    "many medium few": "notebooks/long-tail",
+    "CBEN": "notebooks/rebalancing",
+    "learning rate stage two": "notebooks/text-and-code",
+    "GPU": "notebooks/training",
+    "seeds": "notebooks/claims",
+    "calibration": "notebooks/calibration",
+}
+HITS = """query => { // what the page of results does with the query in its address
+  history.replaceState(null, '', '?q=' + encodeURIComponent(query));
+  return Search._performSearch(...Search._parseQuery(query)).reverse().map(hit => hit[0]);
+}"""
+
+
+def test_searches_find_the_page_that_is_meant_and_the_api_last(visit: object, site: str) -> None:
+    visited = visit(f"{site}/search.html?q=seeds")
+    shown = visited.page.locator("#search-results li a")
+    shown.first.wait_for()
+    assert SEARCHES["seeds"] in shown.first.get_attribute("href")
     assert not visited.faults
+    for query, page in SEARCHES.items():
+        hits = visited.page.evaluate(HITS, query)
+        assert page in hits[:3], query
+        from_api = [hit.startswith("book/api") for hit in hits]
+        assert from_api == sorted(from_api), f"{query}: objects of the API stand before pages"
 
 
 def test_interactive_figures_take_the_keyboard(browser: object, tmp_path: Path) -> None:
