@@ -18,13 +18,16 @@ export GCLIB_PROGRESS := 0
 # what is run, and keeps it out of tests and pages. Compiled modules are kept: without them imports take three times as long.
 unexport $(filter-out PYTHONHOME,$(filter PYTHON%,$(.VARIABLES))) PYTEST_ADDOPTS PYTEST_PLUGINS
 
-.PHONY: help book test soak bench refresh lock clean
+.PHONY: help book pdf test soak bench refresh lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(INSTALLED)  ## execute every notebook into build/, then build the HTML from those copies
 	@$(RUN) gclib.cli book --execute
+
+pdf: $(INSTALLED)  ## the book as one PDF, build/book.pdf; needs Chromium or Google Chrome, two minutes and 2 GB of memory
+	@$(RUN) gclib.notebook.edition
 
 test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
 	$(RUN) ruff check .

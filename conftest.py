@@ -26,8 +26,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-CHROME_ON_A_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,10 +98,12 @@ def book(once: Callable) -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the browser that the book is looked at with."""
-    found = [path for path in map(shutil.which, (*CHROMIUM, CHROME_ON_A_MAC)) if path]
-    if not found:
+    from gclib.notebook.edition import find_chromium
+
+    found = find_chromium()
+    if found is None:
         pytest.skip("no Chromium found: install chromium or google-chrome to check the book in a browser")
-    return found[0]
+    return found
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from gclib.notebook.execution import ROOT, NotebookError, execute_in_place
 from gclib.notebook.status import Effort, note
 from gclib.notebook.surroundings import surroundings
 
-__all__ = ["build", "pages"]
+__all__ = ["build", "pages", "sphinx"]
 
 SOURCES = ("book", "notebooks")  # beside the files at the top of the checkout
 AT_ONCE = 2  # notebooks executed side by side, each on one thread
@@ -59,9 +59,20 @@ def build(
         raise UserError(f"cannot write {error.filename}: {error.strerror}; give another --output") from None
     if execute_first:
         _execute_all(pages(source), report or (lambda name, seconds: None))
+    return sphinx(source, output, "html") / "html" / "index.html"
+
+
+def sphinx(source: Path, output: Path, builder: str) -> Path:
+    """Build the book at `source` with one of Jupyter Book's builders, strictly; return the folder of what was built.
+
+    Raises
+    ------
+    NotebookError
+        If Sphinx finds fault.
+    """
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     # --all: Sphinx would not repeat the warnings of a page that did not change since a failed build.
-    command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going"]
+    command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", "--builder", builder]
     with TemporaryDirectory(prefix="gclib-") as settings:
         clean = surroundings(os.environ, settings)
         result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=clean)
@@ -69,7 +80,7 @@ def build(
         log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr).splitlines()
         faults = [line for line in log if re.search("WARNING|ERROR", line)] or log[-20:]
         raise NotebookError("the book did not build:\n" + "\n".join(dict.fromkeys(faults)))
-    return output / "_build" / "html" / "index.html"
+    return output / "_build"
 
 
 def pages(source: Path) -> list[Path]:
