@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,9 @@ COMMANDS = {
     "book": ("no _toc.yml in", 2),
     "grid table1 --data digits --ratio 20 --scale smoke": ("no folder", 2),
 }
+
+# What only the extras of pyproject.toml install.
+TOOLS = "papermill nbformat nbclient IPython jupyter_book sphinx plotly yaml snakemake psutil playwright pytest".split()
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +93,27 @@ for words in {[words.split() for words in COMMANDS]!r}:
     for text, code in COMMANDS.values():
         assert text in (done.stderr if code else done.stdout)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_loss_trains_in_a_loop_of_ones_own_without_the_tools_that_make_the_book(
+    installed: Path, tmp_path: Path
+) -> None:
+    page = nbformat.read(ROOT / "notebooks" / "your-model.ipynb", as_version=4)
+    loop = next(cell.source for cell in page.cells if cell.id == "the-loop")
+    code = f"""
+import sys
+for tool in {TOOLS}:
+    sys.modules[tool] = None  # as if it were not installed
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from gclib.losses import GCLLoss
+from gclib.networks import CosineClassifier
+from gclib.sampling import ClassSampler
+seed, epochs, counts = 0, 1, [90, 9]
+train_set = TensorDataset(torch.randn(99, 16), torch.tensor([0] * 90 + [1] * 9))
+backbone = lambda: nn.Linear(16, 32)
+report = lambda *words, **numbers: print("done", float(loss) > 0, len(list(ClassSampler([0, 0, 1], "class"))))
+"""
+    done = python(code + loop, installed, tmp_path)
+    assert done.stdout == "done True 3\n", done.stderr

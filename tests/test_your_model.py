@@ -1,8 +1,6 @@
-"""GCL in a model of one's own: the loop is short and needs none of the book's tools, and the page's exercises run."""
+"""GCL in a model of one's own: the loop is short, and the page's exercises run."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -12,8 +10,6 @@ from toc import ROOT
 from gclib import losses, notebook, sampling
 
 PAGE = ROOT / "notebooks" / "your-model.ipynb"
-# What only the extras of pyproject.toml install.
-TOOLS = "papermill nbformat nbclient IPython jupyter_book sphinx plotly yaml snakemake psutil pytest".split()
 
 
 def cell(name: str) -> str:
@@ -26,26 +22,6 @@ def test_the_loop_has_at_most_20_lines_and_takes_two_names_of_the_package() -> N
     from_package = re.findall(r"^from gclib\S* import (.*)", cell("your-model-03"), re.MULTILINE)
     names = {name for line in from_package for name in line.split(", ") if re.search(rf"\b{name}\b", source)}
     assert names == {"GCLLoss", "CosineClassifier"}
-
-
-def test_the_loop_runs_without_the_tools_that_make_the_book() -> None:
-    code = f"""
-import sys
-for tool in {TOOLS}:
-    sys.modules[tool] = None  # as if it were not installed
-import numpy as np, torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-from gclib.losses import GCLLoss
-from gclib.networks import CosineClassifier
-from gclib.sampling import ClassSampler
-seed, epochs, counts = 0, 1, [90, 9]
-train_set = TensorDataset(torch.randn(99, 16), torch.tensor([0] * 90 + [1] * 9))
-backbone = lambda: nn.Linear(16, 32)
-report = lambda *words, **numbers: print("done", float(loss) > 0)
-"""
-    done = subprocess.run([sys.executable, "-c", code + cell("the-loop")], capture_output=True, text=True)
-    assert done.stdout == "done True\n", done.stderr
 
 
 def test_the_page_and_its_exercises_run_on_a_shorter_tail(tmp_path: Path) -> None:
