@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,50 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     long = {item.path for item in items if is_long(item)}
     items.sort(key=lambda item: item.path not in long)
+
+
+def cpu_seconds() -> float:
+    """What this process and its ended children have taken so far."""
+    return sum(os.times()[:4])
+
+
+CPU_SECONDS = defaultdict[str, float](float)
+WALL_SECONDS = defaultdict[str, float](float)
+_last = cpu_seconds()
+
+
+def pytest_runtest_logstart() -> None:
+    global _last
+    _last = cpu_seconds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let each report tell the CPU seconds since the one before: what pytest-xdist passes on."""
+    global _last
+    report = yield
+    now = cpu_seconds()
+    report.cpu, _last = now - _last, now
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    file = report.nodeid.partition("::")[0]
+    CPU_SECONDS[file] += getattr(report, "cpu", 0.0)  # a report of a worker that died has none
+    WALL_SECONDS[file] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show where the time went."""
+    if len(CPU_SECONDS) < 2:
+        return
+    files = sorted(CPU_SECONDS, key=lambda name: -CPU_SECONDS[name])
+    terminalreporter.section("dearest files and pages")
+    terminalreporter.write_line("  CPU s   wall s")
+    for name in files[:20]:
+        terminalreporter.write_line(f"{CPU_SECONDS[name]:7.1f}  {WALL_SECONDS[name]:7.1f}  {name}")
+    total, wall = (sum(seconds.values()) for seconds in (CPU_SECONDS, WALL_SECONDS))
+    terminalreporter.write_line(f"{total:7.1f}  {wall:7.1f}  in all {len(files)}")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gclib import ROOT, data, losses, recipes, records
 from gclib.recipes import Recipe
 from gclib.records.report import FINGERPRINT_TOLERANCE
 from gclib.train.audit import other_recipe
-from gclib.train.fingerprint import Known, fingerprint, refresh
+from gclib.train.fingerprint import Known, _fingerprint_data, fingerprint, refresh
 from gclib.train.loop import Trainer
 
 
@@ -24,20 +25,28 @@ def furthest(first: list[float], second: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
-KNOWN = Known()
+KNOWN, KNOWN_OF_SMALL = Known(), Known()
 
 
-@pytest.fixture(scope="module")
-def official() -> list[list[float]]:
-    return fingerprint(resolve("gcl-official"), KNOWN)
+@pytest.fixture
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take fingerprints on images of 8x8 pixels, in a tenth of the time."""
+    full = _fingerprint_data()
+    train = replace(full.train, images=full.train.images[:, :8, :8])
+    small = replace(full, train=train, test=train)
+    monkeypatch.setattr("gclib.train.fingerprint._fingerprint_data", lambda: small)
+
+
+@pytest.fixture
+def official(small_images: None) -> list[list[float]]:
+    return fingerprint(resolve("gcl-official"), KNOWN_OF_SMALL)
 
 
 def test_it_is_the_same_again_whatever_the_caller_drew(official: list[list[float]]) -> None:
     torch.manual_seed(3)
-    before, begun = torch.get_rng_state(), time.process_time()
+    before = torch.get_rng_state()
     # From a record: the recipe as JSON gives the same.
     again = fingerprint(Recipe.model_validate(resolve("gcl-official").model_dump(mode="json")))
-    assert time.process_time() - begun < 20, "about 4 s on an idle core"
     assert torch.equal(torch.get_rng_state(), before)
     assert again == official
     assert [len(stage) for stage in official] == [12, 12]
@@ -64,9 +73,10 @@ def test_what_recipes_share_is_computed_once(
     official: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(Trainer, "train_epoch")
-    assert fingerprint(resolve("gcl-official-tau"), KNOWN) == [official[0], []]
+    assert fingerprint(resolve("gcl-official-tau"), KNOWN_OF_SMALL) == [official[0], []]
 
 
+@pytest.mark.usefixtures("small_images")
 def test_a_stage_that_diverges_ends_before_its_first_loss_that_is_no_number() -> None:
     recipe = resolve("ce-mixup-crt")
     stages = [stage.model_copy(update={"learning_rate": 1e36}) for stage in recipe.stages]
@@ -91,7 +101,9 @@ def test_the_committed_fingerprints_are_those_of_today(key: str) -> None:
     if other_recipe(KEPT[key]):
         assert stored == [], "python -m gclib.train.fingerprint brings it up to date"
         return
+    begun = time.process_time()
     today = fingerprint(Recipe.model_validate(KEPT[key].recipe), KNOWN)
+    assert time.process_time() - begun < 20, "about 4 s on an idle core"
     steps = records.replay(stored, today)
     assert steps
     assert all(step.equal for step in steps), "python -m gclib.train.fingerprint brings it up to date"
@@ -113,6 +125,7 @@ def test_the_file_has_each_recipe_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert records.fingerprints(tmp_path) == {records.content_hash(record(0).recipe): [[0.333333333]]}
 
 
+@pytest.mark.usefixtures("small_images")
 def test_the_callers_threads_do_not_matter() -> None:
     one = fingerprint(resolve("ce"))
     threads = torch.get_num_threads()

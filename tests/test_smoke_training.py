@@ -1,4 +1,4 @@
-"""What the smoke runs of the book must show: stage two of GCL lifts the tail of the digits above cross-entropy's."""
+"""Stage two of GCL lifts the tail of the digits above cross-entropy's."""
 
 from collections.abc import Callable
 

@@ -13,7 +13,9 @@ import torch
 
 from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
-from gclib.train import checkpoints, runs
+from gclib.networks import ResNet, TwoTailResNet
+from gclib.networks.resnet import TWO_TAILS
+from gclib.train import checkpoints, loop, runner, runs
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
@@ -95,11 +97,25 @@ def lean() -> Iterator[None]:
         yield
 
 
+def small_network(name: str, num_classes: int, head: str) -> ResNet:
+    """ResNet-8 instead of ResNet-32, or ResNet-14 where a block is there twice.
+
+    It learns the digits better in the same epochs, in a fifth of the time: from 335 images ResNet-32 learns so little
+    that a broken method could hardly be worse.
+    """
+    if head.startswith(TWO_TAILS):
+        return TwoTailResNet(2, num_classes, head.removeprefix(TWO_TAILS))
+    return ResNet(1, num_classes, head)
+
+
 @cache
-def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
-    """Run a recipe on the digits at smoke scale with three seeds; recipes share the first stages that are equal."""
+def smoke_runs(name: str, once: Callable, **overrides: Any) -> list[records.RunRecord]:
+    """Run a recipe on the digits at smoke scale with three seeds and a small network.
+
+    All tests of a session share the first stages that are equal, whatever process they run in.
+    """
     digits = data.load("digits", 20)
-    recipe = recipes.get(name).resolve(digits, "smoke")
+    recipe = recipes.get(name).resolve(digits, "smoke", **overrides)
 
     def run(seed: int) -> records.RunRecord:
         options: dict[str, Any] = {"seed": seed, "device": "cpu"}
@@ -109,24 +125,37 @@ def smoke_runs(name: str, once: Callable) -> list[records.RunRecord]:
         )
         return train.fit(recipe, digits, **options, workdir=shared)
 
-    with lean():
+    with lean(), pytest.MonkeyPatch.context() as patch:
+        for module in (loop, runner):
+            patch.setattr(module, "make_network", small_network)
         return [run(seed) for seed in range(3)]
 
 
-def few_shot_accuracy(found: list[records.RunRecord]) -> float:
-    """Mean accuracy of the rarest classes after the last epoch, in percent."""
-    return float(np.mean([record.clean.few for record in found]))
+def few_shot_accuracy(found: list[records.RunRecord], stage: int = -1) -> float:
+    """Mean accuracy of the rarest classes after the last epoch, or after that of another stage, in percent."""
+    ends = [record.clean if stage == -1 else record.stages[stage].last for record in found]
+    return float(np.mean([end.few for end in ends]))
 
 
 def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
-    """Each stage's loss falls, where it has epochs to fall over; the tail is not 10 points below cross-entropy's."""
+    """Each stage's loss falls, where it has epochs to fall over, and the tail does not suffer.
+
+    A second stage does no worse there than the first one that it starts from, a single one not 10 points worse than
+    cross-entropy with the same classifier: of LDAM that is the loss without its margins.
+    """
     found = smoke_runs(name, once)
-    print(name, few_shot_accuracy(found), [record.clean.top1 for record in found])
-    for stage in range(len(recipes.get(name).definition.stages(few_digits()))):
+    stages = len(found[0].recipe["stages"])
+    for stage in range(stages):
         courses = np.array([record.stages[stage].course.loss for record in found])
         if courses.shape[1] > 1:
             assert courses[:, -1].mean() < courses[:, 0].mean(), f"stage {stage + 1}"
-    assert few_shot_accuracy(found) >= few_shot_accuracy(smoke_runs("ce", once)) - 10
+    if stages > 1:
+        bar = few_shot_accuracy(found, 0)
+    elif "ldam" in name:
+        bar = few_shot_accuracy(smoke_runs("ldam", once, **{"loss.parameters.max_margin": 0.0})) - 10
+    else:
+        bar = few_shot_accuracy(smoke_runs("ce", once)) - 10
+    assert few_shot_accuracy(found) >= bar
 
 
 def outcome(state: dict[str, Any]) -> dict[str, Any]:
