@@ -14,12 +14,12 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
-    "errors arrays files data networks losses sampling metrics geometry records methods overrides recipes train bench "
-    "embeddings saturation paper tables deviations figures readme notebook grid cli"
+    "errors arrays files data networks losses sampling metrics geometry records methods overrides recipes "
+    "classifier export train bench embeddings saturation paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
-    "fleet device environment checkpoints progress resident features capture steps plan effort audit loop runner "
-    "fingerprint runs"
+    "fleet device environment checkpoints progress resident features calibration capture steps plan "
+    "effort audit loop runner fingerprint runs"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",

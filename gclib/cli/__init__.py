@@ -10,14 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from gclib import __version__, notebook
-from gclib.cli import bench, data, grid, notebooks, records
+from gclib.cli import bench, data, grid, notebooks, predict, records
 from gclib.errors import UserError, one_line
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(rich_markup_mode="markdown", add_completion=False, pretty_exceptions_enable=False)
 app.command(cls=notebooks.PairsCommand)(notebooks.run)
-for command in (notebooks.params, notebooks.refresh, notebooks.book, data.recipes):
+for command in (
+    notebooks.params,
+    notebooks.refresh,
+    notebooks.book,
+    data.recipes,
+    predict.predict,
+    predict.export,
+):
     app.command()(command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
@@ -26,6 +33,7 @@ app.add_typer(records.app, name="records")
 
 INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt
 PIPE_CLOSED = 141  # what a shell makes of SIGPIPE
+EXTRAS = {"psutil": "grid", "snakemake": "grid", "onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer names only this one of the errors that derive from it
 
 
@@ -68,7 +76,7 @@ def main() -> None:
     except notebook.NotebookError as error:
         code = _say(str(error), 1)
     except ModuleNotFoundError as error:
-        extra = "grid" if error.name in ("psutil", "snakemake") else "book"
+        extra = EXTRAS.get(error.name or "", "book")
         code = _say(
             f"this command needs the module {error.name}; run `pip install -e '.[{extra}]'` in the checkout",
             2,

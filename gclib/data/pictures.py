@@ -15,7 +15,7 @@ from gclib.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["AT_ONCE", "is_image", "read_image", "read_images", "several", "side_by_side"]
+__all__ = ["AT_ONCE", "fit_image", "is_image", "read_image", "read_images", "several", "side_by_side"]
 
 T = TypeVar("T")
 AT_ONCE = 50  # files that a thread reads in one go
@@ -63,17 +63,26 @@ def read_image(path: Path, size: int) -> np.ndarray:
     UserError
         If the file is no readable image; the message is what is wrong, without the path.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             image.draft(None, (2 * size, 2 * size))  # at least so many pixels are left to scale down from
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(ImageOps.fit(_in_colour(upright), (size, size)))
+            return fit_image(image, size, size)
     except UserError:
         raise
+    except Image.DecompressionBombError as error:
+        raise UserError("more pixels than an honest photo has") from error
     except Exception as error:
         raise UserError(f"not a readable image: {type(error).__name__}") from error
+
+
+def fit_image(image: "Image.Image", height: int, width: int) -> np.ndarray:
+    """Bring an image that is open to the pixels that `read_image` gives, uint8 ``(height, width, 3)``."""
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(ImageOps.fit(_in_colour(upright), (width, height)))
 
 
 def _in_colour(image: "Image.Image") -> "Image.Image":

@@ -12,12 +12,14 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from gclib import records
+from gclib.classifier import CLASSIFIER, Card, classifier_bytes, classifier_of
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.files import home_expanded, write_atomically
 from gclib.networks import read_weights
 from gclib.recipes import Recipe
 from gclib.train import fleet
+from gclib.train.calibration import calibrate
 from gclib.train.device import using_threads
 from gclib.train.environment import environment
 from gclib.train.fingerprint import fingerprint
@@ -62,7 +64,8 @@ def fit(
     Returns
     -------
     RunRecord
-        Also written to ``<workdir>/<identity>/record.json``, with the last weights of stage one beside it.
+        Also written to ``<workdir>/<identity>/record.json``, with the last weights of stage one beside it, and the
+        trained classifier for use elsewhere; see `gclib.load_classifier`.
 
     Raises
     ------
@@ -98,8 +101,39 @@ def fit(
     )
     path = workdir / record.identity / "record.json"
     write_atomically(records.weights_path(path), weights)
+    final = next(planned for planned in reversed(stages) if planned.start != "best")
+    classifier = _classifier(record, recipe, run.data, run.device, states[final.hash]["weights"])
+    write_atomically(path.with_name(CLASSIFIER), classifier)
     records.save(record, path, force=True)
     return record
+
+
+def _classifier(
+    record: records.RunRecord,
+    recipe: Recipe,
+    data: LongTailed,
+    device: torch.device,
+    weights: dict[str, Tensor],
+) -> bytes:
+    """Return the file that predicts elsewhere: the last stage after its last epoch, calibrated where that can be."""
+    height, width = data.train.images.shape[1:3]
+    card = Card(
+        run=record.identity,
+        seed=record.seed,
+        recipe=recipe,
+        data=data.name,
+        class_names=data.class_names,
+        class_counts=data.class_counts.tolist(),
+        height=height,
+        width=width,
+        mean=data.augmentation.mean,
+        std=data.augmentation.std,
+    )
+    content = classifier_bytes(card, weights)
+    if not all(stage.held_out for stage in recipe.stages):
+        return content
+    calibration = fleet.aside(calibrate, classifier_of(content), data, device)
+    return classifier_bytes(card.model_copy(update={"calibration": calibration}), weights)
 
 
 def fit_first_stage(

@@ -43,7 +43,7 @@ class ModulatedAttention(nn.Module):
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         weights = (query.transpose(1, 2) @ key).softmax(2)
         attended = self.out((value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:]))
-        where = self.where(x.flatten(1)).softmax(1).view(len(x), 1, *x.shape[2:])
+        where = self.where(x.flatten(1)).softmax(1).view(-1, 1, *x.shape[2:])
         return x + attended * where
 
 
@@ -93,7 +93,7 @@ class MetaEmbedding(Stage, name="OLTR"):
         centroids = self.centroids.detach()
         memory = self.network.head(features).softmax(1) @ centroids
         # A difference for each image, class and feature does not fit at many classes; that to the nearest does.
-        nearest = torch.cdist(features.detach(), centroids).argmin(1)
+        nearest = (2 * features.detach() @ centroids.T - centroids.square().sum(1)).argmax(1)
         reach = SPREAD / (features - centroids[nearest]).norm(dim=1, keepdim=True).clamp_min(1e-6)
         v = reach * (features + self.select(features).tanh() * memory)
         norm = v.norm(dim=1, keepdim=True)

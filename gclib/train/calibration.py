@@ -1,0 +1,77 @@
+"""The temperature of a trained classifier, from images that no stage was trained on."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gclib.classifier import Calibration, Classifier
+from gclib.data import LongTailed, held_out
+from gclib.train.features import images_of
+from gclib.train.resident import evaluation_batch
+
+__all__ = ["calibrate", "fitted_temperature"]
+
+LOWEST, HIGHEST = 0.02, 50.0
+
+
+def calibrate(classifier: Classifier, data: LongTailed, device: torch.device) -> Calibration | None:
+    """Fit the temperature of a classifier on the training images that all stages held out; None where there are none.
+
+    Parameters
+    ----------
+    classifier
+        Not calibrated yet; it is left on the CPU.
+    data
+        Of its run, normalised as its network takes it.
+    device
+        Where the images go through it.
+    """
+    unseen = np.logical_and.reduce(
+        [held_out(data.train.labels, s.held_out) for s in classifier.card.recipe.stages]
+    )
+    if not unseen.any():
+        return None
+    split = data.train.of(np.flatnonzero(unseen))
+    images = images_of(replace(data, train=split), "train", device, torch.float32)
+    size = evaluation_batch(device, images.pixels)
+    # On a GPU in a queue of its own: other runs go on beside it.
+    stream = torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), stream:
+        classifier.to(device)
+        parts = [classifier(images.plain(k, k + size)).cpu() for k in range(0, len(split), size)]
+        classifier.cpu()
+    return fitted_temperature(torch.cat(parts), torch.from_numpy(split.labels))
+
+
+def fitted_temperature(logits: Tensor, labels: Tensor) -> Calibration:
+    """Find the temperature at which the probabilities explain the labels best (Guo et al., ICML 2017).
+
+    Each class counts alike, however many images it has: what is predicted later need not be as long-tailed.
+
+    Parameters
+    ----------
+    logits
+        Shape ``(N, C)``.
+    labels
+        True classes, int64 ``(N,)``.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = logits.double()
+    weights = 1 / torch.bincount(labels).double()[labels]
+    weights /= weights.sum()
+
+    def loss(log_temperature: float) -> float:
+        log_p = (logits / np.exp(log_temperature)).log_softmax(1)
+        return -float(weights @ log_p.gather(1, labels[:, None])[:, 0])
+
+    best = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
+    return Calibration(
+        temperature=float(np.exp(best.x)),
+        images=len(labels),
+        loss_before=loss(0.0),
+        loss_after=float(best.fun),
+    )
