@@ -21,9 +21,9 @@ from gclib.errors import UserError
 from gclib.methods.stage import Stage
 from gclib.networks import make_network
 from gclib.recipes import Recipe
+from gclib.records import CLASSIFIER
 
 __all__ = [
-    "CLASSIFIER",
     "Calibration",
     "Card",
     "Classifier",
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 FORMAT = "gclib-classifier-1"
-CLASSIFIER = "classifier.safetensors"  # in the folder of a run
 Side = Annotated[int, Field(ge=1, le=4096)]
 Colour = tuple[float, float, float]
 

@@ -129,6 +129,8 @@ def test_the_temperature_is_found_and_classes_count_alike() -> None:
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
     assert fitted_temperature(logits, labels).temperature == pytest.approx(1, rel=0.05)
     assert fitted_temperature(4 * logits, labels).temperature == pytest.approx(4, rel=0.05)
+    # Without errors the best temperature would be 0.
+    assert fitted_temperature(logits, logits.argmax(1)) is None
     # Half the images of a class are dropped: with weights by class the temperature stays.
     kept = (labels != 0) | (torch.rand(len(labels), generator=generator) < 0.5)
     assert fitted_temperature(logits[kept], labels[kept]).temperature == pytest.approx(1, rel=0.05)

@@ -84,6 +84,9 @@ def run(
     print(f"notebook: {output}")
     for place, record in notebooks.printed_records(output).items():
         print(f"record: {place}")
+        classifier = place.with_name("classifier.safetensors")
+        if classifier.exists():
+            print(f"classifier, for gcl predict: {classifier}")
         if record.environment.commit is None:
             print("it names no commit: made outside of a git checkout, or without git")
 

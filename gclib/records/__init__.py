@@ -15,9 +15,10 @@ from gclib.records.schema import (
     StageRun,
     run_identity,
 )
-from gclib.records.weights import check_weights, weights_path
+from gclib.records.weights import CLASSIFIER, check_weights, weights_path
 
 __all__ = [
+    "CLASSIFIER",
     "FINGERPRINTS",
     "Choice",
     "Course",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from gclib.records.files import RecordError, load
 
-RUN, RUN_WEIGHTS = "record.json", "stage-one.safetensors"  # in the folder of a run
+# In the folder of a run.
+RUN, RUN_WEIGHTS, CLASSIFIER = "record.json", "stage-one.safetensors", "classifier.safetensors"
 
 
 def weights_path(record: str | Path) -> Path:

@@ -15,10 +15,13 @@ from gclib.train.resident import evaluation_batch
 __all__ = ["calibrate", "fitted_temperature"]
 
 LOWEST, HIGHEST = 0.02, 50.0
+WRONG = 10  # images
 
 
 def calibrate(classifier: Classifier, data: LongTailed, device: torch.device) -> Calibration | None:
-    """Fit the temperature of a classifier on the training images that all stages held out; None where there are none.
+    """Fit the temperature of a classifier on the training images that all stages held out.
+
+    None where there are none, or too few to tell; see `fitted_temperature`.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def calibrate(classifier: Classifier, data: LongTailed, device: torch.device) ->
     return fitted_temperature(torch.cat(parts), torch.from_numpy(split.labels))
 
 
-def fitted_temperature(logits: Tensor, labels: Tensor) -> Calibration:
+def fitted_temperature(logits: Tensor, labels: Tensor) -> Calibration | None:
     """Find the temperature at which the probabilities explain the labels best (Guo et al., ICML 2017).
 
     Each class counts alike, however many images it has: what is predicted later need not be as long-tailed.
@@ -57,9 +60,17 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> Calibration:
         Shape ``(N, C)``.
     labels
         True classes, int64 ``(N,)``.
+
+    Returns
+    -------
+    Calibration or None
+        None where fewer than `WRONG` are classified wrongly: how sure to be follows from the errors, and without any
+        the best temperature is 0, at which every probability is 1.
     """
     from scipy.optimize import minimize_scalar
 
+    if (logits.argmax(1) != labels).sum() < WRONG:
+        return None
     logits = logits.double()
     weights = 1 / torch.bincount(labels).double()[labels]
     weights /= weights.sum()

@@ -12,7 +12,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from gclib import records
-from gclib.classifier import CLASSIFIER, Card, classifier_bytes, classifier_of
+from gclib.classifier import Card, classifier_bytes, classifier_of
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.files import home_expanded, write_atomically
@@ -103,7 +103,7 @@ def fit(
     write_atomically(records.weights_path(path), weights)
     final = next(planned for planned in reversed(stages) if planned.start != "best")
     classifier = _classifier(record, recipe, run.data, run.device, states[final.hash]["weights"])
-    write_atomically(path.with_name(CLASSIFIER), classifier)
+    write_atomically(path.with_name(records.CLASSIFIER), classifier)
     records.save(record, path, force=True)
     return record
 
