@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import digit_cells, record_of, stage_hashes, states
+from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
 
-from gclib import grid, records
+from gclib import grid, records, train
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid import Cell, Progress, engine
 from gclib.train import checkpoints
+from gclib.train.loop import Trainer
 
 # Each process is forked from one that has imported torch: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -194,19 +195,37 @@ def test_commands_of_real_cells_keep_the_records_of_paper_scale_alone() -> None:
         )
 
 
+class Hasty(Trainer):
+    """Trains the first epoch, takes the next ones for done, and ends before the last."""
+
+    def train_epoch(self, epoch: int) -> float:
+        if epoch == self.settings.epochs - 1:
+            raise InterruptedError
+        if not epoch:
+            return super().train_epoch(epoch)
+        for name in ("loss", "learning_rate", "train_accuracy"):
+            self.course[name].append(self.course[name][-1])
+        return self.course["loss"][-1]
+
+
 def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(tmp_path: Path) -> None:
     good, bad = cells = [
         cell for cell in digit_cells("table5", seeds=[7]) if cell.recipe.endswith(("cben", "lws"))
     ][::-1]
     first, second = stage_hashes(bad)[:2]
+    with pytest.raises(InterruptedError):  # one epoch of the shared stage is left to train
+        train.fit_first_stage(resolve(good), DIGITS, seed=7, device="cpu", workdir=tmp_path, trainer=Hasty)
+    state = checkpoints.load(tmp_path / "stages" / first)
+    assert state is not None
+    assert state["epoch"] == resolve(good).stages[0].epochs - 1
     planted = tmp_path / "stages" / second
-    checkpoints.save(planted, {"epoch": 0, "precision": "bfloat16", "threads": 1})
+    checkpoints.save(planted, {"epoch": 0, "precision": "float64", "threads": 2})
 
     def survey() -> list[Progress]:
         return grid.survey(cells, tmp_path, tmp_path / "results")
 
     (failed,) = grid.run(survey(), jobs=1, workdir=tmp_path, root=tmp_path / "results")
-    assert failed.startswith(f"{bad} (training.ipynb: {planted} was begun with precision bfloat16")
+    assert failed.startswith(f"{bad} (training.ipynb: {planted} was begun with threads 2")
     assert [one.state for one in survey()] == ["done", "begun"]
     assert [one.name for one in (tmp_path / "notebooks").iterdir()] == [
         f"smoke-digits-ir20-{good.recipe}-seed7.ipynb"
