@@ -13,7 +13,7 @@ from pages import write
 
 from gclib import notebook
 from gclib.errors import UserError
-from gclib.notebook import NotebookError, book
+from gclib.notebook import NotebookError, book, status
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +54,18 @@ def test_the_book_is_executed_in_a_copy_and_built_from_it(tiny_book, tmp_path):
         assert "fresh 42" in (index.parent / "notebooks" / f"{name}.html").read_text()
     assert "Welcome" in (index.parent / "book" / "welcome.html").read_text()
     assert index.is_file()
+
+
+def test_the_longest_page_starts_first_and_little_memory_holds_one_at_a_time(tiny_book, tmp_path):
+    status.note(tiny_book / "notebooks" / "two.ipynb", status.Effort(9.0, 100))
+    order = []
+    notebook.build(tmp_path / "build", execute_first=True, report=lambda name, seconds: order.append(name))
+    assert order == ["two", "one"]
+    memory = tmp_path / "meminfo"
+    for free, expected in ((2_900_000, 1), (3_100_000, 2)):
+        memory.write_text(f"MemTotal:  9000000 kB\nMemAvailable:   {free} kB\n")
+        assert book.side_by_side(memory) == expected
+    assert book.side_by_side(tmp_path / "none") == 2
 
 
 def test_a_warning_fails_the_build_every_time_it_is_made(tiny_book, tmp_path):

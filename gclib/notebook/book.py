@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 
 from gclib.errors import UserError
 from gclib.notebook.execution import ROOT, NotebookError, execute_in_place
-from gclib.notebook.status import Effort, note
+from gclib.notebook.status import Effort, note, noted
 from gclib.notebook.surroundings import surroundings
 
 __all__ = ["build", "pages", "sphinx"]
 
 SOURCES = ("book", "notebooks")  # beside the files at the top of the checkout
 AT_ONCE = 2  # notebooks executed side by side, each on one thread
+LARGE = 1_500_000  # kB that the largest of them takes
 
 
 def build(
@@ -111,12 +112,28 @@ def _copy(target: Path) -> Path:
     return target
 
 
+def side_by_side(memory: Path = Path("/proc/meminfo")) -> int:
+    """Return how many notebooks to execute at once: `AT_ONCE`, or one where memory for so many large ones is not free.
+
+    Parameters
+    ----------
+    memory
+        Where Linux says what is free; elsewhere nothing is known of it.
+    """
+    free = re.search(
+        r"^MemAvailable: +(\d+) kB", memory.read_text() if memory.is_file() else "", re.MULTILINE
+    )
+    return 1 if free and int(free[1]) < AT_ONCE * LARGE else AT_ONCE
+
+
 def _execute_all(paths: list[Path], report: Callable[[str, float], None]) -> None:
     faults = []
     # Leaving the block ends the workers, and a kernel ends with its worker: an interrupt stops everything.
     from multiprocessing import get_context
 
-    with get_context("spawn").Pool(AT_ONCE, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    # The longest first, so that none is left over at the end.
+    paths = sorted(paths, key=lambda path: -noted(path.parent).get(path.stem, {}).get("seconds", 0.0))
+    with get_context("spawn").Pool(side_by_side(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         for path, result in zip(paths, pool.imap(_attempt, paths), strict=True):
             if isinstance(result, Effort):
                 note(path, result)
