@@ -35,6 +35,8 @@ FIXED = [
     "grid unpack",
     "bench gpu",
     "params",
+    "predict",
+    "export",
     "refresh",
     "book",
     "recipes",
