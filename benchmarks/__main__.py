@@ -52,7 +52,7 @@ def main(
     timings["class statistics"], timings["indices of an epoch"] = contests.sampler(labels, repeats)
     state = {"precision": precision, "threads": torch.get_num_threads(), "compiled": compiled}
     report = Report(
-        environment=environment(contests.CPU, state),
+        environment=environment(contests.CPU, [state]),
         quick=quick,
         images=images,
         batch_size=batch_size,
