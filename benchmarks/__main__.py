@@ -13,7 +13,7 @@ from gclib import ROOT
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
 from gclib.train.device import can_compile, choose_precision
-from gclib.train.environment import environment
+from gclib.train.environment import device_name, environment
 
 
 def main(
@@ -50,7 +50,12 @@ def main(
     typer.echo("class statistics and sampler")
     labels = contests.inaturalist_labels()
     timings["class statistics"], timings["indices of an epoch"] = contests.sampler(labels, repeats)
-    state = {"precision": precision, "threads": torch.get_num_threads(), "compiled": compiled}
+    state = {
+        "devices": [device_name(contests.CPU)],
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "compiled": compiled,
+    }
     report = Report(
         environment=environment(contests.CPU, [state]),
         quick=quick,
