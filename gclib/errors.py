@@ -1,10 +1,11 @@
 """Errors that a person can mend: one line that says what is wrong, what was expected and what to do."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest", "one_line", "require_one_of"]
+__all__ = ["UserError", "nearest", "one_line", "require_one_of", "require_positive", "require_range"]
 
 LONG_WORD, LONG_LINE = 300, 1600  # characters that fit paths, and the list of all recipes
 
@@ -101,3 +102,17 @@ def require_one_of(what: str, name: str, options: Iterable[str]) -> None:
     known = list(options)
     if name not in known:
         raise UserError(f"unknown {what} {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+
+
+def require_range(low: float, high: float, **values: float) -> None:
+    """Raise a UserError for a value outside [low, high)."""
+    for name, value in values.items():
+        if not low <= value < high:
+            raise UserError(f"{name} is {value!r}, expected a number in [{low:g}, {high:g}); change {name}")
+
+
+def require_positive(**values: float) -> None:
+    """Raise a UserError for a value that is not above 0 and finite."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise UserError(f"{name} is {value!r}, expected a number above 0; change {name}")

@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
-    "errors arrays files data networks losses sampling metrics geometry records methods overrides recipes "
+    "errors arrays clouds files data networks losses sampling metrics geometry records methods overrides recipes "
     "classifier export train bench embeddings saturation paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
@@ -134,8 +134,8 @@ def test_importing_the_package_needs_no_tool_of_the_book() -> None:
 
 
 READ = """
-data data.known methods.settings recipes records paper metrics geometry tables deviations saturation train.plan grid
-figures.style figures.results notebook cli
+sampling data data.known methods.settings recipes records paper metrics geometry tables deviations saturation train.plan
+grid figures.style figures.results notebook cli
 """.split()
 
 

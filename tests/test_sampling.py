@@ -15,11 +15,11 @@ from gclib.sampling import (
     STRATEGIES,
     ClassIndex,
     ClassSampler,
-    _count_at_most,
     class_probabilities,
     effective_number_weights,
     epoch_indices,
 )
+from gclib.sampling.indices import _count_at_most
 
 # CIFAR-10-LT at imbalance ratio 100.
 COUNTS = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]

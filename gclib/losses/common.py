@@ -1,6 +1,5 @@
 """What the losses share: checks, precision, constants of the classes, a cross-entropy with a lean backward pass."""
 
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
@@ -18,8 +17,6 @@ __all__ = [
     "CosineLoss",
     "at_least_float32",
     "class_weights",
-    "require_positive",
-    "require_range",
     "target_gradient",
     "validated_counts",
 ]
@@ -73,20 +70,6 @@ def checked(logits: Tensor, target: Tensor, constants: Tensor | None = None) -> 
     if target.dtype != torch.int64:  # others mean something else as an index, or end in torch's own words
         raise UserError(f"targets are {target.dtype}, expected torch.int64; give target.long()")
     return at_least_float32(logits)
-
-
-def require_range(low: float, high: float, **values: float) -> None:
-    """Raise a UserError for a value outside [low, high)."""
-    for name, value in values.items():
-        if not low <= value < high:
-            raise UserError(f"{name} is {value!r}, expected a number in [{low:g}, {high:g}); change {name}")
-
-
-def require_positive(**values: float) -> None:
-    """Raise a UserError for a value that is not above 0 and finite."""
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"{name} is {value!r}, expected a number above 0; change {name}")
 
 
 def target_gradient(logits: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Training never disturbs a feature: `GCLLoss` puts its noise on the cosines.
 import torch.nn.functional as F
 from torch import Tensor
 
-from gclib.losses.common import require_positive
+from gclib.errors import require_positive
 
 
 def clouded_logits(

@@ -2,29 +2,17 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gclib.arrays import PerClass, validated_counts
-from gclib.errors import UserError, require_one_of
+from gclib.arrays import PerClass
+from gclib.clouds import relative_sizes
+from gclib.errors import UserError, require_one_of, require_positive, require_range
 from gclib.losses.common import (
     AdjustedCrossEntropy,
     CosineLoss,
     checked,
-    require_positive,
-    require_range,
 )
-
-# Each maps the counts n_j to a cloud size, before the division by the largest; 0 for the most frequent class.
-# The paper gives "log" (Eq. 9); of the others its Table 3 gives names only, these are the natural readings.
-CLOUD_STRATEGIES = {
-    "log": lambda n: np.log(n.max()) - np.log(n),
-    "power-1/3": lambda n: np.cbrt(n.max()) - np.cbrt(n),
-    "power-1/4": lambda n: n.max() ** 0.25 - n**0.25,
-    # cos(pi/2 * n/n_max), written as a sine so that it is exactly 0 at n_max.
-    "cosine": lambda n: np.sin(np.pi / 2 * (1 - n / n.max())),
-}
 
 
 def cloud_sizes(class_counts: PerClass, strategy: str = "log") -> Tensor:
@@ -53,9 +41,7 @@ def cloud_sizes(class_counts: PerClass, strategy: str = "log") -> Tensor:
     >>> cloud_sizes([1000, 100, 10])
     tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
     """
-    require_one_of("cloud-size strategy", strategy, CLOUD_STRATEGIES)
-    delta = CLOUD_STRATEGIES[strategy](validated_counts(class_counts))
-    return torch.from_numpy(delta / delta.max() if delta.max() > 0 else np.zeros_like(delta))
+    return torch.from_numpy(relative_sizes(class_counts, strategy))
 
 
 class GCLLoss(CosineLoss):

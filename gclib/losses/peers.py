@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gclib.arrays import PerClass, validated_counts
+from gclib.errors import require_positive, require_range
 from gclib.losses.common import (
     AdjustedCrossEntropy,
     ClassLoss,
     CosineLoss,
     checked,
     class_weights,
-    require_positive,
-    require_range,
 )
 
 
