@@ -1,5 +1,6 @@
 """Tables of the book and of the README, made from run records and the paper's own numbers."""
 
+from gclib.tables.answers import Answer, answers, choices_table
 from gclib.tables.claims import (
     RULE,
     Finding,
@@ -45,6 +46,7 @@ __all__ = [
     "ROWS",
     "RULE",
     "VERDICT_RULE",
+    "Answer",
     "Claim",
     "Code",
     "Command",
@@ -55,10 +57,12 @@ __all__ = [
     "Row",
     "Spread",
     "Table",
+    "answers",
     "by_recipe",
     "calibration_table",
     "chance_table",
     "choice_table",
+    "choices_table",
     "claim_table",
     "claims_overview",
     "class_means",

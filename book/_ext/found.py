@@ -1,0 +1,61 @@
+"""The directive ``found``: what the front page says, from the records, when the book is built.
+
+``{found} picture`` draws the idea of the method, ``{found} answers`` lists what was found, ``{found} choices`` is the
+table for whoever asks whether to use GCL.
+"""
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+from docutils import nodes
+from faces import kept, marks
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from gclib import tables
+from gclib.clouds import relative_sizes
+from gclib.data import training_counts
+from gclib.figures import style, summary
+
+SEEN = (
+    "Three panels. Class counts that fall from thousands to tens; the density of what training takes off each class's "
+    "logit, nothing for the most frequent class and most for the rarest; a border between head and tail features that "
+    "moves away from the tail."
+)
+
+
+class Found(SphinxDirective):
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        text = {"picture": self.picture, "answers": self.answers, "choices": self.choices}
+        return [nodes.raw("", text[self.arguments[0]](), format="html")]
+
+    def picture(self) -> str:
+        style.use()
+        counts, drawn = training_counts("cifar10", 100), io.BytesIO()
+        # As the released code has it: half of a normal distribution of standard deviation one third, by class.
+        figure = summary.tail_cloud_border(counts, 0.5 / 3 * relative_sizes(counts))
+        figure.savefig(drawn, format="svg", bbox_inches="tight")
+        plt.close(figure)
+        image = base64.b64encode(drawn.getvalue()).decode()
+        return f'<img class="drawn" src="data:image/svg+xml;base64,{image}" alt="{html.escape(SEEN)}">'
+
+    def answers(self) -> str:
+        items = (
+            f'<li><p><strong><a href="../notebooks/{each.page.replace(".ipynb", ".html")}">'
+            f"{html.escape(each.question)}</a></strong> {html.escape(each.answer)} "
+            f"<em>Verdict: {html.escape(each.verdict)}.</em></p></li>"
+            for each in tables.answers(kept().values())
+        )
+        return f"<ol>{''.join(items)}</ol>"
+
+    def choices(self) -> str:
+        return tables.choices_table(kept().values(), "../results", marks()).to_html()
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("found", Found)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

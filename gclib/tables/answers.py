@@ -1,0 +1,231 @@
+"""The front page: what was found, and what to take, each with its number, its interval and its verdict from records."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+
+from gclib import paper, recipes
+from gclib.data import training_counts
+from gclib.records import RunRecord
+from gclib.sampling import class_probabilities
+from gclib.tables.claims import Finding, findings, said
+from gclib.tables.details import group_means
+from gclib.tables.intervals import interval, noise
+from gclib.tables.rows import ROWS, accuracy, by_recipe, record_links, usable
+from gclib.tables.table import Item, Link, Table
+
+__all__ = ["Answer", "answers", "choices_table"]
+
+CODE, TEXT = "gcl-official-cben", "gcl-paper"
+PLACES = {"cifar10": 100.0, "cifar100": 100.0}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, its answer with numbers from records, the verdict, and the page that shows it."""
+
+    question: str
+    answer: str
+    verdict: str
+    page: str
+
+
+class Evidence:
+    """What the answers ask of the records."""
+
+    def __init__(self, runs: Iterable[RunRecord]) -> None:
+        self.runs = list(runs)
+        self.groups = {
+            data: by_recipe(usable(self.runs, ROWS, data, ratio)) for data, ratio in PLACES.items()
+        }
+        self.found = {data: findings(self.runs, data, ratio) for data, ratio in PLACES.items()}
+
+    def compared(self, claim: str, behind: str, data: str = "cifar10", stage_one: bool = False) -> Finding:
+        """A comparison of a claim by the recipe behind."""
+        return next(
+            each
+            for each in self.found[data][claim]
+            if each.comparison.behind == behind
+            and each.comparison.stage_one == stage_one
+            and each.comparison.quantity == "top1"
+        )
+
+    def said(self, claim: str, behind: str, data: str = "cifar10", stage_one: bool = False) -> str:
+        """Its difference with the interval, as text."""
+        return said(self.compared(claim, behind, data, stage_one).interval) or "not measured yet"
+
+    def value(self, name: str, data: str = "cifar10", best: bool = False, stage_one: bool = False) -> str:
+        """Mean accuracy of a recipe, as text."""
+        runs = self.groups[data].get(name, [])
+        return f"{mean(accuracy(run, best, stage_one) for run in runs):.2f}" if runs else "not measured yet"
+
+    def printed(self, name: str) -> str:
+        """Our best epochs minus the number that the paper prints for GCL, with the interval."""
+        ours = self.groups["cifar10"].get(name, [])
+        if not ours:
+            return "not measured yet"
+        difference = mean(accuracy(run, best=True) for run in ours) - paper.accuracy(1, "GCL", "cifar10", 100)
+        return said(interval(difference, noise(self.runs, best=True), len(ours), 1)) or f"{difference:+.2f}"
+
+    def traded(self, group: str) -> str:
+        """How far GCL is ahead of cross-entropy in a group of classes of CIFAR-100-LT, as text."""
+        sides = [self.groups["cifar100"].get(name, []) for name in (CODE, "ce")]
+        if not all(sides):
+            return "not measured yet"
+        ahead, behind = (group_means(runs)[group] for runs in sides)
+        return f"{(ahead or 0) - (behind or 0):+.1f}"
+
+
+def answers(runs: Iterable[RunRecord]) -> list[Answer]:
+    """Return what was found, from records of all data sets, repeats among them."""
+    of = Evidence(runs)
+    counts = training_counts("cifar10", 100)
+    apart = np.abs(class_probabilities(counts, "cben") - class_probabilities(counts, "effective")).max()
+    cloud, lead = of.compared("cloud", "gcl-official-mean"), of.compared("settings", CODE)
+    unified = "logit-adjustment-unified"
+    return [
+        Answer(
+            "Does GCL's printed number come out?",
+            f"Yes, as far as single runs can tell. With the settings of the released code we end "
+            f"{of.printed(CODE)} points from it, with those of the paper's text {of.printed(TEXT)}. Neither is told "
+            "apart from what is printed, nor from the other.",
+            "not told apart",
+            "text-and-code.ipynb",
+        ),
+        Answer(
+            "Does the random cloud beat its own mean?",
+            f"Not in our runs. GCL against the same margin without its randomness: {said(cloud.interval)} points; "
+            f"after stage one {of.said('cloud', 'gcl-official-mean', stage_one=True)}.",
+            cloud.verdict,
+            "noise.ipynb",
+        ),
+        Answer(
+            "Is its first stage ahead of logit adjustment, under one protocol?",
+            f"There is no sign of it: {of.value('gcl-unified', stage_one=True)} % against {of.value(unified)} %, "
+            f"{of.said('unified-one', unified, stage_one=True)} points. What lead there is comes with stage two: "
+            f"{of.said('unified', unified)}.",
+            of.compared("unified-one", unified, stage_one=True).verdict,
+            "results.ipynb#what-stage-one-does-alone",
+        ),
+        Answer(
+            "Is CBEN a sampler of its own?",
+            f"Not with the released constants: no class is drawn with a probability that differs from that of "
+            f"effective-number sampling by more than {apart:.4f}. The accuracies differ by "
+            f"{of.said('cben', 'gcl-official-effective')} points.",
+            "the same sampler, by computation",
+            "rebalancing.ipynb",
+        ),
+        Answer(
+            "Who gains on CIFAR-100-LT?",
+            f"The mean, {of.said('competitors', 'ce', 'cifar100')} points ahead of cross-entropy, hides a trade: "
+            f"few-shot classes gain {of.traded('few')}, many-shot classes {of.traded('many')} (one run of each).",
+            of.compared("competitors", "ce", "cifar100").verdict,
+            "table1.ipynb",
+        ),
+        Answer(
+            "What decides more than the loss?",
+            f"Batch size, learning rate and mixup. The same loss and second stage with the settings that all methods "
+            f"share end {said(lead.interval)} points from GCL's own settings. That is more than its lead over "
+            f"LDAM-DRW there, {of.said('unified', 'ldam-drw-unified')}.",
+            "settings decide" if lead.verdict == "contradicted" else lead.verdict,
+            "results.ipynb#one-protocol-for-all",
+        ),
+    ]
+
+
+def choices_table(
+    runs: Iterable[RunRecord], link_root: str = "../results", marks: Mapping[str, str] | None = None
+) -> Table:
+    """Return "should I use GCL?": for a situation, what our runs say, what we would take, how sure that is.
+
+    Parameters
+    ----------
+    runs
+        Records of all data sets, repeats among them.
+    link_root, marks
+        See `gclib.tables.results_table`.
+    """
+    of = Evidence(runs)
+    few, adjusted = "competitors", "logit-adjustment-unified"
+
+    settings = "undecided" if of.compared("settings", CODE).verdict == "undecided" else "decided, they do"
+
+    def sure(finding: Finding) -> str:
+        return finding.verdict if finding.interval else "not measured yet"
+
+    def ece(name: str) -> str:
+        group = of.groups["cifar10"].get(name, [])
+        return f"{100 * mean(run.clean.ece for run in group):.1f}" if group else "not measured yet"
+
+    rows: list[tuple[str, str, str, str, str, Sequence[str]]] = [
+        (
+            "Ten classes, few images in the tail, two stages possible",
+            f"GCL is ahead of cross-entropy by {of.said(few, 'ce')}, of MisLAS by {of.said(few, 'mislas')} points",
+            "GCL or MisLAS, each with its own settings",
+            f"against cross-entropy {sure(of.compared(few, 'ce'))}, against MisLAS "
+            f"{sure(of.compared(few, 'mislas'))}",
+            "cifar10",
+            (CODE, "ce", "mislas"),
+        ),
+        (
+            "A hundred classes",
+            f"ahead of MisLAS by {of.said(few, 'mislas', 'cifar100')} points; against cross-entropy few-shot classes "
+            f"{of.traded('few')}, many-shot {of.traded('many')}",
+            "GCL where rare classes count most, MisLAS where the head must not lose",
+            f"against MisLAS {sure(of.compared(few, 'mislas', 'cifar100'))}",
+            "cifar100",
+            (CODE, "ce", "mislas"),
+        ),
+        (
+            "No second stage possible",
+            f"first stage of GCL against logit adjustment, one protocol: "
+            f"{of.said('unified-one', adjusted, stage_one=True)} points",
+            "logit adjustment: one line, no noise, no scale to set",
+            sure(of.compared("unified-one", adjusted, stage_one=True)),
+            "cifar10",
+            ("gcl-unified", adjusted),
+        ),
+        (
+            "Batch size, schedule and augmentation are given",
+            f"without its own settings GCL changes by {of.said('settings', CODE)} points; against LDAM-DRW "
+            f"it is then {of.said('unified', 'ldam-drw-unified')} ahead",
+            "what is simplest: logit adjustment or LDAM-DRW, and GCL only if you can try both",
+            f"whether its settings matter: {settings}",
+            "cifar10",
+            ("gcl-unified", CODE, "ldam-drw-unified"),
+        ),
+        (
+            "Probabilities are used, not only the answer",
+            f"ECE {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, {ece('mislas')} % with MisLAS",
+            "any of them, and calibrate on held-out images",
+            "one run of each; a scale of cosines sets it",
+            "cifar10",
+            (CODE, "ce", "mislas"),
+        ),
+        (
+            "You want the cloud itself",
+            f"against its mean {of.said('cloud', 'gcl-official-mean')} points",
+            "the mean: no random draw, the same accuracy as far as we see",
+            sure(of.compared("cloud", "gcl-official-mean")),
+            "cifar10",
+            (CODE, "gcl-official-mean"),
+        ),
+    ]
+    lines: list[list[list[Item]]] = []
+    for situation, words, take, how_sure, data, names in rows:
+        links: list[Item] = []
+        for name in names:
+            for link in record_links(of.groups[data].get(name, []), link_root, marks):
+                text = link.text if isinstance(link, Link) else str(link)
+                links.append(
+                    Link(f"{recipes.label(name)}, {text}", link.target) if isinstance(link, Link) else link
+                )
+        lines.append([[situation], [words], [take], [how_sure], links])
+    caption = (
+        "Points of top-1 accuracy after the last epoch, on CIFAR-10-LT or CIFAR-100-LT at ratio 100, with half of the "
+        "95% interval. Each record leads to its settings and to the command that makes it again."
+    )
+    header = ["your situation", "our runs say", "we would take", "how sure", "records"]
+    return Table(header, lines, caption)

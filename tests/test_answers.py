@@ -1,0 +1,59 @@
+"""The front page: its words hold for the records that there are, and its numbers come from them."""
+
+import re
+
+import pytest
+
+from gclib import ROOT, records
+from gclib.records import RunRecord
+from gclib.tables import answers, choices_table
+from gclib.tables.answers import Evidence
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[RunRecord]:
+    return records.find(ROOT / "results", repeats=True)
+
+
+def number(text: str) -> float:
+    return float(text.split(" ")[0].replace("−", "-"))
+
+
+def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecord]) -> None:
+    of = Evidence(runs)
+    code, text = of.printed("gcl-official-cben"), of.printed("gcl-paper")
+    for said in (code, text):  # "neither is told apart from what is printed"
+        difference, half = (number(part) for part in said.split(" ± "))
+        assert abs(difference) < half
+    assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not in our runs"
+    one = of.compared("unified-one", "logit-adjustment-unified", stage_one=True)
+    assert one.verdict != "supported"  # "no sign of it"
+    assert one.interval is not None
+    assert one.interval.difference < 0
+    assert number(of.traded("few")) > 0 > number(of.traded("many"))  # "a trade"
+    lead = of.compared("settings", "gcl-official-cben").interval
+    over = of.compared("unified", "ldam-drw-unified").interval
+    assert lead is not None
+    assert over is not None
+    assert abs(lead.difference) > over.difference  # "more than its lead over LDAM-DRW"
+
+
+def test_each_answer_has_a_number_a_verdict_and_a_page(runs: list[RunRecord]) -> None:
+    found = answers(runs)
+    assert len(found) == 6
+    for each in found:
+        assert re.search(r"\d\.\d", each.answer), each.question
+        assert each.verdict
+        assert (ROOT / "notebooks" / each.page.partition("#")[0]).exists()
+
+
+def test_without_records_nothing_is_claimed_to_be_measured() -> None:
+    assert Evidence([]).value("ce") == Evidence([]).printed("ce") == "not measured yet"
+    assert Evidence([]).traded("few") == "not measured yet"
+
+
+def test_each_situation_names_the_records_behind_it(runs: list[RunRecord]) -> None:
+    table = choices_table(runs)
+    assert len(table.rows) == 6
+    assert all(row[-1] for row in table.rows)
+    assert "seed0.json" in table.to_html()
