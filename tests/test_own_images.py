@@ -247,10 +247,63 @@ def test_a_check_says_what_is_double_odd_small_and_left_out(
         "cat/copy.png",
         "litter of programs, skipped: 1 (Thumbs.db)",
         "not used: 1 (README.txt)",
-        "but the same image stands on two sides",
+        "but images stand on two sides",
     ):
         assert part in said
     assert "whole" not in said
+
+
+def photo(number: int) -> Image.Image:
+    """A smooth picture of its own, 64 x 64."""
+    coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
+
+
+def test_a_check_finds_what_is_nearly_the_same_across_splits_and_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / folder).mkdir(parents=True)
+    for number in range(40):
+        photo(number).save(tmp_path / "train" / "ab"[number % 2] / f"{number}.png")
+    photo(0).save(tmp_path / "test" / "a" / "saved-anew.jpg", quality=80)
+    photo(2).resize((50, 50)).save(tmp_path / "test" / "b" / "smaller-and-elsewhere.png")
+    photo(100).save(tmp_path / "test" / "a" / "other.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "test" / "b" / "empty.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "train" / "a" / "empty-too.gif")
+    check(f"folder:{tmp_path}@64")
+    said = capsys.readouterr().out
+    assert "nearly the same image in training and test: 2 (" in said
+    assert f"{Path('test', 'a', 'saved-anew.jpg')} = {Path('train', 'a', '0.png')}" in said
+    assert (
+        "nearly the same image in two classes: 1 (test/b/smaller-and-elsewhere.png = train/a/2.png)" in said
+    )
+    assert "but images stand on two sides" in said
+
+
+def test_names_that_agree_up_to_a_sign_are_a_group_within_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for label in "ab":
+        images(tmp_path / "set", {label: 30}, 100 * ord(label))
+        for number, path in enumerate(sorted((tmp_path / "set" / label).glob("*.png"))):
+            path.rename(path.with_name(f"track_{number // 5}_{number % 5:03d}.png"))
+    found = listing(own(f"folder:{tmp_path / 'set'}@8,groups=_"))
+    sides = [{(path.parent, path.name[:7]) for path in part.paths} for part in (found.train, found.test)]
+    assert not sides[0] & sides[1]
+    assert [len(side) for side in sides] == [10, 2]
+    assert data.load(f"folder:{tmp_path / 'set'}@8,groups=_").name.endswith(",groups=_")
+    parted = listing(own(f"folder:{tmp_path / 'set'}@8"))
+    assert {path.parent.name + path.name[:7] for path in parted.test.paths} & {
+        path.parent.name + path.name[:7] for path in parted.train.paths
+    }
+    for side in ("train", "test"):
+        images(tmp_path / "split" / side, {"a": 2, "b": 2}, 500 + len(side))
+    rows = [(path, "ab"[k % 2], "one") for k, path in enumerate(sorted(tmp_path.glob("split/*/*/*.png")))]
+    write_list(tmp_path / "train.csv", rows[:4])
+    write_list(tmp_path / "test.csv", rows[4:])
+    check(f"list:{tmp_path}@8")
+    assert "groups with images in training and test: 1 (one)" in capsys.readouterr().out
 
 
 def test_a_check_names_every_file_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

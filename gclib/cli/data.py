@@ -77,7 +77,9 @@ def _fetch_weights(name: str, root: Path | None) -> None:
 def check(name: DataName, root: Root = None) -> None:
     """Check a data set that is there, without a network, and say what it holds.
 
-    Of a folder or a list every file is read: what cannot be used is named, and what is odd, double or left out.
+    Of a folder or a list every file is read: what cannot be used is named, and what is odd, double or left out. Images
+    that look nearly the same in training and test come from one track or burst: give the groups, by a third column
+    of a list, or by `,groups=_` where the names of a group agree up to the last `_`.
 
     Example:
 
@@ -135,12 +137,16 @@ def _print_own(name: str, mine: "Own") -> None:
     _print_counts(found.class_names, np.bincount(found.train.labels), np.bincount(found.test.labels))
     for line in seen.lines(mine.path):
         print(line)
-    for what, paths in (("litter of programs, skipped", found.litter), ("not used", found.unused)):
+    for what, paths in (
+        ("groups with images in training and test", found.parted),
+        ("litter of programs, skipped", found.litter),
+        ("not used", found.unused),
+    ):
         if paths:
-            print(f"{what}: {len(paths)} ({several([path.name for path in paths], 5)})")
-    doubts = seen.across_splits or seen.across_classes
+            print(f"{what}: {len(paths)} ({several([Path(path).name for path in paths], 5)})")
     print(
-        "every file can be read" + ("; but the same image stands on two sides, see above" if doubts else "")
+        "every file can be read"
+        + ("; but images stand on two sides, see above" if seen.doubtful or found.parted else "")
     )
 
 

@@ -69,7 +69,8 @@ def load(
         ``"folder:PATH"`` with one folder of images per class, or with such folders in ``train`` and ``test`` (or
         ``val``); ``"list:PATH"`` with a CSV file of ``path,label`` or ``path,label,group``, or a folder that holds
         ``train.csv`` and perhaps ``test.csv``. ``"folder:PATH@64"`` brings them to 64x64 pixels (shorter side scaled,
-        centre cropped), without a size it is 32x32. Their classes stand in the order of their training images.
+        centre cropped), without a size it is 32x32. ``"folder:PATH,groups=_"`` keeps files of a folder whose names
+        agree up to the last ``_`` on one side of the split. Their classes stand in the order of their training images.
     ratio
         Imbalance ratio, >= 1; None leaves the training split as it is.
     root

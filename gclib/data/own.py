@@ -1,4 +1,8 @@
-"""People's own images by name: ``folder:PATH`` and ``list:PATH``, listed, and split where they have no test split."""
+"""People's own images by name: ``folder:PATH`` and ``list:PATH``, listed, and split where they have no test split.
+
+``folder:signs@48,groups=_`` takes files of one folder whose names agree up to the last ``_`` for one group (the frames
+of a track, a burst), which a drawn test split does not part.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -22,11 +26,34 @@ EXPECTED = {"folder": "one folder of images per class", "list": "a CSV file, or 
 
 @dataclass(frozen=True)
 class Own:
-    """What a name such as ``folder:birds@64`` says: the kind, the path, and the side of the images in pixels."""
+    """What a name such as ``folder:birds@64`` says.
+
+    Attributes
+    ----------
+    kind
+        ``"folder"`` or ``"list"``.
+    path
+        Where it lies.
+    size
+        Side of the images in pixels.
+    separator
+        Sign in a file's name before which its group stands; empty where names say no groups.
+    """
 
     kind: str
     path: Path
     size: int
+    separator: str = ""
+
+    def grouped(self, rows: list[Row]) -> list[Row]:
+        """Give each row the group that its file's name says, if names do."""
+        if not self.separator:
+            return rows
+        return [row._replace(group=self._group(row.path)) for row in rows]
+
+    def _group(self, path: Path) -> str:
+        before, sign, _ = path.stem.rpartition(self.separator)
+        return str(path.parent / before) if sign else ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,8 @@ class Listing:
         Whether the test split is the person's own; else it was drawn.
     litter, unused
         What was passed over; see `gclib.data.layouts.Found`.
+    parted
+        Groups that have images in both splits, which a person's own test split may have.
     """
 
     train: Files
@@ -62,6 +91,7 @@ class Listing:
     given: bool
     litter: Sequence[Path]
     unused: Sequence[Path]
+    parted: Sequence[str]
 
 
 def own(name: str) -> Own | None:
@@ -72,7 +102,7 @@ def own(name: str) -> Own | None:
     UserError
         If nothing lies at the path, or the size is not possible.
     """
-    parts = re.fullmatch(r"(folder|list):(.+?)(?:@(\d+))?", name, re.DOTALL)
+    parts = re.fullmatch(r"(folder|list):(.+?)(?:@(\d+))?(?:,groups=(.))?", name, re.DOTALL)
     if not parts:
         return None
     kind, text, size = parts[1], parts[2], int((parts[3] or str(USUAL_SIZE))[:9])
@@ -89,7 +119,7 @@ def own(name: str) -> Own | None:
         raise UserError(f"{path}: expected {EXPECTED[kind]}; nothing lies there{hint}")
     if not SIZES[0] <= size <= SIZES[1]:
         raise UserError(f"@{size}: expected a side from {SIZES[0]} to {SIZES[1]} pixels; give another size")
-    return Own(kind, path, size)
+    return Own(kind, path, size, parts[4] or "")
 
 
 def _exists(path: Path) -> bool:
@@ -118,9 +148,11 @@ def listing(source: Own, split_seed: int = 0) -> Listing:
     """
     found = from_folder(source.path) if source.kind == "folder" else from_lists(source.path)
     names = sorted({row.label for row in found.train}, key=_by_number)
-    train, test = found.train, found.test
+    train, test = source.grouped(found.train), found.test
     if test is None:
-        train, test = _drawn(source.path, found.train, names, np.random.default_rng(split_seed))
+        train, test = _drawn(source.path, train, names, np.random.default_rng(split_seed))
+    else:
+        test = source.grouped(test)
     counts = dict.fromkeys(names, 0)
     for row in train:
         counts[row.label] += 1
@@ -144,9 +176,9 @@ def listing(source: Own, split_seed: int = 0) -> Listing:
             [row.path for row in ordered], np.array([number[row.label] for row in ordered], np.int64)
         )
 
-    return Listing(
-        files(train), files(test), tuple(names), found.test is not None, found.litter, found.unused
-    )
+    given = found.test is not None
+    parted = sorted(({row.group for row in train} & {row.group for row in test}) - {""})
+    return Listing(files(train), files(test), tuple(names), given, found.litter, found.unused, parted)
 
 
 def own_images(source: Own, split_seed: int = 0) -> Whole:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gclib.data.alike import pairs_alike, thumbnail
 from gclib.data.own import Listing
 from gclib.data.pictures import AT_ONCE, read_image, several, side_by_side
 from gclib.errors import UserError
@@ -31,6 +32,8 @@ class Examination:
         Files with the same content, two or more.
     across_splits, across_classes
         Those of `doubles` that lie in both splits, or in several classes.
+    alike_splits, alike_classes
+        Pairs of images that look nearly the same, in both splits or in two classes; those of `doubles` are not here.
     """
 
     unreadable: list[str]
@@ -38,6 +41,13 @@ class Examination:
     doubles: list[list[Path]]
     across_splits: list[list[Path]]
     across_classes: list[list[Path]]
+    alike_splits: list[list[Path]]
+    alike_classes: list[list[Path]]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an image, or nearly the same one, stands on two sides."""
+        return bool(self.across_splits or self.across_classes or self.alike_splits or self.alike_classes)
 
     def lines(self, root: Path) -> Iterator[str]:
         """Say it, a line for each kind; paths start at `root`."""
@@ -51,6 +61,8 @@ class Examination:
             ("the same image in training and test", self.across_splits),
             ("the same image in several classes", self.across_classes),
             ("the same image more than once", self.doubles),
+            ("nearly the same image in training and test", self.alike_splits),
+            ("nearly the same image in two classes", self.alike_classes),
         ):
             if groups:
                 yield f"{kind}: {len(groups)} ({several([' = '.join(map(name, g[:3])) for g in groups], 3)})"
@@ -71,19 +83,28 @@ def examine(found: Listing, size: int) -> Examination:
     in_test = np.arange(len(paths)) >= len(found.train)
     unreadable: list[str] = []
     odd: dict[str, list[Path]] = {}
-    alike: dict[bytes, list[int]] = {}
+    same: dict[bytes, list[int]] = {}
+    thumbnails = np.zeros((len(paths), 256), np.float32)
     parts = side_by_side(
         lambda start: [_look(path, size) for path in paths[start : start + AT_ONCE]],
         range(0, len(paths), AT_ONCE),
     )
-    for number, (complaint, oddities, content) in enumerate(looked for part in parts for looked in part):
+    for number, (complaint, oddities, content, small) in enumerate(
+        looked for part in parts for looked in part
+    ):
         if complaint:
             unreadable.append(f"{paths[number]} ({complaint})")
             continue
         for kind in oddities:
             odd.setdefault(kind, []).append(paths[number])
-        alike.setdefault(content, []).append(number)
-    doubles = [group for group in alike.values() if len(group) > 1]
+        same.setdefault(content, []).append(number)
+        thumbnails[number] = small
+    doubles = [group for group in same.values() if len(group) > 1]
+    known = {number: group[0] for group in doubles for number in group}
+
+    def alike(sides: np.ndarray) -> list[list[Path]]:
+        pairs = (pair for pair in pairs_alike(thumbnails, sides) if len({known.get(k, k) for k in pair}) > 1)
+        return named(list(pairs))
 
     def named(groups: Sequence[Sequence[int]]) -> list[list[Path]]:
         return [[paths[k] for k in group] for group in groups]
@@ -94,16 +115,18 @@ def examine(found: Listing, size: int) -> Examination:
         named(doubles),
         named([group for group in doubles if len({in_test[k] for k in group}) > 1]),
         named([group for group in doubles if len({labels[k] for k in group}) > 1]),
+        alike(in_test),
+        alike(labels),
     )
 
 
-def _look(path: Path, size: int) -> tuple[str, list[str], bytes]:
-    """Return what is wrong with a file, what is odd about it, and the hash of its content."""
+def _look(path: Path, size: int) -> tuple[str, list[str], bytes, np.ndarray | float]:
+    """Return what is wrong with a file, what is odd about it, the hash of its content, and its thumbnail."""
     try:
-        read_image(path, size)
-        return "", list(_oddities(path, size)), hashlib.sha256(path.read_bytes()).digest()
+        small = thumbnail(read_image(path, size))
+        return "", list(_oddities(path, size)), hashlib.sha256(path.read_bytes()).digest(), small
     except UserError as error:
-        return str(error), [], b""
+        return str(error), [], b"", 0.0
 
 
 def _oddities(path: Path, size: int) -> Iterator[str]:
