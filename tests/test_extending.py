@@ -62,7 +62,6 @@ def rows(text: str, first: str) -> list[list[str]]:
 def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     known = recipes.names()
     text = run("add-your-loss", seed=3, ratio=5.0, tau=1.5, gamma=0.5, epochs=1)
-    assert "found: True" in text
     assert "defined in: gclib.methods.seesaw" in text
     assert len(re.findall(r"^passed: test_\w+$", text, re.MULTILINE)) == 4
     smoke, of_results = rows(text, "seesaw")
@@ -75,8 +74,6 @@ def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     again = re.search(r"^again: (.*)$", text, re.MULTILINE)[1]
     assert "-p ratio 5 -p recipe seesaw -p seed 3" in again
     assert "loss.parameters.tau=1.5 loss.parameters.gamma=0.5" in again
-    assert "nothing left behind: True" in text
-    assert "the same: True" in text
     assert "'gamma': 0.0" in text
     assert "mitigation in epoch 5: False\nmitigation in epoch 6: True" in text
     assert recipes.names() == known
@@ -105,7 +102,6 @@ def test_a_data_set_is_added_as_a_folder_and_by_name(run) -> None:
     assert all(part in refusal for part, refusal in zip(expected, refusals, strict=False))
     assert "accepted: folder:shapes@6" in text
     assert f"training images: {data.class_counts(1000, 4, 4).tolist()}" in text
-    assert "nothing left behind: True" in text
     assert f"head: 0-triangle {counts[0]}" in text
     assert "the same data: False\nthe same data: True" in text
     assert "turned-digits" not in data.names()
