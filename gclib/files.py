@@ -9,7 +9,7 @@ from typing import IO
 
 from gclib.errors import UserError
 
-__all__ = ["InUseError", "home_expanded", "lock", "write_atomically"]
+__all__ = ["InUseError", "cache_folder", "home_expanded", "lock", "write_atomically"]
 
 TEMPORARY = ".tmp"
 
@@ -26,6 +26,17 @@ def home_expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UserError(f"{path}: no user of that name has a home here; write the folder in full") from None
+
+
+def cache_folder() -> Path:
+    """Return where is kept what can be made again: ``$XDG_CACHE_HOME/gclib``, by default in ``~/.cache``.
+
+    Raises
+    ------
+    RuntimeError
+        If the caller has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gclib")
 
 
 def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:

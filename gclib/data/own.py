@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gclib.data.kept import kept
 from gclib.data.layouts import Row, from_folder, from_lists
 from gclib.data.pictures import read_images, several
 from gclib.data.sources import FOLDER, Split, Whole
@@ -192,14 +193,20 @@ def own_images(source: Own, split_seed: int = 0) -> Whole:
     found = listing(source, split_seed)
     train, test = found.train, found.test
 
-    def take(kept: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
-        images = read_images([train.paths[k] for k in kept] + [test.paths[k] for k in tested], source.size)
-        return Split(images[: len(kept)], train.labels[kept]), Split(images[len(kept) :], test.labels[tested])
+    size = source.size
+    side = (size, size)
+
+    def take(chosen: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
+        paths = [train.paths[k] for k in chosen] + [test.paths[k] for k in tested]
+        images = kept(
+            f"{source.path.resolve()} pixels", paths, lambda new: read_images(new, size), (*side, 3)
+        )
+        count = len(chosen)
+        return Split(images[:count], train.labels[chosen]), Split(images[count:], test.labels[tested])
 
     # A shift by an eighth of the side, as the 4 of 32 pixels that CIFAR has.
-    augmentation = replace(FOLDER, shift=source.size // 8)
-    size = (source.size, source.size)
-    return Whole(train.labels, test.labels, found.class_names, augmentation, False, size, take)
+    augmentation = replace(FOLDER, shift=size // 8)
+    return Whole(train.labels, test.labels, found.class_names, augmentation, False, side, take)
 
 
 def _by_number(name: str) -> tuple[int, str]:

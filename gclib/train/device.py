@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gclib.errors import UserError
-from gclib.files import write_atomically
+from gclib.files import cache_folder, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +126,7 @@ def _eager_step(in_bfloat16: bool) -> Callable[[], None]:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gclib", "precision.json")
+    return cache_folder() / "precision.json"
 
 
 def _measured() -> dict[str, str]:
