@@ -10,6 +10,7 @@ from gclib import ROOT
 from gclib.bench import fastest, probe, speed
 from gclib.bench.probe import _not_wrong, _Report
 from gclib.grid import here
+from gclib.tables import gpu
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,15 @@ def test_a_variant_must_be_clearly_faster() -> None:
         "places": 4,
         "images_per_second": 58,
     }
-    assert fastest({"plain": {}}) == {"variant": "plain", "places": 8, "images_per_second": 0.0}
+
+
+def test_nothing_is_chosen_that_was_not_measured() -> None:
+    assert fastest({"norms": {}, "plain": {}}) is None
+    assert fastest({"norms": {}, "plain": {"1": 5.0}}) == {
+        "variant": "plain",
+        "places": 1,
+        "images_per_second": 5.0,
+    }
 
 
 def test_what_a_step_moves_is_what_the_network_has() -> None:
@@ -104,3 +113,23 @@ def test_a_grid_takes_what_the_probe_found_on_its_device(
         "places": 4,
         "images_per_second": 69789.4,
     }
+
+
+def test_the_speed_page_shows_a_report_and_one_of_which_every_part_failed() -> None:
+    report = json.loads((ROOT / "results/bench/gpu/nvidia-h200.json").read_text())
+    assert gpu.checks(report)[2].endswith(": 8 of 8")
+    rates = gpu.rates_table(report).to_markdown()
+    assert "| 8 | 71,507 | 67,995 | 71,258 |" in rates
+    assert "best: norms, 4 side by side" in rates
+    assert "| by the kernels | 10.2 | 413,062 | 17% |" in gpu.limit_table(report).to_markdown()
+    kernels = gpu.kernels_table(report).to_markdown()
+    assert "356 launches and 2.62 ms" in kernels
+    assert "| 13.6% |" in kernels
+    failed = {
+        "environment": None,
+        "fastest": None,
+        "parts": {name: {"error": "x"} for name in report["parts"]},
+    }
+    assert gpu.checks(failed)[0].endswith("not tried to the end")
+    for table in (gpu.rates_table, gpu.limit_table, gpu.kernels_table):
+        assert not table(failed).rows

@@ -26,7 +26,6 @@ from gclib.train.environment import device_name, environment
 __all__ = ["Aside", "fastest", "probe", "report_path"]
 
 LARGE, SMALL = "ce", "gcl-official-cben"  # the recipes that are timed: batches of 128 and of 64 images
-UNMEASURED = 8  # runs side by side, where no rate could be taken
 GAIN = 1.05  # by how much more runs side by side, or another variant, must be faster to be chosen
 
 
@@ -192,7 +191,7 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
     if "inductor" in aside and part("inductor", lambda: aside["inductor"].result(0.4 * report.left())):
         timed("inductor", 0.4)
     content["fastest"] = fastest(measured)
-    best = content["fastest"]["variant"]
+    best = content["fastest"]["variant"] if content["fastest"] else best
     part("dearest kernels", lambda: speed.dearest(scene, LARGE, best))
     part("evaluation and memory", lambda: speed.evaluation(scene, best))
     part("determinism", lambda: speed.determinism(scene, LARGE, best))
@@ -201,7 +200,7 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
     content["fraction"] = part("fraction", lambda: _fraction(content))
 
 
-def fastest(measured: dict[str, dict[str, float]]) -> dict[str, Any]:
+def fastest(measured: dict[str, dict[str, float]]) -> dict[str, Any] | None:
     """Choose a variant, and the fewest runs side by side that are within 5% of the best.
 
     Parameters
@@ -210,19 +209,26 @@ def fastest(measured: dict[str, dict[str, float]]) -> dict[str, Any]:
         By variant: images a second by the number of runs side by side. What comes first is taken where the others are
         not faster by 5%.
 
+    Returns
+    -------
+    dict or None
+        None where no rate could be taken: nothing is chosen that was not measured.
+
     Examples
     --------
     >>> fastest({"plain": {"1": 20.0, "8": 50.0, "4": 48.0}, "norms": {"8": 51.0}})
     {'variant': 'plain', 'places': 4, 'images_per_second': 48.0}
     """
-    variant, best = "plain", 0.0
+    variant, best = "", 0.0
     for name, by_runs in measured.items():
         top = max(by_runs.values(), default=0.0)
         if top > GAIN * best:
             variant, best = name, top
-    enough = {int(runs): rate for runs, rate in measured.get(variant, {}).items() if rate * GAIN >= best}
-    places = min(enough, default=UNMEASURED)
-    return {"variant": variant, "places": places, "images_per_second": enough.get(places, 0.0)}
+    if not variant:
+        return None
+    enough = {int(runs): rate for runs, rate in measured[variant].items() if rate * GAIN >= best}
+    places = min(enough)
+    return {"variant": variant, "places": places, "images_per_second": enough[places]}
 
 
 def _fraction(content: dict[str, Any]) -> float:

@@ -58,7 +58,8 @@ def gpu(
         ),
     )
     best = report["fastest"]
-    typer.echo(f"images a second in sum; best: {best['variant']}, {best['places']} side by side")
+    chosen_way = f"best: {best['variant']}, {best['places']} side by side" if best else "no time to measure"
+    typer.echo(f"images a second in sum; {chosen_way}")
     typer.echo(f"{path}, {report['seconds']:.0f} s")
 
 
