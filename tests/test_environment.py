@@ -57,3 +57,23 @@ def test_a_repository_around_an_installed_package_is_not_its_checkout(
     site.mkdir()
     monkeypatch.setattr(environment, "ROOT", site)
     assert commit() is None
+
+
+@pytest.mark.parametrize(
+    ("variants", "most", "written"),
+    [
+        (["plain"], 1, {}),
+        (["norms"], 8, {"variant": "norms", "side_by_side": 8}),
+        (["plain", "norms"], 2, {"variant": "plain, then norms", "side_by_side": 2}),
+    ],
+)
+def test_a_record_says_by_which_variant_and_among_how_many_it_was_made_where_that_is_not_usual(
+    variants: list[str], most: int, written: dict[str, object]
+) -> None:
+    first = {"threads": 1, "precision": "float64", "compiled": False, "devices": ["cpu"]}
+    states = [
+        first | {"variants": variants[:1], "side_by_side": 1},
+        first | {"variants": variants[-1:], "side_by_side": most},
+    ]
+    described = environment.environment(torch.device("cpu"), states).model_dump()
+    assert {name: described[name] for name in ("variant", "side_by_side") if name in described} == written

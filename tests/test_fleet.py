@@ -45,6 +45,7 @@ def states(workdir: Path) -> dict[str, Any]:
     for state in found.values():
         assert state is not None
         del state["course"]["seconds"]
+        del state["side_by_side"]
     return found
 
 
@@ -67,6 +68,7 @@ def test_runs_side_by_side_are_the_runs_alone(tmp_path: Path, monkeypatch: pytes
         mine = ended[f"{name} {seed}"]
         assert [s.last for s in mine.stages] == [s.last for s in alone.stages], name
         assert [s.best for s in mine.stages] == [s.best for s in alone.stages], name
+        assert (mine.environment.side_by_side, alone.environment.side_by_side) == (4, 1)
     assert_same(states(tmp_path / "together"), states(tmp_path / "alone"), "stages")
 
 

@@ -100,11 +100,34 @@ def test_a_run_that_goes_on_elsewhere_keeps_its_precision_and_names_both_devices
     interrupted: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[str]
 ) -> None:
     monkeypatch.setattr(runner, "choose_precision", lambda scale, device: "float32")
+    monkeypatch.setattr(loop, "choose_variant", lambda device: "norms")
     for module in (runner, loop):
         monkeypatch.setattr(module, "device_name", lambda device: "NVIDIA H200")
     at = fit(interrupted).environment
     assert len(epochs) == 1
     assert (at.device, at.precision) == ("cpu, then NVIDIA H200", "float64")
+    assert at.variant == "plain, then norms"
+
+
+@pytest.mark.parametrize(("usable", "named"), [(True, "norms"), (False, "norms, then plain")])
+def test_on_its_device_a_run_goes_on_by_the_variant_it_was_begun_with_as_long_as_that_works(
+    monkeypatch: pytest.MonkeyPatch, usable: bool, named: str
+) -> None:
+    def trainer() -> Trainer:
+        settings = recipe("ce").stages[0]
+        stage = loop.make_stage(settings, "linear", few_digits(), 0, 0, None)
+        return Trainer(stage, few_digits(), torch.device("cpu"), "float64", 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "choose_variant", lambda device: "norms")
+        begun = trainer()
+    begun.train_epoch(0)
+    monkeypatch.setattr(loop, "usable", lambda device, variant: usable)
+    made = trainer()
+    made.restore({**begun.state(1), "side_by_side": 7})
+    assert ", then ".join(made.variants) == named
+    assert any(getattr(one, "fused", False) for one in made.stage.modules()) is usable
+    assert made.side_by_side == 7
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])

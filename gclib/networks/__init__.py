@@ -4,7 +4,7 @@ from gclib.networks.base import Network, TwoTails
 from gclib.networks.heads import CLASSIFIERS, CosineClassifier, MultiHeadClassifier
 from gclib.networks.make import make_network
 from gclib.networks.resnet import BasicBlock, ResNet, TwoTailResNet, resnet32
-from gclib.networks.variants import VARIANTS, choose_variant, use
+from gclib.networks.variants import VARIANTS, choose_variant, usable, use
 from gclib.networks.weights import read_embedding, read_weights
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "read_embedding",
     "read_weights",
     "resnet32",
+    "usable",
     "use",
 ]

@@ -13,7 +13,7 @@ from gclib.errors import require_one_of
 from gclib.networks.base import Network
 from gclib.networks.norms import BatchNorm, norm_relu
 
-__all__ = ["VARIANTS", "choose_variant", "use"]
+__all__ = ["VARIANTS", "choose_variant", "usable", "use"]
 
 VARIANTS = ("plain", "norms", "inductor")
 """torch's own operations; `gclib.networks.fused` for batch norm, shortcut and ReLU; `torch.compile`."""
@@ -38,9 +38,14 @@ def choose_variant(device: torch.device, measured: str = "norms") -> str:
     """
     variant = os.environ.get(SWITCH) or measured
     require_one_of(SWITCH, variant, VARIANTS)
-    if device.type != "cuda" or (variant == "norms" and not kernels_agree(device)):
-        return "plain"
-    return variant
+    return variant if usable(device, variant) else "plain"
+
+
+def usable(device: torch.device, variant: str) -> bool:
+    """Whether a device can compute a network by a variant: a CPU by ``"plain"`` alone, a GPU by kernels that agree."""
+    if variant == "plain":
+        return True
+    return device.type == "cuda" and variant in VARIANTS and (variant != "norms" or kernels_agree(device))
 
 
 def use(network: Network, variant: str, batch_size: int) -> None:

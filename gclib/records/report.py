@@ -135,10 +135,12 @@ def show(record: RunRecord) -> str:
     """Return a record as text: what was run, where, what came out, and how to make it again."""
     ratio = "as it is" if record.data.ratio is None else f"ratio {record.data.ratio:.12g}"
     at, seconds = record.environment, sum(sum(run.course.seconds) for run in record.stages)
+    beside = f", {at.side_by_side} side by side" if at.side_by_side > 1 else ""
+    beside += f", network by {at.variant}" if at.variant else ""
     lines = [
         f"{record.name} on {record.data.name}, {ratio}, seed {record.seed}, scale {record.scale}",
         f"identity   {record.identity}, made {record.created} in {seconds:.0f} s",
-        f"where      {at.device}, {at.cpu}, threads {at.threads}, {at.precision}, torch {at.torch}",
+        f"where      {at.device}, {at.cpu}, threads {at.threads}, {at.precision}, torch {at.torch}{beside}",
         f"{'':<11}{'top-1':>8}{'many':>8}{'medium':>8}{'few':>8}{'ECE':>8}{'epoch':>8}",
     ]
     for name, outcome in (("clean", record.clean), ("best", record.paper_style)):

@@ -38,7 +38,10 @@ def run_identity(recipe: dict[str, JsonValue], data: "DataSummary", seed: int) -
 class Environment(Model):
     """Where a run was made. `precision` is what it trained in; `driver` is None on a CPU.
 
-    `compiled` says whether training went through `torch.compile`.
+    `compiled` says whether training went through `torch.compile`. `variant` is how a GPU computed the network (see
+    `gclib.networks.VARIANTS`), None for torch's own operations and where a record is older than the field.
+    `side_by_side` is how many runs at most went on in turns in the process: the seconds of a course are those among
+    them. Both stand in a file only where they say something.
     """
 
     device: Text
@@ -52,6 +55,8 @@ class Environment(Model):
     compiled: Annotated[bool, Strict()]
     platform: Text
     cpu: Text
+    variant: Text | None = Field(default=None, exclude_if=lambda value: value is None)
+    side_by_side: Count = Field(default=1, exclude_if=lambda value: value == 1)
 
 
 class DataSummary(Model):

@@ -141,11 +141,15 @@ def check(
     finished = done == epochs
     if not len(course["loss"]) == done <= epochs:
         raise ValueError(f"{len(course['loss'])} losses after {done} of {epochs} epochs")
-    for name, known in (("precision", str), ("threads", int), ("compiled", bool), ("devices", list)):
+    kinds = {"precision": str, "threads": int, "compiled": bool, "side_by_side": int}
+    for name, known in (*kinds.items(), ("devices", list), ("variants", list)):
         if type(state[name]) is not known:
             raise TypeError(f"{name} is no {known.__name__}")
-    if not state["devices"] or not all(isinstance(name, str) and name for name in state["devices"]):
-        raise ValueError("devices without names")
+    for kind in ("devices", "variants"):
+        if not state[kind] or not all(isinstance(name, str) and name for name in state[kind]):
+            raise ValueError(f"{kind} without names")
+    if not 0 < state["side_by_side"] < 10**6:
+        raise ValueError("a number of runs side by side that is none")
     if state["precision"] not in ("float64", "float32", "bfloat16") or not 0 < state["threads"] < 10**6:
         raise ValueError("a precision or a number of threads that is none")
     if not finished and course["test_epochs"][-1:] != [done]:  # a course ends with a test

@@ -42,15 +42,17 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
     device
         What its last stage computed on.
     states
-        Of its stages in order, for their ``"devices"``, named one after another where there was more than one, and of
-        the first ``"threads"``, ``"precision"`` and ``"compiled"``; see `gclib.train.loop.Trainer.state`.
+        Of its stages in order: ``"devices"``, and if they are there ``"variants"``, named one after another where there
+        was more than one, and the largest ``"side_by_side"``; of the first ``"threads"``, ``"precision"`` and
+        ``"compiled"``. See `gclib.train.loop.Trainer.state`.
     """
     import torch
 
     states = list(states)
     state = states[0]
+    variant = _in_turn(name for each in states for name in each.get("variants", ()))
     return records.Environment(
-        device=", then ".join(dict.fromkeys(name for each in states for name in each["devices"])),
+        device=_in_turn(name for each in states for name in each["devices"]),
         driver=_driver() if device.type == "cuda" else None,
         torch=torch.__version__,
         python=platform.python_version(),
@@ -61,7 +63,13 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         compiled=state["compiled"],
         platform=platform.platform(),
         cpu=_cpu_name(),
+        variant=None if variant in ("", "plain") else variant,
+        side_by_side=max(each.get("side_by_side", 1) for each in states),
     )
+
+
+def _in_turn(names: Iterable[str]) -> str:
+    return ", then ".join(dict.fromkeys(names))
 
 
 def device_name(device: "torch.device | None") -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "pause",
     "promised",
     "reached",
+    "side_by_side",
     "tell",
     "together",
     "told",
@@ -43,7 +44,7 @@ REST = 2e-5  # seconds after a round, in which the threads get the interpreter
 
 
 class Stopped(Exception):
-    """A run ended early because it was asked to; what it had done is saved."""
+    """A run ended early because it was asked to; what it had done is saved. With a text: it was not begun."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,15 @@ class Told:
         Which epoch of which stage has ended.
     accuracy
         Newest test accuracy in percent; None before the first.
+    passes
+        Images forward and backward that it has done.
     """
 
     stage: str = ""
     epoch: int = 0
     epochs: int = 0
     accuracy: float | None = None
+    passes: float = 0.0
 
 
 @dataclass
@@ -93,6 +97,7 @@ class _Fleet:
     turn: str = ""  # name of the job whose turn it is
     told: dict[str, Told] = field(default_factory=dict)
     passes: float = 0.0
+    running: int = 1
 
 
 _fleet: _Fleet | None = None
@@ -156,6 +161,11 @@ def arrived(values: Tensor) -> Tensor:
     return host
 
 
+def side_by_side() -> int:
+    """Return how many runs go on in turns, this one included."""
+    return 1 if _fleet is None else _fleet.running
+
+
 def told() -> tuple[float, dict[str, Told]]:
     """Return what the fleet has done, in images forward and backward, and what its runs tell, by name of their job."""
     return (0.0, {}) if _fleet is None else (_fleet.passes, _fleet.told)
@@ -173,6 +183,7 @@ def tell(passes: float = 0.0, **news: Any) -> bool:
         return False
     mine = _fleet.told.setdefault(_fleet.turn, Told())
     _fleet.passes += passes
+    mine.passes += passes
     for name, value in news.items():
         setattr(mine, name, value)
     return True
@@ -212,10 +223,11 @@ def together(
             while len(running) < places() and not fleet.stopping and (ready := _first(waiting, ended, admit)):
                 waiting.remove(ready)
                 running.append((ready, greenlet(_outcome, fleet.hub)))
+            fleet.running = len(running)
             if not running:
                 for job in waiting:
                     unmet = job.after - ended and not fleet.stopping
-                    yield job, _unmet(job, ended) if unmet else Stopped()
+                    yield job, _unmet(job, ended) if unmet else Stopped("not begun, for want of time")
                 return
             done = []
             for job, turns in running:

@@ -17,7 +17,7 @@ from gclib.data import NETWORKS, LongTailed
 from gclib.errors import UserError
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Draws, Stage
-from gclib.networks import Network, choose_variant, make_network, use
+from gclib.networks import Network, choose_variant, make_network, usable, use
 from gclib.train import checkpoints, fleet
 from gclib.train.environment import device_name
 from gclib.train.features import Features, images_of
@@ -106,6 +106,10 @@ def draw_seed(seed: int, position: int) -> int:
     return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def _in_turn(before: list[str], now: list[str]) -> list[str]:
+    return before if before[-1:] == now else before + now
+
+
 class DivergedError(UserError):
     """A loss or an output that is not finite."""
 
@@ -143,7 +147,8 @@ class Trainer:
         with self.on_stream():
             self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
             self.stage.network.in_bfloat16 = precision == "bfloat16"
-            use(self.stage.network, choose_variant(device), self.settings.batch_size)
+            self.variants = [choose_variant(device)]
+            use(self.stage.network, self.variants[-1], self.settings.batch_size)
             self.train_set = images_of(data, "train", device, DTYPES[precision])
             self.test_set = images_of(data, "test", device, DTYPES[precision])
             self.optimizer = self._make_optimizer()
@@ -155,7 +160,7 @@ class Trainer:
             for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
         }
         self.step_losses: list[float] = []
-        self.devices = [device_name(device)]
+        self.devices, self.side_by_side = [device_name(device)], 1
         self.last: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
@@ -231,6 +236,7 @@ class Trainer:
         """Train one epoch and enter it in the course; return its mean loss."""
         stage, settings = self.stage, self.settings
         draws = fleet.aside(self._draw, epoch)
+        self.side_by_side = max(self.side_by_side, fleet.side_by_side())
         with self.on_stream():
             stage.train()
             stage.begin_epoch(epoch)
@@ -296,6 +302,8 @@ class Trainer:
             "compiled": self.compiled,
             "threads": torch.get_num_threads(),
             "devices": self.devices,
+            "variants": self.variants,
+            "side_by_side": self.side_by_side,
             "weights": self.stage.state_dict(),
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict() if self.optimizer else None,
@@ -319,7 +327,12 @@ class Trainer:
             group["lr"] = group["lr"].to(self.device)  # torch leaves it where the checkpoint was loaded
         self.generator.set_state(state["generator"])
         self.course, self.last, self.best = state["course"], state["last"], state["best"]
-        before = [str(name) for name in state["devices"]]
-        self.devices = before if before[-1:] == self.devices else before + self.devices
+        before, ways = ([str(name) for name in state[kind]] for kind in ("devices", "variants"))
+        # On the device that it was begun on it goes on as it was begun; another differs in the last bits anyway.
+        if before[-1:] == self.devices and usable(self.device, ways[-1]):
+            self.variants = ways[-1:]
+            use(self.stage.network, ways[-1], self.settings.batch_size)
+        self.devices, self.variants = _in_turn(before, self.devices), _in_turn(ways, self.variants)
+        self.side_by_side = int(state["side_by_side"])
         self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
         return int(state["epoch"])
