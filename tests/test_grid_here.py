@@ -1,5 +1,7 @@
 """A grid side by side in one process: its records, its order, its end in time, its way to another machine."""
 
+import dataclasses
+import io
 import signal
 import tarfile
 from pathlib import Path
@@ -7,11 +9,12 @@ from typing import Any
 
 import pytest
 from cells import digit_cells, states
+from rich.console import Console
 
 from gclib import grid, records, train
 from gclib.data import IMAGE_BUDGET
 from gclib.errors import UserError
-from gclib.grid import budget, here, travel
+from gclib.grid import budget, here, standing, travel
 from gclib.train import fleet
 from gclib.train.loop import Trainer
 
@@ -105,8 +108,10 @@ def test_terminated_it_saves_and_goes_on_and_packed_it_goes_on_elsewhere(
 
 
 def test_without_time_nothing_is_begun_and_all_is_named(tmp_path: Path) -> None:
-    failed, _ = run(tmp_path, seconds=here.SPARE)
+    failed, lines = run(tmp_path, seconds=here.SPARE)
     assert len(failed) == len(NAMES)
+    assert all(line.endswith("(not begun, for want of time)") for line in failed)
+    assert all(line.startswith("wanted: ") for line in lines)
     assert not list(tmp_path.glob("runs/stages/*/checkpoint.pt"))
 
 
@@ -179,3 +184,35 @@ def test_unpack_takes_nothing_that_no_grid_has_packed(name: str, tmp_path: Path)
         travel.unpack(tmp_path, tmp_path / "runs", tmp_path / "results")
     with pytest.raises(UserError, match=r"holds no grid-\*\.tar"):
         travel.unpack(tmp_path / "runs", tmp_path, tmp_path)
+
+
+def test_how_it_stands_is_a_line_now_and_then_and_a_table_in_a_terminal() -> None:
+    runs = {"cifar10-ce-seed0": fleet.Told("stage-one", 50, 200, 61.25, 300.0), "waiting": fleet.Told()}
+    now = standing.Standing(95, 69_789.4, 3, 9, 3_725, runs, {"cifar10-ce-seed0": 42.4})
+    plain = Console(file=io.StringIO(), width=200)
+    board = standing.Board(plain)
+    with board:
+        board.report("wanted: [ce]")
+        for seconds in (10, 95, 100):
+            board.show(dataclasses.replace(now, seconds=seconds))
+    assert plain.file.getvalue().splitlines() == [
+        "wanted: [ce]",
+        "1:35: 3 of 9 cells ended, 2 side by side, 69,789 images/s in sum, 1:02:05 left; "
+        "cifar10-ce-seed0 stage-one 50/200 61.2% 42 s; waiting ",
+    ]
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with standing.Board(terminal) as board:
+        board.show(now)
+    shown = terminal.file.getvalue()
+    for part in ("50/200", "61.2%", "42 s", "69,789 images/s in sum"):
+        assert part in shown
+
+
+def test_the_time_left_is_what_is_not_done_at_the_pace_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = here.Pace(4)
+    monkeypatch.setattr(fleet, "told", lambda: (0.0, {"a": fleet.Told(passes=60)}))
+    assert here._standing(5, pace, {"a": 100, "b": 80}, 0, 2, 99).left is None
+    pace.rate = 20
+    stands = here._standing(5, pace, {"a": 100, "b": 80}, 0, 2, 99)
+    assert (stands.left, stands.to_go) == (6, {"a": 8})
+    assert here._standing(5, pace, {"a": 100, "b": 80}, 0, 2, 3).left == 3

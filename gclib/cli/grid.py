@@ -174,12 +174,14 @@ def run(
         load(name, r or None, download=False, scale=scale)  # a plan needs no images, but every cell does
     if chosen == "here":
         from gclib.grid import here
+        from gclib.grid.standing import Board
 
         print(f"{len(progress)} cells, {waiting} to run", flush=True)
-        seconds = budget and 60 * budget
-        failed = here.run(
-            progress, workdir=folder, root=results, places=places, seconds=seconds, report=_report
-        )
+        options: dict[str, Any] = {"places": places, "seconds": budget and 60 * budget}
+        with Board() as board:
+            failed = here.run(
+                progress, workdir=folder, root=results, report=board.report, show=board.show, **options
+            )
     else:
         print(f"{len(progress)} cells, {waiting} to run; logs in {folder / 'grid' / 'logs'}", flush=True)
         failed = grids.run(progress, jobs=jobs, workdir=folder, root=results, profile=profile, report=_report)

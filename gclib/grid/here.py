@@ -18,6 +18,7 @@ from gclib.errors import UserError
 from gclib.grid.budget import by_value, passes, why
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
 from gclib.grid.engine import held, keep_trained
+from gclib.grid.standing import Standing
 from gclib.networks.variants import SWITCH
 from gclib.train import fleet
 from gclib.train.device import choose_device
@@ -28,7 +29,7 @@ LEVELS = (4, 8, 12, 16)  # how many runs side by side are tried, as long as each
 SETTLE, WATCH = 6.0, 5.0  # seconds: until new runs are recorded, and how long their pace is taken
 GAIN = 1.05
 SPARE = 8.0  # seconds before the end in which what runs ends its epoch and is saved
-NEWS = 30.0  # seconds between two lines on what runs
+LOOK = 1.0  # seconds between two looks at how it stands
 
 
 class Pace:
@@ -72,6 +73,7 @@ def run(
     places: int | None = None,
     seconds: float | None = None,
     report: Callable[[str], None] = print,
+    show: Callable[[Standing], None] = lambda standing: None,
 ) -> list[str]:
     """Run the open cells, several at a time, the most valuable first; first stages that several share before, once.
 
@@ -90,7 +92,9 @@ def run(
         How long it may take. Nothing is begun that would not end in time at the pace of the others, and what still
         runs then ends its epoch, is saved, and goes on when it is run again. None: until all is done.
     report
-        Takes a line for each cell that begins or ends, and what runs now and then.
+        Takes a line for each cell that is wanted or ends.
+    show
+        Is told once a second how it stands.
 
     Returns
     -------
@@ -115,28 +119,32 @@ def run(
     waiting = by_value(progress)
     jobs, costs = _jobs(waiting, workdir, root, device)
     pace, failed = Pace(places), dict[str, str]()
-    news = begun + NEWS
+    cells, ended, looked = {one.cell.name for one in waiting}, set[str](), begun
 
     def admit(job: fleet.Job) -> bool:
         return time.monotonic() + pace.seconds(costs[job.name]) <= end
 
     def stop() -> bool:
-        nonlocal news
-        if time.monotonic() >= news:
-            news += NEWS
-            report(_standing(time.monotonic() - begun, pace))
-        return bool(asked) or time.monotonic() >= end
+        nonlocal looked
+        now = time.monotonic()
+        if now >= looked + LOOK:
+            looked = now
+            to_go = {name: cost for name, cost in costs.items() if name not in ended}
+            show(_standing(now - begun, pace, to_go, len(cells & ended), len(cells), end - now))
+        return bool(asked) or now >= end
 
     with held(workdir), _asked_to_stop() as asked:
         keep_trained(progress, workdir, root, report)
         for one in waiting:
             report(f"wanted: {one.cell.name} ({why(one)})")
         for job, outcome in fleet.together(jobs, pace.places, stop, admit):
+            ended.add(job.name)
             if isinstance(outcome, fleet.Stopped):
-                failed[job.name] = "stopped; it goes on from its last epoch when it is run again"
+                failed[job.name] = str(outcome) or "stopped; it goes on from its last epoch when run again"
             elif isinstance(outcome, Exception):
                 failed[job.name] = str(outcome) if isinstance(outcome, UserError) else repr(outcome)
-            report(f"{time.monotonic() - begun:.0f} s  {job.name}: {failed.get(job.name, 'done')}")
+            if not (isinstance(outcome, fleet.Stopped) and outcome.args):  # those are named at the end
+                report(f"{time.monotonic() - begun:.0f} s  {job.name}: {failed.get(job.name, 'done')}")
     if asked:
         raise KeyboardInterrupt
     return [f"{one.cell.name} ({failed[name]})" for one in waiting if (name := one.cell.name) in failed]
@@ -178,26 +186,31 @@ def _jobs(
 
     shared = shared_stages(waiting)
     jobs: dict[str, fleet.Job] = {}
-    costs: dict[str, float] = {}
+    names, costs = dict[str, str](), dict[str, float]()
     for one in waiting:
         first = [left for left in one.left if left.hash in shared]
         for left in first:
-            jobs.setdefault(left.hash, fleet.Job(left.hash, partial(first_stage, one.cell)))
-            costs[left.hash] = passes(left)
+            stage = names.setdefault(left.hash, f"first stage of {one.cell.name}")
+            jobs.setdefault(stage, fleet.Job(stage, partial(first_stage, one.cell)))
+            costs[stage] = passes(left)
         name = one.cell.name
-        before = {left.hash for left in first} | {o.cell.name for o in same_later_stages(one, waiting)}
+        before = {names[left.hash] for left in first} | {o.cell.name for o in same_later_stages(one, waiting)}
         jobs[name] = fleet.Job(name, partial(whole, one.cell), frozenset(before))
         costs[name] = sum(passes(left) for left in one.left if left not in first)
     return list(jobs.values()), costs
 
 
-def _standing(seconds: float, pace: Pace) -> str:
-    runs = [
-        f"{name} {told.stage} {told.epoch}/{told.epochs}"
-        + (f" {told.accuracy:.1f}%" if told.accuracy is not None else "")
-        for name, told in fleet.told()[1].items()
-    ]
-    return f"{seconds:.0f} s  {pace.rate:,.0f} images/s, {len(runs)} side by side: {'; '.join(runs)}"
+def _standing(
+    seconds: float, pace: Pace, costs: dict[str, float], ended: int, cells: int, until_end: float
+) -> Standing:
+    """How it stands after so many seconds; `costs` are those of what has not ended."""
+    runs = fleet.told()[1]
+    left, to_go = None, dict[str, float]()
+    if pace.rate:
+        to_go = {name: pace.seconds(costs[name] - told.passes) for name, told in runs.items()}
+        passes_left = sum(costs.values()) - sum(told.passes for told in runs.values())
+        left = min(passes_left / pace.rate, until_end)
+    return Standing(seconds, pace.rate, ended, cells, left, dict(runs), to_go)
 
 
 @contextmanager
