@@ -143,25 +143,43 @@ def test_more_run_side_by_side_as_long_as_that_brings_more(monkeypatch: pytest.M
     assert pace.seconds(700) == pytest.approx(80)
 
 
-def test_the_most_valuable_come_first() -> None:
-    def cell(
-        recipe: str, data: str = "cifar10", ratio: float = 100.0, seed: int = 0, images: int = 10
-    ) -> Any:
-        left = (grid.StageLeft(recipe + data, recipe, 0, "train", images),)
-        where = grid.Cell(data, ratio, recipe, seed, "paper")
-        return grid.Progress(where, "to run", Path(), Path(), left)
+def open_cell(
+    recipe: str,
+    images: float = 10,
+    data: str = "cifar10",
+    ratio: float = 100.0,
+    seed: int = 0,
+    shared: float = 0,
+) -> grid.Progress:
+    """A cell that has so many images left for itself, and of a first stage `shared` with all that name one."""
+    left = [grid.StageLeft(f"{recipe}{data}{ratio}{seed}", recipe, 1, "train", int(images))]
+    if shared:
+        left.insert(0, grid.StageLeft("shared", recipe, 0, "train", int(shared)))
+    where = grid.Cell(data, ratio, recipe, seed, "paper")
+    return grid.Progress(where, "to run", Path(), Path(), tuple(left))
 
+
+def test_what_a_conclusion_rests_on_comes_first_then_first_seeds_and_cheap_ones() -> None:
     order = [
-        cell("ce", images=10),
-        cell("gcl-official", images=20),
-        cell("ce", seed=1),
-        cell("ce", data="cifar100"),
-        cell("tde"),
-        cell("ce", ratio=50),
-        cell("tde", seed=1),
+        open_cell("ce"),
+        open_cell("gcl-official", 15),
+        open_cell("ce", seed=1),
+        open_cell("ce", seed=2),
+        open_cell("bbn", 40),  # dear: two more seeds of another are worth more in its time
+        open_cell("ce", data="cifar100"),
+        open_cell("tde", 9),
+        open_cell("ce", ratio=50),
+        open_cell("tde", seed=1),
     ]
-    assert budget.by_value(reversed(order)) in (order, [*order[:4], order[5], order[4], order[6]])
-    assert budget.why(order[0]) == "a conclusion rests on it, seed 0"
+    assert budget.by_value(reversed(order)) == order
+    assert budget.why(open_cell("ce", 2.48e6)) == "a conclusion rests on it, seed 0, 2.5 million image passes"
+
+
+def test_a_shared_first_stage_counts_once_for_all_that_share_it() -> None:
+    pair = [open_cell("mislas", 4, shared=20), open_cell("ce-mixup-crt", 6, shared=20)]
+    alone = open_cell("ce", 15)
+    assert budget.by_value([alone, *reversed(pair)]) == [*pair, alone]
+    assert budget.by_value([alone, pair[1]]) == [alone, pair[1]]
 
 
 def test_pack_keeps_its_limits(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """What a grid with little time runs first, and what a cell costs."""
 
+from collections import Counter
 from collections.abc import Iterable
 
-from gclib.grid.cells import Progress, StageLeft
+from gclib.grid.cells import Cell, Progress, StageLeft
 from gclib.methods.stage import Stage
 
 __all__ = ["by_value", "passes", "why"]
@@ -23,24 +24,38 @@ def passes(left: StageLeft) -> float:
     return left.images * Stage.methods[left.method].work
 
 
-def _rank(one: Progress) -> tuple[int, int, float]:
-    cell = one.cell
+def _rank(cell: Cell) -> int:
+    """0 where the book's conclusions rest on a cell, on CIFAR-10-LT; 1 on CIFAR-100-LT; 2 for all others."""
     rests = cell.recipe in CONCLUSIONS or (cell.recipe in ONCE and cell.seed == 0)
-    rests = rests and cell.ratio == 100
-    first = {"cifar10": 0, "cifar100": 1}.get(cell.data, 2) if rests else 2
-    return first, cell.seed, sum(map(passes, one.left))
+    return {"cifar10": 0, "cifar100": 1}.get(cell.data, 2) if rests and cell.ratio == 100 else 2
 
 
 def by_value(progress: Iterable[Progress]) -> list[Progress]:
     """Order the open cells, the most valuable first.
 
     The rule: what the book's conclusions compare at ratio 100, on CIFAR-10-LT and then on CIFAR-100-LT; then all
-    others. Within each, first seeds before second ones, and cheap cells before dear ones.
+    others. Within each, by worth for an image pass: a second seed is worth half of a first, a third a third. A stage
+    that several cells need counts once: each bears its share, and none of it once one of them is chosen.
     """
-    return sorted((one for one in progress if one.open), key=_rank)
+    waiting = [one for one in progress if one.open]
+    sharing = Counter(left.hash for one in waiting for left in one.left)
+    chosen: list[Progress] = []
+    paid = set[str]()
+
+    def key(one: Progress) -> tuple[int, float]:
+        own = (passes(left) / sharing[left.hash] for left in one.left if left.hash not in paid)
+        return _rank(one.cell), (1 + one.cell.seed) * sum(own)
+
+    while waiting:
+        best = min(waiting, key=key)
+        waiting.remove(best)
+        chosen.append(best)
+        paid |= {left.hash for left in best.left}
+    return chosen
 
 
 def why(one: Progress) -> str:
     """Say in a few words where a cell stands in the order of `by_value`."""
-    rank, seed, _ = _rank(one)
-    return f"{'a conclusion rests on it' if rank < 2 else 'no conclusion rests on it'}, seed {seed}"
+    rests = "a conclusion rests on it" if _rank(one.cell) < 2 else "no conclusion rests on it"
+    cost = sum(map(passes, one.left))
+    return f"{rests}, seed {one.cell.seed}, {cost / 1e6:.1f} million image passes"
