@@ -1,7 +1,11 @@
 """What runs on other machines: pinned actions with few rights, and scripts with the line ends that a shell reads."""
 
+import os
 import re
+import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,3 +40,54 @@ def test_a_checkout_with_crlf_line_ends_keeps_scripts_and_hashed_files_as_they_a
     git(*windows, "checkout-index", f"--prefix={tmp_path}/", "--", *names)
     assert all(b"\r" not in (tmp_path / name).read_bytes() for name in names)
     subprocess.run(["bash", "-n", tmp_path / ".ci" / "run"], check=True)
+
+
+# Stands for Python with gclib: it notes what it is asked for, and a grid ends when told to, or never does.
+STANDIN = """#!/bin/bash
+case "$*" in
+*"bench gpu"*) ;;
+*"grid run"*) {trap}; touch begun; while true; do sleep 0.1; done ;;
+*"grid pack"*) touch packed ;;
+esac
+"""
+
+
+@pytest.fixture
+def visit(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Start gpu.sh in a folder of its own, for so many seconds of which so many are for packing."""
+    (tmp_path / "workflow").mkdir()
+    shutil.copy(ROOT / "workflow" / "gpu.sh", tmp_path / "workflow")
+
+    def start(trap: str, seconds: int, packing: int) -> subprocess.Popen:
+        python = tmp_path / "python"
+        python.write_text(STANDIN.format(trap=trap))
+        python.chmod(0o755)
+        command = ["bash", tmp_path / "workflow" / "gpu.sh", str(seconds), "kit", "out", "table1"]
+        given = {**os.environ, "PYTHON": str(python), "PACKING_SECONDS": str(packing)}
+        return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL)
+
+    return start
+
+
+def test_a_visit_to_a_gpu_that_is_told_to_stop_packs(
+    visit: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    process = visit("trap 'exit 130' TERM", 600, 40)
+    end = time.monotonic() + 20
+    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert (tmp_path / "packed").exists()
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "asked to stop" in log
+    assert log.rstrip().endswith(": done")
+
+
+def test_a_grid_that_does_not_end_in_time_leaves_its_seconds_to_packing(
+    visit: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    process = visit("trap '' TERM", 4, 3)
+    assert process.wait(20) == 0
+    assert (tmp_path / "begun").exists()
+    assert (tmp_path / "packed").exists()

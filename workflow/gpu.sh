@@ -8,6 +8,8 @@
 #   grid-*.tar   what an earlier visit left (gcl grid pack)
 # Measures the card (gcl bench gpu) unless that was done before, runs the grid for the time that is left, and leaves in
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
+# Packing has its seconds in any case: a grid that does not end in time is asked to, and then made to; on SIGTERM what
+# runs is saved and packed.
 set -uo pipefail
 
 began=$(date +%s)
@@ -19,10 +21,28 @@ python=${PYTHON:-python3}
 export PYTHONPATH=$PWD PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 GCLIB_PROGRESS=0
 export CUDA_DEVICE_MAX_CONNECTIONS=32 CUBLAS_WORKSPACE_CONFIG=:4096:8
 
+packing=${PACKING_SECONDS:-40} # for ending epochs, for checkpoints and for packing
+child= stopped=
+
 left() { echo $((seconds - ($(date +%s) - began))); }
 gcl() { "$python" workflow/packed.py gcl "$kit" "$@"; }
 
-run() {
+# Runs a command so that a signal reaches it, and waits until it has ended. None is begun after a signal.
+guarded() {
+    [ -z "$stopped" ] || return 143
+    "$@" &
+    child=$!
+    wait "$child"
+    local code=$?
+    while kill -0 "$child" 2>/dev/null; do # a signal ends `wait`, not the command
+        wait "$child"
+        code=$?
+    done
+    child=
+    return "$code"
+}
+
+prepare() {
     [ ! -d runs/site ] || export PYTHONPATH=$PWD:$PWD/runs/site
     if compgen -G "$kit/*.whl" >/dev/null && ! "$python" -c 'import greenlet, pydantic' 2>/dev/null; then
         "$python" -m pip install --quiet --no-index --no-deps --no-compile --target runs/site "$kit"/*.whl || return
@@ -36,25 +56,49 @@ run() {
     if compgen -G "$kit/grid-*.tar" >/dev/null; then
         gcl grid unpack "$kit"
     fi
+}
+
+measure() {
     if ! compgen -G "runs/probe/*.json" >/dev/null; then
-        gcl bench gpu --budget "${PROBE_SECONDS:-75}" --folder runs/probe || echo "the probe failed"
+        guarded timeout "$(($(left) - packing > 1 ? $(left) - packing : 1))" "$python" workflow/packed.py gcl "$kit" \
+            bench gpu --budget "${PROBE_SECONDS:-75}" --folder runs/probe || echo "the probe failed"
     fi
     if compgen -G "runs/probe/*.json" >/dev/null; then
         cp runs/probe/*.json "$out/"
         read -r variant places < <("$python" -c '
 import glob, json
-found = json.load(open(sorted(glob.glob("runs/probe/*.json"))[-1]))["fastest"]
-print(found["variant"], found["places"])')
-        export GCLIB_VARIANT=${GCLIB_VARIANT:-$variant} PLACES=${PLACES:-$places}
-        echo "network: $GCLIB_VARIANT; side by side: $PLACES"
+found = json.load(open(sorted(glob.glob("runs/probe/*.json"))[-1]))["fastest"] or {}
+print(found.get("variant", ""), found.get("places", ""))')
+        variant=${GCLIB_VARIANT:-$variant} PLACES=${PLACES:-$places}
+        [ -z "$variant" ] || export GCLIB_VARIANT=$variant
+        echo "network: ${variant:-as usual}; side by side: ${PLACES:-found out as they run}"
     fi
-    # The last seconds are for ending epochs, for checkpoints and for packing.
-    budget=$(awk "BEGIN { print ($(left) - ${PACKING_SECONDS:-40}) / 60 }")
-    echo "$((seconds - $(left))) s: the grid has $budget minutes"
-    gcl grid run "$@" --engine here --budget "$budget" ${PLACES:+--places "$PLACES"}
-    echo "$((seconds - $(left))) s: packing"
 }
 
-run "$@" 2>&1 | tee "$out/log.txt"
-PYTHONPATH=$PWD:$PWD/runs/site gcl grid pack "$out" "$@" 2>&1 | tee -a "$out/log.txt"
+train() {
+    local time=$(($(left) - packing))
+    if [ "$time" -lt 1 ]; then
+        echo "$((seconds - $(left))) s: no time for the grid"
+        return
+    fi
+    echo "$((seconds - $(left))) s: the grid has $time s"
+    # It ends by itself; if something holds it up, it is asked to after its time, and made to in a third of what is left.
+    guarded timeout --kill-after=$((packing / 3)) "$time" "$python" workflow/packed.py gcl "$kit" \
+        grid run "$@" --engine here --budget "$(awk "BEGIN { print $time / 60 }")" ${PLACES:+--places "$PLACES"}
+}
+
+trap '' PIPE
+exec > >(trap '' TERM INT; exec tee "$out/log.txt") 2>&1
+log=$!
+trap 'stopped=1; echo "asked to stop"; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
+
+prepare && measure && train "$@"
+trap '' TERM INT
+echo "$((seconds - $(left))) s: packing"
+gcl grid pack "$out" "$@"
 echo "$((seconds - $(left))) s: done"
+exec >&- 2>&-
+for _ in {1..20}; do # for the log to be whole; not longer, for something killed may have left what still holds it
+    kill -0 "$log" 2>/dev/null || break
+    sleep 0.1
+done
