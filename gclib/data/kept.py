@@ -62,7 +62,7 @@ def kept(
             numbers = places.get(file, [])
             values[numbers], there[numbers] = value, True
             others += not numbers
-    missing = np.flatnonzero(~there)
+    missing = np.flatnonzero(~there).tolist()
     begun = time.perf_counter()
     made = make([paths[number] for number in missing])
     long = time.perf_counter() - begun > WORTH
