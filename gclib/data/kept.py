@@ -52,7 +52,8 @@ def kept(
         folder / hashlib.sha256(f"{VERSION} {name} {shape}".encode(errors="surrogateescape")).hexdigest()[:32]
     )
     files = [_identity(path) for path in paths]
-    values, there = np.empty((len(paths), *shape), np.uint8), np.zeros(len(paths), bool)
+    values: np.ndarray | None = None  # not before something is kept: what is made needs no copy then
+    there = np.zeros(len(paths), bool)
     places: dict[bytes, list[int]] = {}
     for number, file in enumerate(files):
         places.setdefault(file, []).append(number)
@@ -60,16 +61,18 @@ def kept(
     for part in _rows(place, row):
         for file, value in zip(part["file"].tolist(), part["value"], strict=True):
             numbers = places.get(file, [])
-            values[numbers], there[numbers] = value, True
+            if numbers:
+                values = np.empty((len(paths), *shape), np.uint8) if values is None else values
+                values[numbers], there[numbers] = value, True
             others += not numbers
     missing = np.flatnonzero(~there).tolist()
     begun = time.perf_counter()
     made = make([paths[number] for number in missing])
     long = time.perf_counter() - begun > WORTH
-    if there.any():
-        values[missing] = made
-    else:
+    if values is None:
         values = made
+    else:
+        values[missing] = made
     if long:
         with suppress(OSError):
             # Those of other samples of the same files stay, while they are no more than these.
