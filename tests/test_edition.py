@@ -27,7 +27,7 @@ def test_the_front_page_links_the_edition_or_says_how_to_make_it(book: Path) -> 
         assert f'href="../{edition.EDITION.name}"' in front
         assert (book / edition.EDITION.name).read_bytes() == edition.EDITION.read_bytes()
     else:
-        assert "make pdf" in front
+        assert "make pdf" in re.sub("<[^>]*>", "", front)
 
 
 @pytest.mark.soak
