@@ -11,7 +11,9 @@ from sphinx.application import Sphinx
 MENDS = (
     # The arrow that opens a part of the contents has no name.
     (
-        re.compile(r'(<a class="(?:current )?reference internal" href="[^"]*">([^<]+)</a><details[^>]*><summary)>'),
+        re.compile(
+            r'(<a class="(?:current )?reference internal" href="[^"]*">([^<]+)</a><details[^>]*><summary)>'
+        ),
         r'\1 aria-label="Pages below \2">',
     ),
     # The column with logo, search and contents is no landmark.
