@@ -88,7 +88,7 @@ def visit(browser: object) -> Iterator[object]:
         page.goto(url, wait_until="load")
         page.evaluate("window.MathJax?.startup?.promise")  # waits until all formulas are set
         page.evaluate(UNFOLD)
-        page.wait_for_load_state("networkidle")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
         return visit
 
     yield open_page
