@@ -63,12 +63,15 @@ def test_runs_side_by_side_are_the_runs_alone(tmp_path: Path, monkeypatch: pytes
         ended = {one.name: result for one, result in together(jobs, lambda: 4)}
     switches = sum(a != b for a, b in itertools.pairwise(turns))
     assert switches > len(turns) / 2  # they take turns
-    for name, seed in RUNS:
+    for place, (name, seed) in enumerate(RUNS):
         alone = job(name, seed, tmp_path / "alone").work()
         mine = ended[f"{name} {seed}"]
         assert [s.last for s in mine.stages] == [s.last for s in alone.stages], name
         assert [s.best for s in mine.stages] == [s.best for s in alone.stages], name
-        assert (mine.environment.side_by_side, alone.environment.side_by_side) == (4, 1)
+        assert alone.environment.side_by_side == 1
+        # Before a later one trains its first epoch, some of those that it came to may have ended.
+        beside = {4} if place < 4 else {1, 2, 3, 4}
+        assert mine.environment.side_by_side in beside, name
     assert_same(states(tmp_path / "together"), states(tmp_path / "alone"), "stages")
 
 
