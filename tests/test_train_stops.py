@@ -130,6 +130,25 @@ def test_on_its_device_a_run_goes_on_by_the_variant_it_was_begun_with_as_long_as
     assert made.side_by_side == 7
 
 
+def test_a_checkpoint_whose_tensors_are_parts_of_one_is_gone_on_with_by_small_ones(
+    interrupted: Path, tmp_path: Path
+) -> None:
+    folder = stage_folder(interrupted)
+    state = checkpoints.load(folder)
+    assert state is not None
+    held = [(state["weights"], name) for name, value in state["weights"].items() if value.is_floating_point()]
+    held += [(kept, "momentum_buffer") for kept in state["optimizer"]["state"].values()]
+    values = [place[name] for place, name in held]
+    parts = torch.cat([value.ravel() for value in values]).split([value.numel() for value in values])
+    for (place, name), value, part in zip(held, values, parts, strict=True):  # as a GPU's arrive
+        place[name] = part.reshape(value.shape)
+    checkpoints.save(folder, state)
+    fit(interrupted)
+    fit(tmp_path / "whole")
+    sizes = [(stage_folder(at) / checkpoints.NAME).stat().st_size for at in (interrupted, tmp_path / "whole")]
+    assert sizes[0] < 1.05 * sizes[1]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     interrupted: Path, tmp_path: Path, epochs: list[str], damage: str

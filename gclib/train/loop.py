@@ -321,8 +321,11 @@ class Trainer:
         assert self.optimizer is not None
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, kept in self.optimizer.state.items():
-            if (momentum := kept.get("momentum_buffer")) is not None and momentum.shape != parameter.shape:
+            if (momentum := kept.get("momentum_buffer")) is None:
+                continue
+            if momentum.shape != parameter.shape:
                 raise ValueError("optimizer: a momentum of another shape")
+            kept["momentum_buffer"] = momentum.clone()  # of a GPU's it is a part of one large tensor
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"].to(self.device)  # torch leaves it where the checkpoint was loaded
         self.generator.set_state(state["generator"])
@@ -334,5 +337,7 @@ class Trainer:
             use(self.stage.network, ways[-1], self.settings.batch_size)
         self.devices, self.variants = _in_turn(before, self.devices), _in_turn(ways, self.variants)
         self.side_by_side = int(state["side_by_side"])
-        self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
+        self.best_weights = {
+            name: value.to(self.device, copy=True) for name, value in state["best_weights"].items()
+        }
         return int(state["epoch"])
