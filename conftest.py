@@ -10,10 +10,14 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gclib.notebook import KEEP_MEMORY, surroundings
+
+if TYPE_CHECKING:
+    from gclib.data import LongTailed
 
 # Before torch is imported, and for every kernel that the tests start: the environment that notebooks get elsewhere,
 # and no progress bars in stored outputs. The workers of pytest-xdist keep their memory as kernels do.
@@ -104,6 +108,22 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
         return folder
 
     return get
+
+
+@pytest.fixture(scope="session")
+def digits() -> "LongTailed":
+    """The digits at their usual imbalance ratio."""
+    from gclib.data import load
+
+    return load("digits", 20)
+
+
+@pytest.fixture(scope="session")
+def cifar() -> "LongTailed":
+    """The numbers of CIFAR-10-LT at ratio 100, with black images of one pixel."""
+    from factories import black_cifar
+
+    return black_cifar()
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import re
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import pytest
 from factories import make_record
 
 from gclib import deviations, recipes
-from gclib.data import CIFAR, LongTailed, Split, class_counts
+from gclib.data import LongTailed
 from gclib.deviations import GROUPS, HERE, Difference, Open, differences, open_questions
 from gclib.records import RunRecord
 from gclib.train import command
@@ -17,15 +16,6 @@ from gclib.train import command
 ALL = differences()
 RUNS = [d for d in ALL if d.run]
 ABSENT = "default"  # the recipe leaves the parameter at the default of its loss or sampler
-
-
-@pytest.fixture(scope="module")
-def cifar() -> LongTailed:
-    """The numbers of CIFAR-10-LT at ratio 100, with black images of one pixel."""
-    counts = class_counts(5000, 10, 100)
-    train, test = (np.repeat(np.arange(10), n) for n in (counts, 1000))
-    splits = [Split(np.zeros((len(labels), 1, 1, 3), np.uint8), labels) for labels in (train, test)]
-    return LongTailed("cifar10", 100.0, *splits, counts, tuple("0123456789"), CIFAR, "0" * 64)
 
 
 def resolved(name: str, data: LongTailed, **overrides: Any) -> dict[str, Any]:

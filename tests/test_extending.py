@@ -74,6 +74,7 @@ def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     again = re.search(r"^again: (.*)$", text, re.MULTILINE)[1]
     assert "-p ratio 5 -p recipe seesaw -p seed 3" in again
     assert "loss.parameters.tau=1.5 loss.parameters.gamma=0.5" in again
+    assert "the same: True" in text
     assert "'gamma': 0.0" in text
     assert "mitigation in epoch 5: False\nmitigation in epoch 6: True" in text
     assert recipes.names() == known

@@ -5,24 +5,13 @@ import shlex
 
 import numpy as np
 import pytest
-from factories import black_cifar
 
-from gclib import data, recipes
+from gclib import recipes
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.methods.settings import LossSettings
 from gclib.methods.stage import make_loss
 from gclib.train import command
-
-
-@pytest.fixture(scope="module")
-def digits() -> LongTailed:
-    return data.load("digits", 20)
-
-
-@pytest.fixture(scope="module")
-def cifar() -> LongTailed:
-    return black_cifar()
 
 
 def test_unknown_names(digits: LongTailed) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gclib.data import LongTailed, class_counts, held_out, load
+from gclib.data import LongTailed, class_counts, held_out
 from gclib.data.augment import normalise
 from gclib.figures import rebalancing
 from gclib.methods.settings import StageSettings
@@ -22,11 +22,6 @@ from gclib.networks import ResNet
 from gclib.sampling import class_probabilities
 
 IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def digits() -> LongTailed:
-    return load("digits", ratio=20)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import black_cifar
 
 from gclib import data, methods, recipes, tables
 from gclib.data import LongTailed
@@ -23,16 +22,6 @@ OFFICIAL = {
     "gcl-official-instance": "instance",
     "gcl-official-lws": "cben",
 }
-
-
-@pytest.fixture(scope="module")
-def digits() -> LongTailed:
-    return data.load("digits", 20)
-
-
-@pytest.fixture(scope="module")
-def cifar() -> LongTailed:
-    return black_cifar()
 
 
 def test_names() -> None:
