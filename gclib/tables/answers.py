@@ -88,9 +88,9 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
     return [
         Answer(
             "Does GCL's printed number come out?",
-            f"Yes, as far as single runs can tell. With the settings of the released code we end "
-            f"{of.printed(CODE)} points from it, with those of the paper's text {of.printed(TEXT)}. Neither is told "
-            "apart from what is printed, nor from the other.",
+            f"It cannot be told apart from ours. With the settings of the released code we end {of.printed(CODE)} "
+            f"points from it, with those of the paper's text {of.printed(TEXT)}. Single runs tell the two apart from "
+            "each other no better.",
             "not told apart",
             "text-and-code.ipynb",
         ),
@@ -126,9 +126,9 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
         ),
         Answer(
             "What decides more than the loss?",
-            f"Batch size, learning rate and mixup. The same loss and second stage with the settings that all methods "
-            f"share end {said(lead.interval)} points from GCL's own settings. That is more than its lead over "
-            f"LDAM-DRW there, {of.said('unified', 'ldam-drw-unified')}.",
+            f"The settings around it: batch size, learning rate and mixup, taken together. The same loss and second "
+            f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings. "
+            f"That is more than its lead over LDAM-DRW there, {of.said('unified', 'ldam-drw-unified')}.",
             "settings decide" if lead.verdict == "contradicted" else lead.verdict,
             "results.ipynb#one-protocol-for-all",
         ),
@@ -200,7 +200,7 @@ def choices_table(
             "Probabilities are used, not only the answer",
             f"ECE {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, {ece('mislas')} % with MisLAS",
             "any of them, and calibrate on held-out images",
-            "one run of each; a scale of cosines sets it",
+            "one run of each",
             "cifar10",
             (CODE, "ce", "mislas"),
         ),
