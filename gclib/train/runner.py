@@ -126,12 +126,13 @@ class Runner:
     ) -> dict[str, Any]:
         precision, compiled = self.precision, self.compiled
         if state is not None:
+            with checkpoints.understood(folder / checkpoints.NAME):
+                _check_threads(state, folder)
+                # It goes on as it was begun. What is compiled is the device's affair: on another it differs anyway.
+                precision = state["precision"]
+                if state["devices"][-1] == device_name(self.device):
+                    compiled = state["compiled"]
             self._check(state, planned, folder)
-            _check_threads(state, folder)
-            # It goes on as it was begun. What is compiled is the device's affair: on another it differs anyway.
-            precision = state["precision"]
-            if state["devices"][-1] == device_name(self.device):
-                compiled = state["compiled"]
         recipe, settings, data = self.recipe, planned.settings, self.data
         if start is None and recipe.weights:
             start = read_embedding(find_weights(recipe.weights), recipe.network)
@@ -159,6 +160,8 @@ class Runner:
 
 def _check_threads(state: dict[str, Any], folder: Path) -> None:
     now, before = torch.get_num_threads(), state["threads"]
+    if type(before) is not int:
+        raise TypeError("threads is no int")
     if before != now:
         raise UserError(
             f"{folder} was begun with threads {before} and would go on with {now}, which gives other numbers; "
