@@ -4,9 +4,10 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from factories import make_record
 
-from gclib import tables
+from gclib import records, tables
 from gclib.figures import style, training
 
 NAMES = [f"class {number}" for number in range(121)]
@@ -24,6 +25,25 @@ def test_a_table_of_many_classes_shows_head_and_tail_and_a_file_has_all(tmp_path
     assert [line[0] for line in lines] == NAMES
     assert [float(line[3]) for line in lines] == list(record.clean.per_class)
     assert len(tables.class_table(make_record(classes=10), NAMES).rows) == 10
+
+
+def test_a_record_holds_the_names_of_its_classes_and_an_older_one_none(tmp_path: Path) -> None:
+    older = make_record(classes=10)
+    assert "class_names" not in {**older.model_dump(), **older.digest}
+    fields = older.model_dump(exclude={"identity", "digest"})
+    names = ("<b>ant</b>", "bee", *NAMES[2:10])
+    named = records.RunRecord(**fields, class_names=names)
+    assert named.identity == older.identity
+    records.save(named, tmp_path / "named.json")
+    assert records.load(tmp_path / "named.json").class_names == names
+    assert tables.class_table(named).rows[0][0][0] == "<b>ant</b>"
+    assert tables.class_table(older).rows[0][0][0] == "0"
+    with pytest.raises(ValueError, match="class_names: expected 10, one for each class"):
+        records.RunRecord(**fields, class_names=names[:9])
+    text = (tmp_path / "named.json").read_text().replace('"bee"', '"fly"')
+    (tmp_path / "named.json").write_text(text)
+    with pytest.raises(records.RecordError, match="class_names: does not match its digest"):
+        records.load(tmp_path / "named.json")
 
 
 def test_a_figure_of_images_has_30_rows_at_most_from_head_to_tail() -> None:

@@ -242,8 +242,9 @@ class RunRecord(Model):
     `stages` holds the first stage, and for each further stage of the recipe two runs: from the last and from
     the best checkpoint of the stage before. `fingerprint` has a list of losses for each stage of the recipe,
     `weights` is the SHA-256 of the file with the last weights of stage one (see `gclib.records.weights_path`), None in
-    records that have none; then neither the file nor `digest` holds the field. `digest` has a hash for each other
-    field; `command` makes the run again. `schema_version`, `identity`, `created` and `digest` fill themselves.
+    records that have none; `class_names` are the names of the classes, None in records that are older: then neither
+    the file nor `digest` holds the field. `digest` has a hash for each other field; `command` makes the run again.
+    `schema_version`, `identity`, `created` and `digest` fill themselves.
     """
 
     schema_version: Literal[1] = 1
@@ -257,6 +258,7 @@ class RunRecord(Model):
     fingerprint: tuple[tuple[Annotated[float, Strict(), places(9)], ...], ...]
     stages: Annotated[tuple[StageRun, ...], Field(min_length=1)]
     weights: Digest | None = Field(default=None, exclude_if=lambda value: value is None)
+    class_names: tuple[Text, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
     digest: dict[str, Hash] = Field(
         default_factory=lambda run: {name: content_hash(run[name]) for name in run if _held(name, run[name])}
     )
@@ -292,6 +294,10 @@ class RunRecord(Model):
         require(
             self.identity == run_identity(self.recipe, self.data, self.seed),
             "identity: expected the hash of recipe, data and seed",
+        )
+        names, classes = self.class_names, len(self.data.class_counts)
+        require(
+            names is None or len(names) == classes, f"class_names: expected {classes}, one for each class"
         )
         for key in ("name", "scale"):
             part = self.recipe.get(key)

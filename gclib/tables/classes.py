@@ -16,7 +16,7 @@ __all__ = ["class_table", "write_classes"]
 HEADER = ("class", "training images", "test images", "accuracy (%)")
 
 
-def class_table(record: RunRecord, class_names: Sequence[str], most: int = 30) -> Table:
+def class_table(record: RunRecord, class_names: Sequence[str] | None = None, most: int = 30) -> Table:
     """List classes from head to tail, each with its images and its accuracy after the last epoch (clean).
 
     Parameters
@@ -24,7 +24,7 @@ def class_table(record: RunRecord, class_names: Sequence[str], most: int = 30) -
     record
         The run.
     class_names
-        Names of its C classes.
+        Names of its C classes; None for those that the record holds, or their numbers where it holds none.
     most
         Rows at most, >= 2: of more classes, the first half of the rows are the most frequent, the rest the rarest.
     """
@@ -36,7 +36,7 @@ def class_table(record: RunRecord, class_names: Sequence[str], most: int = 30) -
     return Table.of(HEADER, [*rows[:head], between, *rows[-tail:]])
 
 
-def write_classes(record: RunRecord, class_names: Sequence[str], path: str | Path) -> Path:
+def write_classes(record: RunRecord, class_names: Sequence[str] | None, path: str | Path) -> Path:
     """Write all classes, head to tail, to a CSV file with the columns of `class_table`; return its path."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADER, *_rows(record, class_names)])
@@ -44,7 +44,8 @@ def write_classes(record: RunRecord, class_names: Sequence[str], path: str | Pat
     return Path(path)
 
 
-def _rows(record: RunRecord, class_names: Sequence[str]) -> list[tuple[str, int, int, float]]:
+def _rows(record: RunRecord, class_names: Sequence[str] | None) -> list[tuple[str, int, int, float]]:
     data, accuracy = record.data, record.clean.per_class
+    names = class_names or record.class_names or [str(c) for c in range(len(accuracy))]
     order = np.argsort(-np.array(data.class_counts), kind="stable").tolist()
-    return [(class_names[c], data.class_counts[c], data.test_counts[c], accuracy[c]) for c in order]
+    return [(names[c], data.class_counts[c], data.test_counts[c], accuracy[c]) for c in order]

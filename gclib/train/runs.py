@@ -98,6 +98,7 @@ def fit(
         fingerprint=behaviour(),
         stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
         weights=hashlib.sha256(weights).hexdigest(),
+        class_names=data.class_names,
     )
     path = workdir / record.identity / "record.json"
     write_atomically(records.weights_path(path), weights)
