@@ -188,9 +188,12 @@ def _definitions() -> dict[str, Definition]:
                 "give it a name of its own"
             )
         found |= recipes
-    return found | {d.unified: unify(name, d) for name, d in found.items() if d.unified}
+    _known.clear()
+    _known.update(found | {d.unified: unify(name, d) for name, d in found.items() if d.unified})
+    return _known
 
 
+_known: dict[str, Definition] = {}
 # Now and not only when asked for: a recipe read from a record may need a loss that one of the files adds.
 _definitions()
 
@@ -202,7 +205,7 @@ def names() -> list[str]:
 
 def label(name: str) -> str:
     """Return what tables and figures call a recipe; its name where it has no label, or is not known any more."""
-    definition = _definitions().get(name)
+    definition = _known.get(name) or _definitions().get(name)
     return (definition.label if definition else "") or name
 
 
@@ -214,9 +217,8 @@ def get(name: str) -> NamedRecipe:
     UserError
         If there is none.
     """
-    definitions = _definitions()
-    require_one_of("recipe", name, sorted(definitions))
-    return NamedRecipe(name, definitions[name])
+    require_one_of("recipe", name, _known if name in _known else names())
+    return NamedRecipe(name, _known[name])
 
 
 def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:

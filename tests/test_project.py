@@ -160,6 +160,7 @@ def test_what_only_reads_needs_no_torch(module: str) -> None:
         "calibration",
         "deviations",
         "speed",
+        "short-runs",
     ],
 )
 def test_a_page_that_only_shows_results_starts_without_torch(page: str) -> None:

@@ -23,6 +23,7 @@ style.use()
 print(plt.rcParams["text.usetex"], plt.rcParams["lines.linestyle"], plt.get_backend())
 print("started" in globals(), sys.warnoptions, sys.flags.optimize, sys.flags.utf8_mode, locale.getlocale())
 print(plt.plot.__doc__ is not None, os.environ.get("COLUMNS"), os.environ["OMP_NUM_THREADS"])
+print(os.environ["PYDANTIC_DISABLE_PLUGINS"])
 plt.plot([1, 2])
 plt.show()
 pd.DataFrame(np.ones((1, 30)))"""
@@ -58,6 +59,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "PYTHONOPTIMIZE": "2",
         "PANDAS_COPY_ON_WRITE": "warn",
         "PLOTLY_RENDERER": "svg",
+        "PYDANTIC_DISABLE_PLUGINS": "none",
         "JUPYTER_DEFAULT_PROVISIONER_NAME": "nowhere",
         "COLUMNS": "20",
         "FORCE_COLOR": "1",

@@ -76,7 +76,11 @@ class Files:
             [_contents(root / self.folder / name, md5) for name, md5 in files.items()]
             for files in (self.train, self.test, self.meta)
         )
-        return self._images(train), self._images(test), tuple(meta[self.class_names])
+        return (
+            self._images(train),
+            self._images(test),
+            tuple(name.decode() for name in meta[self.class_names]),
+        )
 
     def _images(self, parts: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         pixels = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
@@ -100,7 +104,9 @@ def _contents(path: Path, md5: str) -> dict[str, Any]:
     content = path.read_bytes()
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise AlteredError(path)
-    return _Arrays(io.BytesIO(content), encoding="latin1").load()
+    # As text, which Python 2 did not tell from bytes, pixels would be decoded and encoded again.
+    found = _Arrays(io.BytesIO(content), encoding="bytes").load()
+    return {key.decode(): value for key, value in found.items()}
 
 
 class _Arrays(pickle.Unpickler):

@@ -4,7 +4,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -149,6 +148,8 @@ def read_images(paths: Sequence[Path], size: int) -> np.ndarray:
 
 def side_by_side(work: Callable[[int], T], starts: range) -> list[T]:
     """Do `work` from each start, in as many threads as there are cores; what takes long shows its progress."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from rich.console import Console
     from rich.progress import track
 

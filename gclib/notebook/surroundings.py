@@ -16,7 +16,7 @@ CHANGES_WHAT_IS_SHOWN_OR_RUN = re.compile(
     r"PYTHON(?!HOME$|PATH$|NOUSERSITE$|USERBASE$|PLATLIBDIR$|EXECUTABLE$).*"
     r"|(IPYTHON|JUPYTER|JPY_).*"  # start-up files and profiles, kernels, settings
     r"|(PYTEST_(ADDOPTS|PLUGINS|THEME.*))|SNAKEMAKE_.*|DOCUTILSCONFIG"
-    r"|(MPL|MATPLOTLIB)(?!CONFIGDIR$).*|(PLOTLY|PANDAS|SYMPY|SKLEARN|TQDM)_.*"
+    r"|(MPL|MATPLOTLIB)(?!CONFIGDIR$).*|(PLOTLY|PANDAS|PYDANTIC|SYMPY|SKLEARN|TQDM)_.*"
     r"|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|CLICOLOR.*|PY_COLORS|TTY_.*|_?TYPER_.*|GITHUB_ACTIONS"
     r"|LANG|LANGUAGE|LC_.*|TZ"
     # Threads and precision of arithmetic, and libraries that talk. Which instructions a CPU may use stays.
@@ -49,6 +49,7 @@ def surroundings(environment: Mapping[str, str], empty: str | Path) -> dict[str,
         "LC_ALL": "C.UTF-8",
         "OMP_NUM_THREADS": "1",  # other counts give other last digits
         "TQDM_DISABLE": "1",
+        "PYDANTIC_DISABLE_PLUGINS": "1",  # they see, and may change, what records and settings hold
         **dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), str(empty)),
     }
     matplotlib = find_spec("matplotlib")

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict
 
 
-def _significant(value: float) -> float:
+def significant(value: float) -> float:
+    """Round to the six digits that a record keeps of a number."""
     return float(f"{value:.6g}")
 
 
@@ -30,7 +31,7 @@ Digest = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Strict(), AfterValidator(_utc)]
 Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
-Number = Annotated[float, Strict(), AfterValidator(_significant)]
+Number = Annotated[float, Strict(), AfterValidator(significant)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100), places(4)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1), places(6)]
 Seconds = Annotated[float, Strict(), Field(ge=0), places(3)]

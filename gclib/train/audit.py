@@ -8,12 +8,22 @@ from pydantic import JsonValue, ValidationError
 from gclib import data, recipes, records
 from gclib.data import LongTailed
 from gclib.errors import UserError
+from gclib.methods.settings import Schedule
 from gclib.recipes import Recipe
+from gclib.records.fields import significant
 from gclib.train.plan import stage_plan
 
 __all__ = ["contradictions", "other_recipe"]
 
+# Records of one data set and one schedule are many.
 known = cache(data.without_images)
+summary = cache(records.DataSummary.of)
+
+
+@cache
+def learning_rates(schedule: Schedule, base: float, epochs: int) -> tuple[float, ...]:
+    """Learning rate of each epoch, as a record holds it."""
+    return tuple(significant(base * schedule.factor(epoch, epochs)) for epoch in range(epochs))
 
 
 def contradictions(record: records.RunRecord) -> list[str]:
@@ -40,7 +50,7 @@ def _contradictions(record: records.RunRecord) -> Iterator[str]:
     seen = _data(record)
     if seen is None:
         return
-    if records.DataSummary.of(seen) != record.data:
+    if summary(seen) != record.data:
         yield f"data: not those of {seen.name} at ratio {seen.ratio:.12g}"
         return
     try:
@@ -52,10 +62,6 @@ def _contradictions(record: records.RunRecord) -> Iterator[str]:
         return
     for index, (expected, run) in enumerate(zip(planned, record.stages, strict=True)):
         settings = expected.settings
-        rates = [
-            settings.learning_rate * settings.schedule.factor(epoch, settings.epochs)
-            for epoch in range(settings.epochs)
-        ]
         for name, wanted, given in (
             ("name", settings.name, run.name),
             ("start", expected.start, run.start),
@@ -63,8 +69,8 @@ def _contradictions(record: records.RunRecord) -> Iterator[str]:
             ("course.loss", settings.epochs, len(run.course.loss)),
             (
                 "course.learning_rate",
-                [f"{rate:.6g}" for rate in rates],
-                [f"{rate:.6g}" for rate in run.course.learning_rate],
+                learning_rates(settings.schedule, settings.learning_rate, settings.epochs),
+                run.course.learning_rate,
             ),
         ):
             if wanted != given:
