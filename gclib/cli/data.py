@@ -46,9 +46,43 @@ def about() -> None:
     """
 
 
+@app.command("list")
+def list_sets() -> None:
+    """List the data sets: what each holds, and how it is had.
+
+    Example:
+
+        gcl data list
+
+    Exit codes: 0 done.
+    """
+    from gclib import data
+
+    def known(name: str) -> tuple[str, ...]:
+        ratio = data.ratio_of(name)
+        counts = data.training_counts(name, ratio or 1)
+        had = "inside the package" if name == "digits" else f"gcl data fetch {name}"
+        return name, f"{len(counts):,}", f"{counts.sum():,}", f"{counts.max() / counts.min():.3g}", had
+
+    def published(name: str) -> tuple[str, ...]:
+        of, had = data.PUBLISHED[name], f"by hand; gcl data check {name} says from where"
+        return name, f"{of.classes:,}", f"{of.sizes[0]:,}", str(of.ratio), had
+
+    own = [
+        (name, "", "", "", "your images; gcl data check says what they hold") for name in data.names()[-2:]
+    ]
+    print_table(
+        ("data set", "classes", "training images", "imbalance ratio", "how it is had"),
+        [*map(known, data.WHOLE), *map(published, data.PUBLISHED), *own],
+    )
+
+
 @app.command()
 def fetch(name: DataName, root: Root = None) -> None:
     """Download a data set unless it is there, check it, and say what it holds.
+
+    Photographs of ImageNet-LT, Places-LT and iNaturalist 2018 are not downloaded: their owners ask who takes them. It
+    says where they and their lists are had, and what is still missing.
 
     `weights:NETWORK` downloads the weights that torchvision publishes for a network, or with `/NAME` those of that
     name, such as `weights:resnet50/IMAGENET1K_V1`; a run takes them by `-p overrides "network=resnet50
@@ -77,7 +111,8 @@ def _fetch_weights(name: str, root: Path | None) -> None:
 def check(name: DataName, root: Root = None) -> None:
     """Check a data set that is there, without a network, and say what it holds.
 
-    Of a folder or a list every file is read: what cannot be used is named, and what is odd, double or left out. Images
+    Of a published set every list is proven by its hash, and every photograph looked for. Of a folder or a list every
+    file is read: what cannot be used is named, and what is odd, double or left out. Images
     that look nearly the same in training and test come from one track or burst: give the groups, by a third column
     of a list, or by `,groups=_` where the names of a group agree up to the last `_`.
 
@@ -101,6 +136,9 @@ def _print_data(name: str, root: Path | None, download: bool) -> None:
 
     from gclib import data
 
+    if name in data.PUBLISHED:
+        _print_published(name, root)
+        return
     loaded = data.load(name, root=root, download=download)
     height, width = loaded.train.images.shape[1:3]
     fixed = name in data.SOURCES and data.SOURCES[name].fixed
@@ -110,6 +148,20 @@ def _print_data(name: str, root: Path | None, download: bool) -> None:
     )
     if not fixed:
         _print_counts(loaded.class_names, loaded.class_counts, np.bincount(loaded.test.labels))
+
+
+def _print_published(name: str, root: Path | None) -> None:
+    from gclib import data
+    from gclib.data.listed import standing
+    from gclib.errors import UserError
+
+    there, lacking = standing(name, data.root_folder(root))
+    for line in (*there, *lacking[:-1]):
+        print(line)
+    if lacking:
+        raise UserError(lacking[-1])
+    described = data.PUBLISHED[name]
+    print(f"{name}: whole; {described.classes:,} classes, {described.sizes[0]:,} training images")
 
 
 def _print_own(name: str, mine: "Own") -> None:
@@ -204,10 +256,9 @@ def recipes(
     else:
         named = recipes.get(name)
         ratio = data.ratio_of(dataset, ratio)
-        if (
-            dataset in data.WHOLE and ratio
-        ):  # their sizes are known: a recipe can be read before the images are there
-            images = data.without_images(dataset, ratio)
+        # Where the sizes are known a recipe can be read before the images are there.
+        if dataset in data.PUBLISHED or (dataset in data.WHOLE and ratio):
+            images = data.without_images(dataset, ratio, root)
         else:
             images = data.load(dataset, ratio=ratio, root=root, download=False, scale=scale)
         table = recipes.settings_table(named.resolve(images, scale=scale), images)

@@ -3,7 +3,9 @@
 from gclib.data.budget import IMAGE_BUDGET, image_budget
 from gclib.data.counts import class_counts, held_out, long_tailed_indices
 from gclib.data.known import WHOLE, training_counts, without_images
+from gclib.data.listed import listed
 from gclib.data.longtail import LongTailed, load
+from gclib.data.published import PUBLISHED, published_counts
 from gclib.data.report import cautions
 from gclib.data.sources import (
     CIFAR,
@@ -25,6 +27,7 @@ __all__ = [
     "FOLDER",
     "IMAGE_BUDGET",
     "NETWORKS",
+    "PUBLISHED",
     "SOURCES",
     "WHOLE",
     "Augmentation",
@@ -38,9 +41,11 @@ __all__ = [
     "held_out",
     "identify_weights",
     "image_budget",
+    "listed",
     "load",
     "long_tailed_indices",
     "names",
+    "published_counts",
     "ratio_of",
     "root_folder",
     "training_counts",

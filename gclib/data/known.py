@@ -1,10 +1,14 @@
 """Data sets whose sizes are known without a file: their class counts, and a stand-in without images."""
 
+from pathlib import Path
+
 import numpy as np
 
 from gclib.data.counts import class_counts, long_tailed_indices
+from gclib.data.listed import PHOTOGRAPHS, SIDE, listed
 from gclib.data.longtail import LongTailed, subset_digest
-from gclib.data.sources import DIGITS_TEST, DIGITS_TRAIN, SOURCES, Split, positions_in_class
+from gclib.data.published import PUBLISHED, published_counts
+from gclib.data.sources import DIGITS_TEST, DIGITS_TRAIN, SOURCES, Split, positions_in_class, root_folder
 from gclib.errors import UserError
 
 __all__ = ["WHOLE", "training_counts", "without_images"]
@@ -40,15 +44,19 @@ def training_counts(dataset: str = "cifar10", ratio: float = 100) -> np.ndarray:
     return class_counts(*WHOLE[dataset], ratio)
 
 
-def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
-    """Return a long-tailed data set whose images have no pixels: to resolve recipes and plan runs; no file is read.
+def without_images(
+    dataset: str = "cifar10", ratio: float | None = 100, root: str | Path | None = None
+) -> LongTailed:
+    """Return a long-tailed data set whose images have no pixels: to resolve recipes and plan runs; no image is read.
 
     Parameters
     ----------
     dataset
-        ``"digits"``, ``"cifar10"`` or ``"cifar100"``.
+        ``"digits"``, ``"cifar10"``, ``"cifar100"`` or one of `gclib.data.PUBLISHED`.
     ratio
-        Imbalance ratio.
+        Imbalance ratio; of a published set it is the set's own.
+    root
+        Where the annotations of iNaturalist 2018 lie, whose class counts are in no other place; see `root_folder`.
 
     Returns
     -------
@@ -59,9 +67,11 @@ def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
     Raises
     ------
     UserError
-        For another data set.
+        For another data set, or without the annotations of iNaturalist 2018.
     """
-    counts = training_counts(dataset, ratio)
+    if dataset in PUBLISHED:
+        return _published(dataset, root_folder(root))
+    counts = training_counts(dataset, ratio or 1)
     size, classes = WHOLE[dataset]
     labels = np.repeat(np.arange(classes), size)
     chosen = long_tailed_indices(labels, ratio)
@@ -76,3 +86,19 @@ def without_images(dataset: str = "cifar10", ratio: float = 100) -> LongTailed:
 
 def _without_pixels(labels: np.ndarray) -> Split:
     return Split(np.empty((len(labels), 0, 0, 3), dtype=np.uint8), labels)
+
+
+def _published(name: str, root: Path) -> LongTailed:
+    counts, known = published_counts(name), PUBLISHED[name]
+    names, proof = tuple(map(str, range(known.classes))), b""
+    if counts is None:
+        found = listed(name, root)
+        counts, names, proof = np.bincount(found.train[1]), found.class_names, found.proof
+    labels, every = np.repeat(np.arange(known.classes), counts), np.arange(known.classes)
+    # All test splits are balanced. One pixel stands for all, so that the sizes are right and take no memory.
+    tested = np.repeat(every, known.sizes[1] // known.classes)
+    train, test = (
+        Split(np.broadcast_to(np.uint8(0), (len(split), SIDE, SIDE, 3)), split) for split in (labels, tested)
+    )
+    digest = subset_digest(positions_in_class(labels, counts), np.frombuffer(proof, np.uint8))
+    return LongTailed(name, None, train, test, counts, names, PHOTOGRAPHS, digest)

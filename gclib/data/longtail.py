@@ -8,8 +8,10 @@ import numpy as np
 
 from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_counts
 from gclib.data.counts import class_sizes, long_tailed_indices
+from gclib.data.listed import published_images
 from gclib.data.own import own, own_images
-from gclib.data.sources import Augmentation, Split, by_name, positions_in_class
+from gclib.data.published import PUBLISHED
+from gclib.data.sources import Augmentation, Split, by_name, positions_in_class, root_folder
 from gclib.errors import require_one_of
 
 
@@ -65,7 +67,8 @@ def load(
     Parameters
     ----------
     name
-        One of `SOURCES`: ``"digits"`` (embedded, 8x8), ``"cifar10"``, ``"cifar100"``. Or a person's own images:
+        One of `SOURCES`: ``"digits"`` (embedded, 8x8), ``"cifar10"``, ``"cifar100"``; one of `PUBLISHED`, of which
+        lists and photographs are read but never fetched. Or a person's own images:
         ``"folder:PATH"`` with one folder of images per class, or with such folders in ``train`` and ``test`` (or
         ``val``); ``"list:PATH"`` with a CSV file of ``path,label`` or ``path,label,group``, or a folder that holds
         ``train.csv`` and perhaps ``test.csv``. ``"folder:PATH@64"`` brings them to 64x64 pixels (shorter side scaled,
@@ -74,7 +77,7 @@ def load(
     ratio
         Imbalance ratio, >= 1; None leaves the training split as it is.
     root
-        Where CIFAR lies; default ``$GCLIB_DATA``, else ``data/`` in the checkout.
+        Where CIFAR and the published sets lie; default ``$GCLIB_DATA``, else ``data/`` in the checkout.
     download
         Whether torchvision may download what is missing.
     split_seed
@@ -101,7 +104,12 @@ def load(
     """
     require_one_of("scale", scale, IMAGE_BUDGET)
     mine = own(name)
-    whole = own_images(mine, split_seed) if mine else by_name(name, root, download)
+    if mine:
+        whole = own_images(mine, split_seed)
+    elif name in PUBLISHED:
+        whole = published_images(name, root_folder(root))
+    else:
+        whole = by_name(name, root, download)
     at_most = None if whole.fixed else image_budget(scale, *whole.size)
     labels, classes = whole.train_labels, len(whole.class_names)
     kept = np.arange(len(labels)) if ratio is None else long_tailed_indices(labels, ratio)
@@ -110,8 +118,9 @@ def load(
     train, test = whole.take(kept, tested)
     positions = positions_in_class(labels, class_sizes(labels, classes))[kept]
     # A name and positions say which images they are only where a checksum proves the images.
+    proof = [np.frombuffer(whole.proof, np.uint8)]
     digest = subset_digest(
-        positions, *(() if whole.fixed else (train.images, test.images, train.labels, test.labels))
+        positions, *(proof if whole.fixed else (train.images, test.images, train.labels, test.labels))
     )
     counts = class_sizes(train.labels, classes).astype(np.int64)
     return LongTailed(name, ratio, train, test, counts, whole.class_names, whole.augmentation, digest)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gclib import ROOT
 from gclib.data.cifar import CIFAR10, CIFAR100, Files
+from gclib.data.published import PUBLISHED
 from gclib.errors import UserError, require_one_of
 from gclib.files import home_expanded
 
@@ -143,6 +144,8 @@ class Whole:
         Height and width of the images.
     take
         Takes positions in the training and in the test split, and returns the two splits of those images.
+    proof
+        What says which images those of a `fixed` set are, where its name alone does not.
     """
 
     train_labels: np.ndarray
@@ -152,6 +155,7 @@ class Whole:
     fixed: bool
     size: tuple[int, int]
     take: Callable[[np.ndarray, np.ndarray], tuple[Split, Split]]
+    proof: bytes = b""
 
 
 def by_name(name: str, root: str | Path | None = None, download: bool = True) -> Whole:
@@ -178,7 +182,7 @@ def by_name(name: str, root: str | Path | None = None, download: bool = True) ->
 
 def names() -> list[str]:
     """Names that `load` takes."""
-    return [*SOURCES, "folder:PATH", "list:PATH"]
+    return [*SOURCES, *PUBLISHED, "folder:PATH", "list:PATH"]
 
 
 def ratio_of(name: str, ratio: float | None = None) -> float | None:
