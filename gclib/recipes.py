@@ -179,7 +179,7 @@ def _definitions() -> dict[str, Definition]:
     """Recipes of every file of `gclib.methods` and their twins, looked up anew: a file may have been added since."""
     found: dict[str, Definition] = {}
     for file in pkgutil.iter_modules(methods.__path__):
-        if file.name in ("stage", "stages"):  # what trains, with torch
+        if file.name in ("images", "stage", "stages"):  # what trains, with torch
             continue
         recipes = getattr(importlib.import_module(f"gclib.methods.{file.name}"), "RECIPES", {})
         if twice := sorted(recipes.keys() & found.keys()):

@@ -20,6 +20,7 @@ from gclib.methods.stage import Stage
 from gclib.methods.stages.rebalance import LearnableWeightScaling, RetrainClassifier, TauNormalisation
 from gclib.networks import ResNet
 from gclib.sampling import class_probabilities
+from gclib.train.resident import Resident
 
 IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -65,7 +66,7 @@ def test_tau_is_the_best_on_images_that_stage_one_does_not_see(digits: LongTaile
         means = torch.stack([features[digits.train.labels == label].mean(0) for label in range(10)])
         anchors = means / means.norm(dim=1, keepdim=True) * torch.linspace(2, 0.5, 10)[:, None]
         chosen.network.head.weight.copy_(anchors)
-    chosen.begin(digits)
+    chosen.measure(Resident(digits.train, digits.augmentation, torch.device("cpu"), torch.float64))
     assert np.bincount(digits.train.labels[marked]).tolist() == [int(0.2 * n) for n in digits.class_counts]
     images = normalise(torch.from_numpy(digits.train.images[marked]), digits.augmentation, torch.float64)
     labels = digits.train.labels[marked]

@@ -272,4 +272,6 @@ def test_resident_batches_are_the_images() -> None:
     resident = Resident(source.test, source.augmentation, CPU, torch.float64)
     mean, std = (np.array(value) for value in (source.augmentation.mean, source.augmentation.std))
     expected = (source.test.images[10:20] / 255 - mean) / std
-    np.testing.assert_allclose(resident.plain(10, 20).permute(0, 2, 3, 1).numpy(), expected, atol=1e-14)
+    np.testing.assert_allclose(
+        next(resident.plain(torch.arange(10, 20))).permute(0, 2, 3, 1).numpy(), expected, atol=1e-14
+    )

@@ -7,7 +7,6 @@ method.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from gclib import losses, sampling
 from gclib.data import LongTailed, held_out
 from gclib.errors import UserError, nearest, require_one_of
+from gclib.methods.images import Batch, Draws, Images
 from gclib.methods.settings import (
     LossSettings,
     SamplerSettings,
@@ -33,93 +33,6 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cross-entropy": lambda class_counts: losses.CrossEntropyLoss(),
     "gcl": losses.GCLLoss,
 }
-
-
-@dataclass
-class Batch:
-    """What one step sees, on the device.
-
-    Attributes
-    ----------
-    images
-        Normalised, augmented and mixed, shape ``(B, 3, H, W)``.
-    targets
-        Classes of the images, int64 ``(B,)``.
-    partner_targets
-        Classes of their mixup partners, int64 ``(B,)``; None without mixup.
-    weight
-        Mixup's lambda, a scalar: the share of the image itself. None without mixup.
-    noise
-        Raw draw of a stochastic loss, ``(B, 1 or 2, C)``, see `Draws`; else None.
-    other
-        Batch of a second stream, where a method has one; else None.
-    """
-
-    images: Tensor
-    targets: Tensor
-    partner_targets: Tensor | None
-    weight: Tensor | None
-    noise: Tensor | None
-    other: "Batch | None" = None
-
-
-@dataclass
-class Draws:
-    """All that is random in one epoch, drawn at once on the host in a fixed order.
-
-    Attributes
-    ----------
-    indices
-        int64 ``(N,)``: images in the order of the epoch.
-    offsets, flips
-        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.data.augment.crop_flip`.
-    partners
-        int64 ``(N,)``: position within its own batch of each image's mixup partner; None without mixup.
-    weights
-        float64 ``(steps,)``: mixup's lambda of each step; None without mixup.
-    noise
-        float32 ``(N, 1 or 2, C)``: raw draw of a stochastic loss, one for each of mixup's two targets; else None.
-    other
-        Draws of a second stream of as many images; else None.
-    greys
-        bool ``(N,)``: which images lose their colour; None for none of them.
-    boxes
-        int64 ``(N, 4)``: top, left, height and width of the part of each image that is enlarged to the whole, in place
-        of the crop by `offsets`; None for that crop. See `gclib.data.augment.resized_crop_flip`.
-    colours
-        float32 ``(N, 4)``: brightness, contrast, saturation and hue of each image; see `gclib.data.augment.jitter`.
-        None for the colours as they are.
-    """
-
-    indices: Tensor
-    offsets: Tensor
-    flips: Tensor
-    partners: Tensor | None
-    weights: Tensor | None
-    noise: Tensor | None
-    other: "Draws | None" = None
-    greys: Tensor | None = None
-    boxes: Tensor | None = None
-    colours: Tensor | None = None
-
-    def pinned(self) -> "Draws":
-        """Put the whole epoch into memory from which a GPU takes it without making the host wait."""
-        return self._each(lambda value, _: value.pin_memory())
-
-    def to(self, device: torch.device, place: "Draws | None" = None) -> "Draws":
-        """Move the whole epoch to the device; into the tensors of `place`, of the same shapes, where it is given."""
-        if place is None:
-            return self._each(lambda value, _: value.to(device, non_blocking=True))
-        return self._each(lambda value, kept: kept.copy_(value, non_blocking=True), place)
-
-    def _each(self, change: Callable[[Tensor, Any], Tensor], place: "Draws | None" = None) -> "Draws":
-        changed: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            kept = place and getattr(place, name)
-            changed[name] = value._each(change, kept) if isinstance(value, Draws) else value
-            if isinstance(value, Tensor):
-                changed[name] = change(value, kept)
-        return Draws(**changed)
 
 
 class Stage(nn.Module):
@@ -145,6 +58,7 @@ class Stage(nn.Module):
     keeps_embedding: ClassVar[bool] = False  # whether the method trains nothing of the embedding
     takes_features: ClassVar[bool] = True  # whether features in the place of images will do
     views: ClassVar[bool] = False  # whether it is made of augmented views
+    measures: bool = False  # whether it begins with a pass over the training images
     whole_batches: bool = False  # whether an epoch's last, smaller batch is left out
     first: bool = True  # in its recipe
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
@@ -226,8 +140,11 @@ class Stage(nn.Module):
         """Value of a parameter of the method: what the recipe says, or else the method's default."""
         return self.settings.parameters.get(name, self.defaults[name])
 
-    def begin(self, data: LongTailed) -> None:
+    def begin(self) -> None:
         """Prepare once, after the weights of the stage before are loaded."""
+
+    def measure(self, images: Images) -> None:
+        """Pass over the training images, after `begin`, if it `measures`."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Fill the buffers that change with the 0-based epoch."""

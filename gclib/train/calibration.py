@@ -10,7 +10,6 @@ from torch import Tensor
 from gclib.classifier import Calibration, Classifier
 from gclib.data import LongTailed, held_out
 from gclib.train.features import images_of
-from gclib.train.resident import evaluation_batch
 
 __all__ = ["calibrate", "fitted_temperature"]
 
@@ -39,12 +38,11 @@ def calibrate(classifier: Classifier, data: LongTailed, device: torch.device) ->
         return None
     split = data.train.of(np.flatnonzero(unseen))
     images = images_of(replace(data, train=split), "train", device, torch.float32)
-    size = evaluation_batch(device, images.pixels)
     # On a GPU in a queue of its own: other runs go on beside it.
     stream = torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
     with torch.no_grad(), stream:
         classifier.to(device)
-        parts = [classifier(images.plain(k, k + size)).cpu() for k in range(0, len(split), size)]
+        parts = [classifier(part).cpu() for part in images.plain()]
         classifier.cpu()
     return fitted_temperature(torch.cat(parts), torch.from_numpy(split.labels))
 

@@ -1,6 +1,7 @@
 """Features in the place of images, computed once: for an embedding that does not learn, of images as they are."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,16 +13,18 @@ from torch import Tensor
 
 from gclib.data import LongTailed, Split
 from gclib.files import write_atomically
-from gclib.methods.stage import Batch, Draws
+from gclib.methods.images import Batch, Cut, Draws, Images
 from gclib.networks import Network
 from gclib.records import DataSummary, content_hash
-from gclib.train.resident import Resident, evaluation_batch, resident
+from gclib.train.resident import parts, resident
 
 __all__ = ["Features", "featured", "images_of"]
 
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
 
 class Features:
-    """The features of a split on the device, with the face of `gclib.train.resident.Resident`.
+    """The features of a split on the device: one form of `gclib.methods.images.Images`.
 
     Parameters
     ----------
@@ -31,27 +34,33 @@ class Features:
         Where the batches are made, and of which floating-point type.
     """
 
-    pixels = 1  # what an image costs in a test pass, as if it were one of so many pixels
+    recordable = True
 
     def __init__(self, split: Split, device: torch.device, dtype: torch.dtype) -> None:
         self.features = torch.from_numpy(split.images).to(device, dtype)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.dtype = dtype
 
+    def begin(self, draws: Draws, cuts: Sequence[Cut], place: Draws | None) -> Draws:
+        """Bring the draws of an epoch to the device."""
+        return draws.to(self.labels.device, place)
+
     def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
-        """Take the features of a batch of an epoch's draws; see `gclib.train.resident.Resident.batch`."""
+        """Take the features of a batch of an epoch's draws."""
         indices = draws.indices[rows]
         noise = None if draws.noise is None else draws.noise[rows]
         return Batch(self.features[indices], self.labels[indices], None, None, noise)
 
-    def plain(self, start: int, stop: int) -> Tensor:
-        """Features ``start .. stop``, ``(B, d)``."""
-        return self.features[start:stop]
+    def plain(self, chosen: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the features, ``(B, d)``."""
+        features = self.features if chosen is None else self.features[chosen.to(self.labels.device)]
+        # As if each were an image of one pixel.
+        return (features[part] for part in parts(len(features), self.labels.device, 1))
 
 
 def images_of(
     data: LongTailed, split: Literal["train", "test"], device: torch.device, dtype: torch.dtype
-) -> Resident | Features:
+) -> Images:
     """Return a split of a data set on a device, in the form that it has: images or features."""
     if getattr(data, split).images.ndim == 2:
         return Features(getattr(data, split), device, dtype)
@@ -83,9 +92,8 @@ def featured(
     except (OSError, SafetensorError):  # none yet, or a damaged one
         network = network.to(device, precision).to(memory_format=torch.channels_last).eval()
         found = {}
-        for split in ("train", "test"):
-            images = resident(data, split, device, precision)
-            found[split] = _embed(network, images)
+        for split in SPLITS:
+            found[split] = _embed(network, images_of(data, split, device, precision))
         write_atomically(path, save(found))
     train, test = (
         Split(found[name].numpy(), part.labels) for name, part in (("train", data.train), ("test", data.test))
@@ -94,10 +102,8 @@ def featured(
 
 
 @torch.no_grad()
-def _embed(network: Network, images: Resident) -> Tensor:
-    count, size = len(images.labels), evaluation_batch(images.labels.device, images.pixels)
-    parts = [network.features(images.plain(start, start + size)).cpu() for start in range(0, count, size)]
-    return torch.cat(parts)
+def _embed(network: Network, images: Images) -> Tensor:
+    return torch.cat([network.features(part).cpu() for part in images.plain()])
 
 
 def _digest(network: Network) -> str:

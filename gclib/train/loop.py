@@ -15,14 +15,14 @@ from torch import Tensor
 from gclib import metrics
 from gclib.data import NETWORKS, LongTailed
 from gclib.errors import UserError
+from gclib.methods.images import Draws, Images
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Draws, Stage
+from gclib.methods.stage import Stage
 from gclib.networks import Network, choose_variant, make_network, usable, use
 from gclib.train import checkpoints, fleet
 from gclib.train.environment import device_name
-from gclib.train.features import Features, images_of
+from gclib.train.features import images_of
 from gclib.train.progress import EpochProgress
-from gclib.train.resident import Resident
 from gclib.train.steps import Steps
 
 __all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage", "normalised_for", "seeded", "started"]
@@ -88,7 +88,10 @@ def make_stage(
         stage = Stage.make(settings, started(network, head, data.num_classes, start), data)
         stage.first = position == 0
         torch.default_generator.manual_seed(draw_seed(seed, position))
-        stage.begin(data)
+        stage.begin()
+    if stage.measures:
+        # On the CPU, so that a GPU goes on from the same bits.
+        stage.measure(images_of(data, "train", torch.device("cpu"), torch.float32))
     return stage
 
 
@@ -265,8 +268,8 @@ class Trainer:
         draws = self.stage.draw(epoch, self.generator)
         return draws.pinned() if self.device.type == "cuda" else draws
 
-    def logits(self, images: Resident | Features) -> Tensor:
-        """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
+    def logits(self, images: Images) -> Tensor:
+        """Test-time logits of images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         self.stage.eval()
         with self.on_stream():
             return self.steps.test() if images is self.test_set else self.steps.logits(images)

@@ -1,5 +1,6 @@
 """A data set on the device, and the batches that are made of it there."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -8,9 +9,9 @@ from torch import Tensor
 
 from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import crop_flip, grey, jitter, mix, normalise, pad_images, resized_crop_flip
-from gclib.methods.stage import Batch, Draws
+from gclib.methods.images import Batch, Cut, Draws
 
-__all__ = ["Resident", "evaluation_batch", "resident"]
+__all__ = ["Resident", "evaluation_batch", "parts", "resident"]
 
 # Images of a test pass at once, and up to how many pixels each. Other numbers give other last bits, so the CPU keeps to
 # one; a GPU launches less with larger ones. Larger images fill the memory.
@@ -23,8 +24,16 @@ def evaluation_batch(device: torch.device, pixels: int) -> int:
     return max(1, min(most, most * size // pixels))
 
 
+def parts(count: int, device: torch.device, pixels: int) -> Iterator[slice]:
+    """Cut `count` images of so many pixels into what goes through the network at once where nothing is trained."""
+    size = evaluation_batch(device, pixels)
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
 class Resident:
     """A data set that lives on the device as one uint8 tensor; batches are made there by a few tensor operations.
+
+    One form of `gclib.methods.images.Images`.
 
     Parameters
     ----------
@@ -36,6 +45,8 @@ class Resident:
         Where the batches are made, and of which floating-point type.
     """
 
+    recordable = True
+
     def __init__(
         self, split: Split, augmentation: Augmentation, device: torch.device, dtype: torch.dtype
     ) -> None:
@@ -44,18 +55,12 @@ class Resident:
         self.pixels = split.images.shape[1] * split.images.shape[2]  # of an image
         self.augmentation, self.dtype = augmentation, dtype
 
-    def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
-        """Make a batch of an epoch's draws.
+    def begin(self, draws: Draws, cuts: Sequence[Cut], place: Draws | None) -> Draws:
+        """Bring the draws of an epoch to the device."""
+        return draws.to(self.labels.device, place)
 
-        Parameters
-        ----------
-        draws
-            Of the whole epoch, on the device.
-        rows
-            int64, shape ``(B,)``: the positions of the batch's images in them.
-        step
-            int64, shape ``(1,)``: the number of the batch in the epoch, from 0.
-        """
+    def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
+        """Make a batch of an epoch's draws."""
         indices = draws.indices[rows]
         shift = self.augmentation.shift
         if draws.boxes is None:
@@ -74,13 +79,15 @@ class Resident:
         partners, weight = draws.partners[rows], draws.weights[step][0]
         return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise, other)
 
-    def plain(self, start: int, stop: int) -> Tensor:
-        """Normalised images ``start .. stop`` as they are, ``(B, C, H, W)``."""
+    def plain(self, chosen: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the normalised images as they are."""
         shift = self.augmentation.shift
-        cut = self.padded[
-            start:stop, shift : self.padded.shape[1] - shift, shift : self.padded.shape[2] - shift
-        ]
-        return normalise(cut, self.augmentation, self.dtype)
+        height, width = self.padded.shape[1] - shift, self.padded.shape[2] - shift
+        places = None if chosen is None else chosen.to(self.labels.device)
+        count = len(self.labels if places is None else places)
+        for part in parts(count, self.labels.device, self.pixels):
+            images = self.padded[part if places is None else places[part]]
+            yield normalise(images[:, shift:height, shift:width], self.augmentation, self.dtype)
 
 
 _brought: WeakKeyDictionary[LongTailed, dict[tuple, Resident]] = WeakKeyDictionary()

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gclib.methods.stage import Batch, Draws, Stage
+from gclib.methods.images import Batch, Cut, Draws, Images
+from gclib.methods.stage import Stage
 from gclib.train.capture import Captured
-from gclib.train.features import Features
 from gclib.train.fleet import arrived, pause, reached
-from gclib.train.resident import Resident, evaluation_batch
 
 __all__ = ["Steps"]
 
@@ -43,8 +42,8 @@ class Steps:
         self,
         stage: Stage,
         optimizer: torch.optim.Optimizer | None,
-        train_set: Resident | Features,
-        test_set: Resident | Features,
+        train_set: Images,
+        test_set: Images,
         compiled: bool,
     ) -> None:
         self.stage, self.optimizer = stage, optimizer
@@ -52,7 +51,7 @@ class Steps:
         self.compiled = compiled
         self.loss = torch.compile(stage.loss, dynamic=False) if compiled else stage.loss
         self.device = train_set.labels.device
-        self.recording = self.device.type == "cuda"
+        self.recording = self.device.type == "cuda" and train_set.recordable and test_set.recordable
         self.recorded: dict[str | int, Captured] = {}
         # What one step differs in from the next; on a GPU the same tensors in every epoch, which a recorded step reads.
         self.draws: Draws | None = None
@@ -61,16 +60,17 @@ class Steps:
 
     def epoch(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Make all steps of an epoch; return their losses and numbers of images, float64 ``(steps,)`` on the CPU."""
-        self.draws = draws.to(self.device, self.draws if self.recording else None)
         count, size = len(draws.indices), self.stage.settings.batch_size
-        sizes = [min(size, count - start) for start in range(0, count, size)]
+        cuts = [Cut(k, start, min(start + size, count)) for k, start in enumerate(range(0, count, size))]
+        self.draws = self.train_set.begin(draws, cuts, self.draws if self.recording else None)
+        sizes = [cut.stop - cut.start for cut in cuts]
         if len(self.losses) != len(sizes):
             self.losses = torch.empty(len(sizes), device=self.device, dtype=self.train_set.dtype)
         self.position.zero_()
         ahead: deque[Any] = deque()
         for number, images in enumerate(sizes):
             self._call(images, partial(self.next_step, images))
-            if not self.recording:
+            if self.device.type == "cpu":
                 pause()
             elif number % CHUNK == 0:
                 ahead.append(torch.cuda.current_stream().record_event())
@@ -103,8 +103,8 @@ class Steps:
         self._call("test", self._fill_outputs)
         return arrived(self.outputs).double()
 
-    def logits(self, images: Resident | Features) -> Tensor:
-        """Test-time logits of resident images without augmentation, float64 on the CPU, shape ``(N, C)``."""
+    def logits(self, images: Images) -> Tensor:
+        """Test-time logits of images without augmentation, float64 on the CPU, shape ``(N, C)``."""
         return arrived(self._forward(images)).double()
 
     def release(self) -> None:
@@ -115,12 +115,9 @@ class Steps:
         self.outputs = self._forward(self.test_set)
 
     @torch.no_grad()
-    def _forward(self, images: Resident | Features) -> Tensor:
-        size = evaluation_batch(self.device, images.pixels)
+    def _forward(self, images: Images) -> Tensor:
         with self._eager():
-            return torch.cat(
-                [self.stage(images.plain(k, k + size)) for k in range(0, len(images.labels), size)]
-            )
+            return torch.cat([self.stage(part) for part in images.plain()])
 
     def _eager(self) -> AbstractContextManager:
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from gclib import sampling
 from gclib.data import LongTailed
+from gclib.methods.images import Batch, Draws
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Batch, Draws, Stage
+from gclib.methods.stage import Stage
 from gclib.networks import Network, TwoTails
 
 __all__ = ["BilateralBranch"]

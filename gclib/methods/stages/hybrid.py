@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gclib.data import LongTailed
+from gclib.methods.images import Batch, Draws
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Batch, Draws, Stage
+from gclib.methods.stage import Stage
 from gclib.networks import Network
 
 __all__ = ["HybridContrast", "prototypical_contrast", "supervised_contrast"]

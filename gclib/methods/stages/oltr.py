@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gclib.data import LongTailed
-from gclib.data.augment import normalise
+from gclib.methods.images import Batch, Images
 from gclib.methods.settings import StageSettings
-from gclib.methods.stage import Batch, Stage
+from gclib.methods.stage import Stage
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
 
@@ -56,7 +56,7 @@ class MetaEmbedding(Stage, name="OLTR"):
     gradient; the released code averages it over the class's images and leaves its weight out.
     """
 
-    takes_mixup, takes_features = False, False
+    takes_mixup, takes_features, measures = False, False, True
 
     def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
@@ -68,16 +68,12 @@ class MetaEmbedding(Stage, name="OLTR"):
         self.anchors = nn.Parameter(torch.empty(data.num_classes, width))
         nn.init.uniform_(self.anchors, -(width**-0.5), width**-0.5)
 
-    def begin(self, data: LongTailed) -> None:
+    def measure(self, images: Images) -> None:
         """Take the class means of the unaugmented training images as centroids."""
         self.eval()
         with torch.no_grad():
-            parts = torch.from_numpy(data.train.images).split(500)
-            features = torch.cat(
-                [self.embed(normalise(part, self.augmentation, self.centroids.dtype)) for part in parts]
-            )
-            labels = torch.from_numpy(data.train.labels)
-            self.centroids.copy_(class_means(features, labels, data.num_classes))
+            features = torch.cat([self.embed(part) for part in images.plain()])
+            self.centroids.copy_(class_means(features, images.labels, self.num_classes))
 
     def embed(self, images: Tensor) -> Tensor:
         """Attended features, ``(B, d)``."""

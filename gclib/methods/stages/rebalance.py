@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gclib.data import LongTailed, held_out
-from gclib.data.augment import normalise
 from gclib.errors import UserError
+from gclib.methods.images import Images
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import Network
@@ -48,13 +48,9 @@ class FrozenEmbedding(Stage):
         with torch.no_grad():
             return self.network.features(images)
 
-    def _features(self, images: np.ndarray) -> Tensor:
-        """Features ``(N, d)`` of uint8 images, unaugmented; of features, the features themselves."""
-        dtype = next(self.network.parameters()).dtype
-        if images.ndim == 2:
-            return torch.from_numpy(images).to(dtype)
-        parts = torch.from_numpy(images).split(500)
-        return torch.cat([self.embed(normalise(part, self.augmentation, dtype)) for part in parts])
+    def features(self, images: Images, chosen: Tensor | None = None) -> Tensor:
+        """Features ``(N, d)`` of unaugmented images, of all or of those that are `chosen`."""
+        return torch.cat([self.embed(part) for part in images.plain(chosen)])
 
 
 def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -72,7 +68,7 @@ class RetrainClassifier(FrozenEmbedding, name="cRT"):
 
     defaults: ClassVar = {"reinitialise": False}
 
-    def begin(self, data: LongTailed) -> None:
+    def begin(self) -> None:
         """Draw a new classifier if asked to."""
         if self.setting("reinitialise"):
             self.network.head.reset_parameters()
@@ -122,24 +118,23 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
 
     def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
+        self.measures = bool(settings.held_out)
         self.register_buffer("tau", torch.tensor(float(self.setting("tau"))))
         # `TAUS`, and the accuracy (%) that each has on the held-out images; empty where none are held out.
         searched = TAUS if settings.held_out else []
         self.register_buffer("choice", torch.tensor([searched, [0.0] * len(searched)]))
 
-    def begin(self, data: LongTailed) -> None:
+    def measure(self, images: Images) -> None:
         """Choose tau on the held-out images."""
-        if not self.settings.held_out:
-            return
         self.eval()
-        marked = held_out(data.train.labels, self.settings.held_out)
+        marked = held_out(images.labels.cpu().numpy(), self.settings.held_out)
         if not marked.any():
             raise UserError(
                 f"no class has {1 / self.settings.held_out:.0f} images, so none is held out to choose tau on; "
                 "give stage-two.held_out=0 and stage-two.parameters.tau"
             )
-        labels = torch.from_numpy(data.train.labels[marked])
-        features = self._features(data.train.images[marked])
+        chosen = torch.from_numpy(np.flatnonzero(marked))
+        labels, features = images.labels[chosen.to(images.labels.device)], self.features(images, chosen)
         for place, tau in enumerate(TAUS):
             right = self.classify(features, tau).argmax(1) == labels
             by_class = [right[labels == label].double().mean() for label in labels.unique()]
@@ -163,7 +158,7 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
     released code, "cl2n"). The class means are not normalised again.
     """
 
-    trains = False
+    trains, measures = False, True
     center: Tensor
     means: Tensor
 
@@ -172,13 +167,13 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
         self.register_buffer("center", torch.zeros(network.num_features))
         self.register_buffer("means", torch.zeros(data.num_classes, network.num_features))
 
-    def begin(self, data: LongTailed) -> None:
+    def measure(self, images: Images) -> None:
         """Pass over the training images, unaugmented, for the means."""
         self.eval()
-        features = self._features(data.train.images)
+        features = self.features(images)
         self.center.copy_(features.mean(0))
-        centered, labels = F.normalize(features - self.center), torch.from_numpy(data.train.labels)
-        self.means.copy_(class_means(centered, labels, data.num_classes))
+        centered = F.normalize(features - self.center)
+        self.means.copy_(class_means(centered, images.labels, self.num_classes))
 
     def logits(self, images: Tensor) -> Tensor:
         """Minus the squared distances, ``(B, C)``."""
