@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gclib.embeddings import Embedding
-from gclib.figures import derivation, embedding, results, style, training
+from gclib.figures import derivation, embedding, rebalancing, results, style, training
+from gclib.metrics import Reliability
+from gclib.tables import Interval
 
 NAMES = ["$x$", "a$", r"\alpha $\beta$", "_hidden", "<b>b</b>", "&lt;", "a\nb"]
 COUNTS = np.array([90, 60, 40, 30, 20, 10, 5])
@@ -46,6 +48,15 @@ FIGURES = {
         {name: dict.fromkeys(("many", "medium", "few", "all"), 50.0) for name in NAMES}
     ),
     "epoch_panels": lambda: embedding.epoch_panels({"run": [embedded()]}, [1]),
+    "difference_plot": lambda: results.difference_plot(
+        dict.fromkeys(NAMES, Interval(1.0, 2.0, 0.3)), "points"
+    ),
+    "reliability_panels": lambda: results.reliability_panels(
+        dict.fromkeys(NAMES, Reliability(np.ones(2) / 2, np.ones(2) / 2, np.ones(2, int)))
+    ),
+    "probability_panels": lambda: results.probability_panels({name: {"$x$": np.ones(7)} for name in NAMES}),
+    "cloud_size_lines": lambda: derivation.cloud_size_lines({"log": np.linspace(0, 1, 7)}, NAMES),
+    "anchor_lines": lambda: rebalancing.anchor_lines({"cRT": np.ones(7)}, {"cRT": np.ones(7)}, NAMES),
 }
 
 
@@ -59,7 +70,9 @@ def test_matplotlib_shows_every_name_as_it_is(name: str) -> None:
     shown = texts(figure)
     for wanted in NAMES:
         wanted = wanted.replace("\n", " ")
-        assert any(text == wanted or text.startswith(f"{wanted} (") for text in shown), wanted
+        assert any(text == wanted or text.startswith((f"{wanted} (", f"{wanted}, ")) for text in shown), (
+            wanted
+        )
     plt.close(figure)
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from pages import CELL, write
@@ -218,6 +219,23 @@ def test_the_page_refuses_an_unknown_name_and_a_default_that_was_edited(kernel):
     assert kernel(CELL.replace("count: int = 2", "count: int = 5"), CHECK)["count"] == 5, (
         "the newest cell counts"
     )
+
+
+def test_names_in_a_frame_of_pandas_are_text_to_jupyterlab_and_the_book(kernel):
+    from IPython import get_ipython
+
+    kernel(CELL, CHECK)
+    formatted = get_ipython().display_formatter.format
+    for frame in (
+        pd.DataFrame({"accuracy": [1.0, 2.0]}, index=["a$b$c", "<b>"]),
+        pd.DataFrame({r"\(x\)": [1.0]}),
+    ):
+        shown = formatted(frame)[0]["text/html"]
+        assert re.match('<div class="[^"]*mathjax_ignore[^"]*">', shown)
+        assert "a$b$c" in shown or r"\(x\)" in shown
+        assert "<b>" not in shown
+    plain = pd.DataFrame({"accuracy": [1.0]})
+    assert formatted(plain)[0]["text/html"] == plain._repr_html_(), "no class where none is needed"
 
 
 def test_outside_of_a_kernel_that_ran_parameters_there_is_nothing_to_check(kernel):

@@ -2,9 +2,14 @@
 
 import ast
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gclib.errors import UserError
 from gclib.notebook.grammar import check, parse
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+    from pandas import DataFrame
 
 __all__ = ["check_parameters"]
 
@@ -16,7 +21,8 @@ def check_parameters() -> None:
 
     Every page calls this in the cell after its parameters. So plain papermill, JupyterLab and ``gcl run`` take and
     refuse the same values, in the same words. The lines are those of the newest cell that the kernel ran with
-    parameters in it; see `gclib.notebook.grammar`.
+    parameters in it; see `gclib.notebook.grammar`. From then on, names in the frames of pandas that the page shows are
+    text: a dollar begins no mathematics.
 
     Raises
     ------
@@ -27,6 +33,8 @@ def check_parameters() -> None:
     from IPython import get_ipython
 
     shell = get_ipython()
+    if shell:
+        _show_names_as_text(shell)
     cells = list(shell.user_ns["In"]) if shell else []
     if cells == [""]:  # a kernel without history, as nbval's, which runs parameters as they are committed
         return
@@ -37,6 +45,23 @@ def check_parameters() -> None:
     given = {name: variables[name] for name in _injected(cells[place:]) if name in variables}
     stated = parse(cells[place], "parameters cell")
     variables |= check(stated, {p.name: variables[p.name] for p in stated if p.name in variables} | given)
+
+
+def _show_names_as_text(shell: "InteractiveShell") -> None:
+    assert shell.display_formatter is not None
+    html = shell.display_formatter.formatters["text/html"]
+    for module in (
+        "pandas",
+        "pandas.core.frame",
+    ):  # by name, since 3.0 and before: not every page loads pandas
+        html.for_type_by_name(module, "DataFrame", _frame_html)
+
+
+def _frame_html(frame: "DataFrame") -> str | None:
+    from gclib.tables.table import without_maths
+
+    html = frame._repr_html_()
+    return html and without_maths(html)
 
 
 def _states_parameters(source: str) -> bool:

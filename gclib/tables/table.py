@@ -132,10 +132,19 @@ def _item_html(item: Item) -> str:
     return _text_html(item)
 
 
+def without_maths(shown: str) -> str:
+    """Wrap HTML such that JupyterLab and the book read no mathematics into it; most needs no wrapping.
+
+    A frame of pandas keeps its class, by which pages know tables.
+    """
+    if not re.search(r"[$\\]", shown):
+        return shown
+    tag = "div" if "<div" in shown else "span"
+    return f'<{tag} class="{NO_MATHS}">{shown}</{tag}>'
+
+
 def _text_html(text: str) -> str:
-    """Escape what is HTML or, to JupyterLab, mathematics."""
-    shown = html.escape(text)
-    return f'<span class="{NO_MATHS}">{shown}</span>' if re.search(r"[$\\]", text) else shown
+    return without_maths(html.escape(text))
 
 
 def _item_markdown(item: Item) -> str:
