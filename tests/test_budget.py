@@ -72,6 +72,26 @@ def test_a_smoke_run_reads_a_sample_of_every_class_and_nothing_else(
     assert len(data.load(name).train) == 801
 
 
+def test_a_sample_of_very_many_classes_has_some_from_head_to_tail_and_keeps_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = [max(3, 30 - label) for label in range(40)]
+    name = _folder(tmp_path, counts)
+    monkeypatch.setattr(longtail, "image_budget", lambda *_: 20)
+    few = data.load(name, scale="smoke")
+    assert few.class_names == ("00", "10", "20", "29", "39")
+    assert len(few.train) <= 20
+    assert len(few.test) <= 20
+    for part in (few.train, few.test):
+        assert [few.class_names[label] for label in part.labels] == [
+            f"{image[0, 0, 0]:02d}" for image in part.images
+        ]
+    assert few.class_counts.tolist() == sorted(few.class_counts, reverse=True)
+    cut = data.load(name, 2, scale="smoke")
+    records.DataSummary.of(cut)
+    assert cut.class_counts.tolist() == data.class_counts(cut.class_counts[0], 5, 2).tolist()
+
+
 @pytest.mark.parametrize("scale", ["smoke", "short"])
 def test_the_digits_are_never_sampled(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(longtail, "image_budget", lambda *_: 50)

@@ -56,3 +56,17 @@ def test_a_figure_of_images_has_30_rows_at_most_from_head_to_tail() -> None:
     assert len(ticks) == 30
     assert (ticks[0], ticks[-1]) == ("class 57", "class 58")
     assert axes.images[0].get_array()[0, 0, 0] == 57
+
+
+def test_the_accuracies_of_thousands_of_classes_are_drawn_as_means_of_neighbours() -> None:
+    style.use()
+    counts, values = np.arange(5000, 0, -1), np.repeat(np.linspace(90, 10, 40), 125)
+    noise = np.tile([5.0, -5.0, 0.0, 0.0, 0.0], 1000)
+    axes = training.per_class_bars({"first": values + noise, "last": values}, counts).axes[0]
+    for line in axes.lines:
+        assert line.get_xdata() == pytest.approx(np.arange(40) * 125 + 62)
+        assert line.get_ydata() == pytest.approx(np.linspace(90, 10, 40))
+    assert axes.get_ylabel() == "test accuracy (%), mean of 125 classes"
+    each = training.per_class_bars({"first": values[:100], "last": values[:100]}, counts[:100]).axes[0]
+    assert [len(line.get_xdata()) for line in each.lines] == [100, 100]
+    assert each.get_ylabel() == "test accuracy (%)"

@@ -5,13 +5,16 @@ import numpy as np
 from gclib.data.counts import class_counts
 from gclib.errors import UserError
 
-__all__ = ["IMAGE_BUDGET", "image_budget", "sample_counts"]
+__all__ = ["IMAGE_BUDGET", "image_budget", "sample_classes", "sample_counts"]
 
 # Images that stage one may see; a smoke run checks the machinery in seconds, a short one takes minutes.
 IMAGE_BUDGET = {"smoke": 8_000, "short": 150_000, "paper": None}
 SMOKE_SIDE = (
     8  # pixels a side of the digits, for which the smoke budget is meant: larger images count as several
 )
+
+IMAGES_A_CLASS = 4  # of the budget, on average, in a sample of a data set with very many classes
+FEWEST_CLASSES = 3  # many, medium and few
 
 
 def image_budget(scale: str, height: int, width: int) -> int | None:
@@ -26,6 +29,30 @@ def image_budget(scale: str, height: int, width: int) -> int | None:
     if scale != "smoke" or budget is None:
         return budget
     return max(1, budget * SMOKE_SIDE**2 // max(height * width, SMOKE_SIDE**2))
+
+
+def sample_classes(classes: int, at_most: int) -> np.ndarray:
+    """Return the classes that a sample of so many images has: all, or so many that each has some, from first to last.
+
+    Parameters
+    ----------
+    classes
+        Number of classes C.
+    at_most
+        Images in all.
+
+    Returns
+    -------
+    np.ndarray
+        int64, rising, in 0..C-1; of classes in the order of their training images the first is the most frequent.
+
+    Examples
+    --------
+    >>> sample_classes(10, 500).tolist(), sample_classes(5000, 20).tolist()
+    ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1250, 2500, 3749, 4999])
+    """
+    most = min(classes, max(FEWEST_CLASSES, at_most // IMAGES_A_CLASS))
+    return np.linspace(0, classes - 1, most).round().astype(np.int64)
 
 
 def sample_counts(counts: np.ndarray, at_most: int, ratio: float | None = None) -> np.ndarray:

@@ -1,17 +1,17 @@
 """A data set as a run sees it: read, cut to a long tail, sampled where the scale is small, and identified."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_counts
+from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_classes, sample_counts
 from gclib.data.counts import class_sizes, long_tailed_indices
 from gclib.data.listed import published_images
 from gclib.data.own import own, own_images
 from gclib.data.published import PUBLISHED
-from gclib.data.sources import Augmentation, Split, by_name, positions_in_class, root_folder
+from gclib.data.sources import Augmentation, Split, Whole, by_name, positions_in_class, root_folder
 from gclib.errors import require_one_of
 
 
@@ -84,7 +84,8 @@ def load(
         Only for a person's own images without a test split: seed by which a fifth of each class is held out.
     scale
         ``"smoke"`` and ``"short"`` take a stratified sample of what is larger than such a run may see
-        (`gclib.data.image_budget`), except of digits and CIFAR, whose subsets are the field's.
+        (`gclib.data.image_budget`), except of digits and CIFAR, whose subsets are the field's. Of very many classes the
+        sample has some, from head to tail.
 
     Returns
     -------
@@ -111,6 +112,8 @@ def load(
     else:
         whole = by_name(name, root, download)
     at_most = None if whole.fixed else image_budget(scale, *whole.size)
+    if at_most is not None:
+        whole = _with_classes(whole, sample_classes(len(whole.class_names), at_most))
     labels, classes = whole.train_labels, len(whole.class_names)
     kept = np.arange(len(labels)) if ratio is None else long_tailed_indices(labels, ratio)
     kept = _sample(kept, labels, at_most, ratio)
@@ -124,6 +127,27 @@ def load(
     )
     counts = class_sizes(train.labels, classes).astype(np.int64)
     return LongTailed(name, ratio, train, test, counts, whole.class_names, whole.augmentation, digest)
+
+
+def _with_classes(whole: Whole, chosen: np.ndarray) -> Whole:
+    """Return the data set of these classes alone."""
+    if len(chosen) == len(whole.class_names):
+        return whole
+    number = np.full(len(whole.class_names), -1)
+    number[chosen] = np.arange(len(chosen))
+    trained, tested = (np.flatnonzero(number[of] >= 0) for of in (whole.train_labels, whole.test_labels))
+
+    def take(kept: np.ndarray, held: np.ndarray) -> tuple[Split, Split]:
+        train, test = whole.take(trained[kept], tested[held])
+        return replace(train, labels=number[train.labels]), replace(test, labels=number[test.labels])
+
+    return replace(
+        whole,
+        train_labels=number[whole.train_labels[trained]],
+        test_labels=number[whole.test_labels[tested]],
+        class_names=tuple(whole.class_names[label] for label in chosen),
+        take=take,
+    )
 
 
 def _sample(

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 BARS_UP_TO = 20  # classes; above, bars of several methods would be thinner than a line
+POINTS_UP_TO, POINTS = 100, 40  # classes of a line; above, through how many means it goes
 ROWS_UP_TO = 30  # classes; above, a figure of images would be longer than a page
 THIRDS = ("head third", "middle third", "tail third")
 WRITTEN_UP_TO = 10  # classes; above, percentages no longer fit into the cells of a confusion matrix
@@ -230,7 +231,8 @@ def per_class_bars(
 ) -> Figure:
     """Draw the accuracy of each class, for one method or several.
 
-    One method is drawn in the colours of the classes, several in their own, above 20 classes as lines.
+    One method is drawn in the colours of the classes, several in their own: above 20 classes as lines, above 100 as
+    lines through the means of neighbouring classes.
 
     Parameters
     ----------
@@ -253,15 +255,26 @@ def per_class_bars(
         elif len(counts) <= BARS_UP_TO:
             axes.bar(place, values, width, color=colours[name], label=plain(name))
         else:
-            line = axes.plot(classes, values, color=colours[name], linewidth=1.2, label=plain(name))[0]
+            line = axes.plot(*_legible(values), color=colours[name], linewidth=1.2, label=plain(name))[0]
             line.set(marker=MARKERS[number], markersize=2.5)
-    axes.set_ylabel("test accuracy (%)")
+    means = len(accuracies) > 1 and len(counts) > POINTS_UP_TO
+    neighbours = f", mean of {len(counts) / POINTS:.0f} classes" if means else ""
+    axes.set_ylabel(f"test accuracy (%){neighbours}")
     axes.set_ylim(0, 100)
     axes.grid(axis="x", visible=False)
     class_ticks(axes, class_names, len(counts))
     if len(accuracies) > 1:
         figure.legend(loc="outside upper center", ncols=5)
     return figure
+
+
+def _legible(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of classes for a line; of very many classes the means of neighbours."""
+    every = np.asarray(values)
+    if len(every) <= POINTS_UP_TO:
+        return np.arange(len(every)), every
+    parts = np.array_split(np.arange(len(every)), POINTS)
+    return np.array([part.mean() for part in parts]), np.array([every[part].mean() for part in parts])
 
 
 def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figure:

@@ -10,7 +10,7 @@ __all__ = ["effort"]
 # each image and once for each 32 x 32 pixels; smoke runs compute in float64, others in float32 or bfloat16.
 SECONDS = {"smoke": (0.004, 0.025), "short": (0.0005, 0.0022), "paper": (0.0005, 0.0022)}
 BYTES = {"smoke": 8, "short": 4, "paper": 4}  # of a value
-TESTED_AT_ONCE = 500  # images
+TESTED_AT_ONCE = (500, 32 * 32 * 4)  # images, and of how many bytes a channel, as in gclib.train.resident
 TRAINING_VALUES, TESTING_VALUES = 1100, 260  # for each pixel of an image of the batch, in ResNet-32
 PACKAGES = 0.7e9  # bytes that torch and the rest take
 
@@ -43,8 +43,10 @@ def effort(recipe: Recipe, data: LongTailed) -> str:
     padded = (height + 2 * shift) * (width + 2 * shift) * 3
     images = (len(data.train) + len(data.test)) * (height * width * 3 + padded)
     batch = max(stage.batch_size for stage in recipe.stages)
-    values = batch * TRAINING_VALUES + min(TESTED_AT_ONCE, len(data.test)) * TESTING_VALUES
-    memory = PACKAGES + images + values * height * width * BYTES[recipe.scale]
+    most, size = TESTED_AT_ONCE
+    channel = height * width * BYTES[recipe.scale]
+    at_once = min(most, len(data.test), max(1, most * size // max(1, channel)))
+    memory = PACKAGES + images + (batch * TRAINING_VALUES + at_once * TESTING_VALUES) * channel
     return (
         f"{trained:,} images in training and {tested:,} in tests: about {_time(seconds)} on one CPU core, "
         f"{memory / 1e9:.1f} GB of memory"

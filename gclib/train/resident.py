@@ -52,7 +52,8 @@ class Resident:
     ) -> None:
         self.padded = pad_images(torch.from_numpy(split.images), augmentation.shift).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
-        self.pixels = split.images.shape[1] * split.images.shape[2]  # of an image
+        # What an image costs in a test pass, as if it were one of so many pixels in single precision.
+        self.pixels = split.images.shape[1] * split.images.shape[2] * dtype.itemsize // 4
         self.augmentation, self.dtype = augmentation, dtype
 
     def begin(self, draws: Draws, cuts: Sequence[Cut], place: Draws | None) -> Draws:
