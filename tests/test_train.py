@@ -143,6 +143,8 @@ def test_a_run_may_use_several_threads_and_its_record_says_so(tmp_path: Path) ->
     before = torch.get_num_threads()
     record = train.fit(settings, few_digits(), seed=0, device="cpu", workdir=tmp_path, threads=before + 1)
     assert (record.environment.threads, torch.get_num_threads()) == (before + 1, before)
+    assert f" -p threads {before + 1} " in record.command
+    assert record.command == records.again(record)
     with pytest.raises(UserError, match="threads is 0, expected 1 or more"):
         train.fit(settings, few_digits(), seed=0, device="cpu", workdir=tmp_path, threads=0)
 
@@ -160,22 +162,28 @@ def test_a_cpu_without_matrix_instructions_is_measured_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow: float, faster: str
 ) -> None:
     clock, made = [0.0], []
+    compiles = [True]
 
-    def eager_step(in_bfloat16: bool) -> Callable[[], None]:
-        made.append(in_bfloat16)
+    def training_step(in_bfloat16: bool, compiled: bool) -> Callable[[], None]:
+        made.append((in_bfloat16, compiled))
         return lambda: clock.append(clock.pop() + (narrow if in_bfloat16 else 1.0))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(device, "_cpu_information", lambda: "model name : A CPU")
-    monkeypatch.setattr(device, "_eager_step", eager_step)
+    monkeypatch.setattr(device, "_training_step", training_step)
+    monkeypatch.setattr(device, "can_compile", lambda: compiles[0])
     monkeypatch.setattr(device.time, "process_time", lambda: clock[0])
     monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
     assert choose_precision("paper", CPU) == "float32"  # not measured yet
     for _ in range(2):
         device.measure_precision()
-    assert made == [False, True]
+    assert made == [(False, True), (True, True)]
     assert choose_precision("paper", CPU) == choose_precision("paper") == faster
     assert choose_precision("short", CPU) == "float32"  # seconds of a run of minutes
+    compiles[0] = False  # as runs here then are not
+    assert choose_precision("paper", CPU) == "float32"
+    device.measure_precision()
+    assert made[2:] == [(False, False), (True, False)]
     monkeypatch.setattr(device, "_cpu_information", lambda: "model name : Another")
     assert choose_precision("paper", CPU) == "float32"
     (tmp_path / "gclib" / "precision.json").write_text("[damaged")

@@ -17,6 +17,7 @@ def command(
     seed: int,
     scale: str,
     overrides: Mapping[str, Any] | None = None,
+    threads: int = 1,
 ) -> str:
     """Return the command that makes a run.
 
@@ -27,6 +28,8 @@ def command(
         split as it is.
     overrides
         Changes to the recipe by dotted path.
+    threads
+        CPU threads; other numbers give other last digits.
 
     Examples
     --------
@@ -41,15 +44,20 @@ def command(
         # No space within a value: spaces part the overrides.
         pairs = (f"{path}={json.dumps(value, separators=(',', ':'))}" for path, value in overrides.items())
         words += ["-p", "overrides", " ".join(pairs)]
+    if threads > 1:
+        words += ["-p", "threads", str(threads)]
     return shlex.join([*words, "--scale", scale])
 
 
 def again(record: RunRecord) -> str:
-    """Return the command that makes a record's run again: made from recipe, data and seed, never read from the file.
+    """Return the command that makes a record's run again: from recipe, data, seed and threads, not read from the file.
 
     A record's own `command` says what was run at the time. Anybody can write another and make its digest anew, so it is
     compared with this one and not shown.
     """
     overrides = record.recipe.get("overrides")
     changes = overrides if isinstance(overrides, dict) else {}
-    return command(record.name, record.data.name, record.data.ratio, record.seed, record.scale, changes)
+    threads = record.environment.threads if record.environment.device == "cpu" else 1
+    return command(
+        record.name, record.data.name, record.data.ratio, record.seed, record.scale, changes, threads
+    )

@@ -80,21 +80,24 @@ def choose_precision(scale: str, device: "torch.device | None" = None) -> str:
 
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = _has_amx() or (scale == "paper" and _measured().get(_cpu()) == "bfloat16")
+        fast = _has_amx() or (scale == "paper" and _measured().get(_how()) == "bfloat16")
     return "bfloat16" if fast else "float32"
 
 
 def measure_precision() -> None:
     """Find out whether training steps on this CPU take less time in bfloat16 or in float32, once for all.
 
-    A second of each, not compiled, which burdens bfloat16 with casts that a compiled step saves: where it wins here, it
-    wins. The faster one is kept in the cache of the user, by the name of the CPU, so that a run that goes on finds what
-    it began with.
+    A second of each, compiled where runs are, which takes a minute more: the casts of bfloat16 then cost little. The
+    faster one is kept in the cache of the user, by the name of the CPU and whether it was compiled, so that a run that
+    goes on finds what it began with.
     """
     found = _measured()
-    if _has_amx() or _cpu() in found:
+    if _has_amx() or _how() in found:
         return
-    steps = {precision: _eager_step(precision == "bfloat16") for precision in ("float32", "bfloat16")}
+    steps = {
+        precision: _training_step(precision == "bfloat16", can_compile())
+        for precision in ("float32", "bfloat16")
+    }
     least = dict.fromkeys(steps, float("inf"))
     end = time.perf_counter() + 2
     while float("inf") in least.values() or time.perf_counter() < end:
@@ -104,10 +107,10 @@ def measure_precision() -> None:
             least[precision] = min(least[precision], time.process_time() - begun)
     faster = min(least, key=lambda precision: least[precision])
     with suppress(RuntimeError, UserError):  # no home, or one that cannot be written to: float32 stays
-        write_atomically(_cache(), json.dumps(found | {_cpu(): faster}).encode())
+        write_atomically(_cache(), json.dumps(found | {_how(): faster}).encode())
 
 
-def _eager_step(in_bfloat16: bool) -> Callable[[], None]:
+def _training_step(in_bfloat16: bool, compiled: bool) -> Callable[[], None]:
     """Forward and backward pass of a batch."""
     import torch
 
@@ -117,9 +120,10 @@ def _eager_step(in_bfloat16: bool) -> Callable[[], None]:
         network = resnet32(10, "linear").to(memory_format=torch.channels_last)
         images = torch.randn(64, 3, 32, 32).to(memory_format=torch.channels_last)
     network.in_bfloat16 = in_bfloat16
+    forward = torch.compile(network, dynamic=False) if compiled else network
 
     def step() -> None:
-        network(images).square().mean().backward()
+        forward(images).square().mean().backward()
 
     step()
     return step
@@ -130,12 +134,16 @@ def _cache() -> Path:
 
 
 def _measured() -> dict[str, str]:
-    """Name of a CPU to the precision that was found faster on it; nothing where the file is not what we wrote."""
+    """What `_how` names to the precision that was found faster; nothing where the file is not what we wrote."""
     try:
         found = json.loads(_cache().read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _how() -> str:
+    return _cpu() + (", compiled" if can_compile() else "")
 
 
 def _cpu() -> str:

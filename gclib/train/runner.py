@@ -165,5 +165,5 @@ def _check_threads(state: dict[str, Any], folder: Path) -> None:
     if before != now:
         raise UserError(
             f"{folder} was begun with threads {before} and would go on with {now}, which gives other numbers; "
-            f"give fit threads={before} or set OMP_NUM_THREADS={before}, or start anew with resume off"
+            f"give threads={before} (gcl run training -p threads {before}), or start anew with resume off"
         )

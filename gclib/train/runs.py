@@ -89,12 +89,13 @@ def fit(
         for name, value in network_weights(states[stages[0].hash], "last").items()
     }
     weights = safetensors_bytes(kept)
+    made_on = environment(run.device, states.values())
     record = records.RunRecord(
         recipe=described,
         data=records.DataSummary.of(data),
         seed=seed,
-        environment=environment(run.device, states.values()),
-        command=command(recipe, data, seed),
+        environment=made_on,
+        command=command(recipe, data, seed, made_on.threads if made_on.device == "cpu" else 1),
         fingerprint=behaviour(),
         stages=[_stage_run(planned, states[planned.hash]) for planned in stages],
         weights=hashlib.sha256(weights).hexdigest(),
@@ -321,6 +322,6 @@ def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun
     )
 
 
-def command(recipe: Recipe, data: LongTailed, seed: int) -> str:
+def command(recipe: Recipe, data: LongTailed, seed: int, threads: int = 1) -> str:
     """Return the command that makes the run again."""
-    return records.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides)
+    return records.command(recipe.name, data.name, data.ratio, seed, recipe.scale, recipe.overrides, threads)
