@@ -224,7 +224,9 @@ class TestLoadRefuses:
         assert refusal(path, DOCUMENT | {"a\nb\ud800": 1}).startswith("a b\\ud800: is no field")
 
     def test_what_is_no_file(self, tmp_path):
-        for place in (tmp_path, tmp_path / "missing.json", "a\0b"):
+        with pytest.raises(RecordError, match="a folder, expected the file of one record"):
+            load(tmp_path)
+        for place in (tmp_path / "missing.json", "a\0b"):
             with pytest.raises(RecordError, match=r"no such file|cannot be read"):
                 load(place)
 

@@ -3,7 +3,6 @@
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,8 @@ def peak_memory(pid: int) -> int | None:
 
 def note(notebook: Path, effort: Effort) -> None:
     """Write down that a notebook was executed just now; the notes of those that are gone are dropped."""
+    from importlib.metadata import version  # a part of the time that a command takes which only reads
+
     file = notebook.parent / STATUS
     notes = {
         name: said

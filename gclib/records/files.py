@@ -97,6 +97,10 @@ def load(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     try:
+        if path.is_dir():
+            raise RecordError(
+                path, "a folder, expected the file of one record; `gcl records list FOLDER` shows them"
+            )
         if not path.is_file():
             raise RecordError(path, "no such file; `gcl records list` shows the records there are")
         if path.stat().st_size > MAX_BYTES:
