@@ -75,6 +75,8 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
     open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
     if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
         options = [*stages, *OF_ALL_STAGES, *(node if isinstance(node, dict) else resolved["stages"][0])]
+        if len(keys) == 1:
+            options += [name for name in StageSettings.model_fields if name not in options]
         hint = nearest(keys[-1] if keys else first, options)
         raise UserError(
             f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gclib import __version__, notebook
-from gclib.cli import bench, data, grid, notebooks, predict, records
+from gclib.cli import bench, data, grid, notebooks, predict, records, train
 from gclib.errors import UserError, one_line
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ for command in (
     notebooks.refresh,
     notebooks.book,
     data.recipes,
+    train.train,
     predict.predict,
     predict.export,
 ):

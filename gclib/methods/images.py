@@ -49,7 +49,7 @@ class Draws:
     offsets, flips
         int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.data.augment.crop_flip`.
     partners
-        int64 ``(N,)``: position within its own batch of each image's mixup partner; None without mixup.
+        int64 ``(N,)``: position within its own part of a batch of each image's mixup partner; None without mixup.
     weights
         float64 ``(steps,)``: mixup's lambda of each step; None without mixup.
     noise
@@ -112,6 +112,8 @@ class Images(Protocol):
     ----------
     labels
         int64 ``(N,)``, on the device.
+    pixels
+        What an image costs in a test pass, in pixels of an image.
     dtype
         Floating-point type of the batches.
     recordable
@@ -119,6 +121,7 @@ class Images(Protocol):
     """
 
     labels: Tensor
+    pixels: int
     dtype: torch.dtype
     recordable: bool
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -127,6 +128,9 @@ class StageSettings(Settings):
     classifier, or the ``"head"``, which is the classifier; what does not learn keeps its batch-norm statistics too.
     Without `augment` images are taken as they are; where the embedding does not learn either, its features are then
     computed once.
+
+    `parts` is into how many parts each batch is cut: a part is one batch-norm batch and one mixup group. Processes that
+    train together take whole parts, so what comes out does not depend on their number.
     """
 
     name: str
@@ -146,17 +150,31 @@ class StageSettings(Settings):
     held_out: Annotated[float, BeforeValidator(_no_switch), Field(ge=0, le=0.5)] = 0.0
     trains: Literal["all", "last-block", "head"] = "all"
     augment: bool = True
+    parts: BatchSize = 1
+
+    def bounds(self, images: int) -> list[tuple[int, int]]:
+        """Start and stop of the parts of a batch of so many images; fewer parts where there are fewer images."""
+        edges = [images * k // self.parts for k in range(self.parts + 1)]
+        return [(start, stop) for start, stop in pairwise(edges) if start < stop]
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Not there where they say nothing: the identities of runs are older than these fields.
-        silent = {"test_every": None, "held_out": 0.0, "trains": "all", "augment": True}
+        silent = {"test_every": None, "held_out": 0.0, "trains": "all", "augment": True, "parts": 1}
         return {k: v for k, v in plain(self).items() if k not in silent or v != silent[k]}
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0; expected one, or nesterov false")
+        return self
+
+    @model_validator(mode="after")
+    def _a_part_has_an_image(self) -> Self:
+        if self.parts > self.batch_size:
+            raise ValueError(
+                f"{self.parts} parts of a batch of {self.batch_size}; expected at most one for each image"
+            )
         return self
 
     @model_validator(mode="after")

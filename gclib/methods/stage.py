@@ -61,6 +61,7 @@ class Stage(nn.Module):
     measures: bool = False  # whether it begins with a pass over the training images
     whole_batches: bool = False  # whether an epoch's last, smaller batch is left out
     first: bool = True  # in its recipe
+    takes_parts: ClassVar[bool] = True  # whether a batch may be cut: not where its images are coupled
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: Network
     criterion: Any
@@ -112,6 +113,11 @@ class Stage(nn.Module):
                 f"method {settings.method!r} was given trains {settings.trains!r}, but it says itself what it trains; "
                 "expected all"
             )
+        if settings.parts > 1 and not method.takes_parts:
+            raise UserError(
+                f"method {settings.method!r} was given parts {settings.parts}, but it couples the images of a whole "
+                "batch; expected parts 1"
+            )
         if method.views and not settings.augment:
             raise UserError(f"method {settings.method!r} is made of augmented views; expected augment true")
         loss = make_loss(settings.loss, data.class_counts)
@@ -159,7 +165,8 @@ class Stage(nn.Module):
         partners = weights = noise = None
         if self.settings.mixup:
             sizes = [min(size, count - start) for start in range(0, count, size)]
-            partners = torch.cat([torch.randperm(n, generator=generator) for n in sizes])
+            parts = [stop - start for images in sizes for start, stop in self.settings.bounds(images)]
+            partners = torch.cat([torch.randperm(n, generator=generator) for n in parts])
             weights = _beta(self.settings.mixup, len(sizes), generator)
         if self.criterion.stochastic:
             views = 2 if self.settings.mixup else 1

@@ -42,7 +42,8 @@ class Environment(Model):
     `compiled` says whether training went through `torch.compile`. `variant` is how a GPU computed the network (see
     `gclib.networks.VARIANTS`), None for torch's own operations and where a record is older than the field.
     `side_by_side` is how many runs at most went on in turns in the process: the seconds of a course are those among
-    them. Both stand in a file only where they say something.
+    them. `processes` is how many at most trained together, each a share of the parts of a batch. They stand in a file
+    only where they say something.
     """
 
     device: Text
@@ -58,6 +59,7 @@ class Environment(Model):
     cpu: Text
     variant: Text | None = Field(default=None, exclude_if=lambda value: value is None)
     side_by_side: Count = Field(default=1, exclude_if=lambda value: value == 1)
+    processes: Count = Field(default=1, exclude_if=lambda value: value == 1)
 
 
 class DataSummary(Model):

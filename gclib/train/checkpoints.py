@@ -148,8 +148,9 @@ def check(
     for kind in ("devices", "variants"):
         if not state[kind] or not all(isinstance(name, str) and name for name in state[kind]):
             raise ValueError(f"{kind} without names")
-    if not 0 < state["side_by_side"] < 10**6:
-        raise ValueError("a number of runs side by side that is none")
+    for count in (state["side_by_side"], state.get("processes", 1)):
+        if type(count) is not int or not 0 < count < 10**6:
+            raise ValueError("a number of runs side by side or of processes that is none")
     if state["precision"] not in ("float64", "float32", "bfloat16") or not 0 < state["threads"] < 10**6:
         raise ValueError("a precision or a number of threads that is none")
     if not finished and course["test_epochs"][-1:] != [done]:  # a course ends with a test

@@ -43,8 +43,8 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         What its last stage computed on.
     states
         Of its stages in order: ``"devices"``, and if they are there ``"variants"``, named one after another where there
-        was more than one, and the largest ``"side_by_side"``; of the first ``"threads"``, ``"precision"`` and
-        ``"compiled"``. See `gclib.train.loop.Trainer.state`.
+        was more than one, and the largest ``"side_by_side"`` and ``"processes"``; of the first ``"threads"``,
+        ``"precision"`` and ``"compiled"``. See `gclib.train.loop.Trainer.state`.
     """
     import torch
 
@@ -65,6 +65,7 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         cpu=_cpu_name(),
         variant=None if variant in ("", "plain") else variant,
         side_by_side=max(each.get("side_by_side", 1) for each in states),
+        processes=max(each.get("processes", 1) for each in states),
     )
 
 

@@ -35,6 +35,7 @@ class Features:
     """
 
     recordable = True
+    pixels = 1  # as if each were an image of one
 
     def __init__(self, split: Split, device: torch.device, dtype: torch.dtype) -> None:
         self.features = torch.from_numpy(split.images).to(device, dtype)
@@ -54,8 +55,7 @@ class Features:
     def plain(self, chosen: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the features, ``(B, d)``."""
         features = self.features if chosen is None else self.features[chosen.to(self.labels.device)]
-        # As if each were an image of one pixel.
-        return (features[part] for part in parts(len(features), self.labels.device, 1))
+        return (features[part] for part in parts(len(features), self.labels.device, self.pixels))
 
 
 def images_of(

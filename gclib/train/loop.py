@@ -19,9 +19,10 @@ from gclib.methods.images import Draws, Images
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import Network, choose_variant, make_network, usable, use
-from gclib.train import checkpoints, fleet
+from gclib.train import checkpoints, fleet, world
 from gclib.train.environment import device_name
 from gclib.train.features import images_of
+from gclib.train.optimizer import make_optimizer
 from gclib.train.progress import EpochProgress
 from gclib.train.steps import Steps
 
@@ -151,10 +152,10 @@ class Trainer:
             self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
             self.stage.network.in_bfloat16 = precision == "bfloat16"
             self.variants = [choose_variant(device)]
-            use(self.stage.network, self.variants[-1], self.settings.batch_size)
+            use(self.stage.network, self.variants[-1], self.settings.batch_size // self.settings.parts)
             self.train_set = images_of(data, "train", device, DTYPES[precision])
             self.test_set = images_of(data, "test", device, DTYPES[precision])
-            self.optimizer = self._make_optimizer()
+            self.optimizer = make_optimizer(self.stage, device)
             self.steps = Steps(self.stage, self.optimizer, self.train_set, self.test_set, compiled)
         self.test_every = stage.settings.test_every or (5 if stage.first else 1)
         self.generator = torch.Generator().manual_seed(seed)
@@ -163,7 +164,7 @@ class Trainer:
             for name in ("loss", "learning_rate", "train_accuracy", "seconds", "test_epochs", "test_accuracy")
         }
         self.step_losses: list[float] = []
-        self.devices, self.side_by_side = [device_name(device)], 1
+        self.devices, self.side_by_side, self.processes = [device_name(device)], 1, world.size()
         self.last: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
@@ -171,23 +172,6 @@ class Trainer:
     def on_stream(self) -> AbstractContextManager:
         """Put what is computed in this context into the stage's own queue on a GPU."""
         return torch.cuda.stream(self.stream) if self.stream else nullcontext()
-
-    def _make_optimizer(self) -> torch.optim.Optimizer | None:
-        parameters: list[Any] = list(self.stage.parameter_groups())
-        if not parameters:
-            return None
-        optimizer = torch.optim.SGD(
-            parameters,
-            # A tensor, filled in place between epochs: a captured step sees the new value.
-            lr=torch.zeros((), device=self.device),
-            momentum=self.settings.momentum,
-            weight_decay=self.settings.weight_decay,
-            nesterov=self.settings.nesterov,
-            fused=True,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = torch.zeros((), device=self.device)  # torch gives all groups the one tensor
-        return optimizer
 
     def run(self, state: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         """Train from `state` (None: from the start) to the last epoch; return the state then.
@@ -225,14 +209,16 @@ class Trainer:
                 now = time.perf_counter()  # what it takes to save an epoch counts with the next
                 self.course["seconds"].append(round(now - begun, 3))
                 begun = now
-                if epoch + 1 < epochs and (stopping or now - saved >= BETWEEN_CHECKPOINTS[self.device.type]):
+                due = stopping or now - saved >= BETWEEN_CHECKPOINTS[self.device.type]
+                if epoch + 1 < epochs and due and world.first():
                     fleet.aside(checkpoints.save, folder, self.state(epoch + 1))
                     saved = now
                 progress.update(epoch + 1, loss, self.course["train_accuracy"][-1], accuracy)
                 if stopping and epoch + 1 < epochs:
                     raise fleet.Stopped
         state = self.state(epochs)
-        fleet.aside(checkpoints.save, folder, state)
+        if world.first():
+            fleet.aside(checkpoints.save, folder, state)
         return state
 
     def train_epoch(self, epoch: int) -> float:
@@ -265,6 +251,7 @@ class Trainer:
         return mean
 
     def _draw(self, epoch: int) -> Draws:
+        world.agree(self.generator.get_state().numpy().tobytes(), "the random state")
         draws = self.stage.draw(epoch, self.generator)
         return draws.pinned() if self.device.type == "cuda" else draws
 
@@ -315,6 +302,8 @@ class Trainer:
             "last": self.last,
             "best": self.best,
         }
+        if self.processes > 1:  # checkpoints are older than processes
+            state["processes"] = self.processes
         with self.on_stream():
             return checkpoints.on_host(state)
 
@@ -337,9 +326,10 @@ class Trainer:
         # On the device that it was begun on it goes on as it was begun; another differs in the last bits anyway.
         if before[-1:] == self.devices and usable(self.device, ways[-1]):
             self.variants = ways[-1:]
-            use(self.stage.network, ways[-1], self.settings.batch_size)
+            use(self.stage.network, ways[-1], self.settings.batch_size // self.settings.parts)
         self.devices, self.variants = _in_turn(before, self.devices), _in_turn(ways, self.variants)
         self.side_by_side = int(state["side_by_side"])
+        self.processes = max(self.processes, int(state.get("processes", 1)))
         self.best_weights = {
             name: value.to(self.device, copy=True) for name, value in state["best_weights"].items()
         }

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gclib.train import fleet
+from gclib.train import fleet, world
 
 __all__ = ["EpochProgress"]
 
@@ -28,8 +28,14 @@ class EpochProgress:
             self.terminal = open(place, "w") if elsewhere else None  # noqa: SIM115
         console = Console(file=self.terminal, force_jupyter=False) if self.terminal else Console()
         lost = elsewhere and self.terminal is None
-        beside = fleet.tell(stage=name, epoch=done, epochs=epochs)  # who carries the runs shows them all
-        shown = (console.is_terminal or console.is_jupyter) and place != "0" and not lost and not beside
+        hidden = fleet.tell(stage=name, epoch=done, epochs=epochs)  # who carries the runs shows them all
+        shown = (
+            (console.is_terminal or console.is_jupyter)
+            and place != "0"
+            and not lost
+            and not hidden
+            and world.first()
+        )
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

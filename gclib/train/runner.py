@@ -1,5 +1,7 @@
 """Stages of a run one by one: locked, gone on with from a checkpoint where there is one, trained to the end."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,15 +15,15 @@ from gclib.files import InUseError, lock
 from gclib.methods.stage import Stage
 from gclib.networks import make_network, read_embedding
 from gclib.recipes import Recipe
-from gclib.records import DataSummary
-from gclib.train import checkpoints, fleet
+from gclib.records import DataSummary, content_hash
+from gclib.train import checkpoints, fleet, world
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.environment import device_name
 from gclib.train.features import featured
 from gclib.train.loop import DTYPES, Trainer, draw_seed, make_stage, normalised_for, seeded, started
-from gclib.train.plan import PlannedStage
+from gclib.train.plan import PlannedStage, stage_plan
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "network_weights"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,40 @@ class Runner:
         # Seconds to measure and half a minute to compile, which only a long run gets back.
         long = recipe.scale == "paper" and chosen.type == "cpu"
         if long:
-            measure_precision()
+            with world.after_the_first():
+                measure_precision()
         precision = choose_precision(recipe.scale, chosen)
         taken = normalised_for(recipe.network, data)
         return cls(recipe, taken, seed, chosen, precision, long and can_compile(), trainer)
+
+    def stages(self, workdir: Path, resume: bool) -> Iterator[tuple[PlannedStage, dict[str, Any]]]:
+        """Run all stages to their end, as `stage` does; yield each with its state.
+
+        Raises
+        ------
+        UserError
+            As `stage`; or if the parts of a batch cannot be shared by the processes, or these do not run the same.
+        """
+        self._check_processes()
+        states: dict[str, dict[str, Any]] = {}
+        for planned in stage_plan(self.recipe, self.data, self.seed):
+            start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
+            states[planned.hash] = self.stage(planned, start, workdir / "stages" / planned.hash, resume)
+            yield planned, states[planned.hash]
+
+    def _check_processes(self) -> None:
+        together = world.size()
+        uneven = [s for s in self.recipe.stages if s.epochs and s.parts % together]
+        if uneven:
+            given = " and ".join(f"parts {s.parts} of {s.name}" for s in uneven)
+            wanted = " ".join(f"{s.name}.parts={together}" for s in uneven)
+            raise UserError(
+                f"{given} cannot be shared by {together} processes, which take as many each; "
+                f"expected a number of processes that divides them, or overrides such as {wanted}"
+            )
+        plan = [planned.hash for planned in stage_plan(self.recipe, self.data, self.seed)]
+        computes = [self.device.type, self.precision, torch.get_num_threads(), torch.__version__]
+        world.agree(content_hash([plan, computes]), "the run (recipe, data, seed, device, threads)")
 
     def stage(
         self, planned: PlannedStage, start: dict[str, Tensor] | None, folder: Path, resume: bool
@@ -108,12 +140,14 @@ class Runner:
 
         busy = f"{folder} is in use by another run of the same stage; wait for it or choose another folder"
         try:
-            with lock(folder, busy):
+            with lock(folder, busy) if world.first() else nullcontext():
+                world.meet()  # now the folder is held for all of them
                 state, finished = saved()
                 return state if state and finished else self._train(planned, start, folder, state)
         except InUseError:
             state, finished = saved()
             if state and finished:  # only to be read, so runs side by side share it
+                world.meet()
                 return state
             raise
 
@@ -141,7 +175,8 @@ class Runner:
                 network = started(recipe.network, recipe.head, data.num_classes, start)
             network.in_bfloat16 = precision == "bfloat16"
             kept = folder.parent.parent / "features"
-            data = fleet.aside(featured, network, data, self.device, DTYPES[precision], kept)
+            with world.after_the_first():
+                data = fleet.aside(featured, network, data, self.device, DTYPES[precision], kept)
         # On a thread: some stages begin with a pass over all images, on the CPU.
         stage = fleet.aside(
             make_stage, settings, recipe.head, data, self.seed, planned.position, start, recipe.network
@@ -156,6 +191,13 @@ class Runner:
         with checkpoints.understood(folder / checkpoints.NAME):
             seen = DataSummary.of(self.data)
             checkpoints.check(state, network, seen, planned.settings.epochs)
+
+
+def network_weights(state: dict[str, Any], which: str) -> dict[str, Tensor]:
+    """Weights of backbone and classifier in a stage's state, after its ``"last"`` or its ``"best"`` epoch."""
+    weights = state["best_weights" if which == "best" else "weights"]
+    prefix = "network."
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def _check_threads(state: dict[str, Any], folder: Path) -> None:

@@ -25,7 +25,7 @@ from gclib.train.environment import environment
 from gclib.train.fingerprint import fingerprint
 from gclib.train.loop import Trainer
 from gclib.train.plan import PlannedStage, stage_plan
-from gclib.train.runner import Runner
+from gclib.train.runner import Runner, network_weights
 
 __all__ = ["command", "finish", "fit", "fit_first_stage", "keep", "network_weights", "stage_one_weights"]
 
@@ -78,12 +78,10 @@ def fit(
     behaviour: Callable[[], list[list[float]]] = partial(fingerprint, recipe)
     if run.device.type == "cuda":  # it takes a CPU seconds, in which a GPU shared with other runs would wait
         behaviour = fleet.promised(records.content_hash(described), fingerprint, recipe)
-    stages = stage_plan(recipe, data, seed)
-    states: dict[str, dict[str, Any]] = {}
     with using_threads(threads):
-        for planned in stages:
-            start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
-            states[planned.hash] = run.stage(planned, start, workdir / "stages" / planned.hash, resume)
+        done = list(run.stages(workdir, resume))
+    states = {planned.hash: state for planned, state in done}
+    stages = [planned for planned, _ in done]
     kept = {
         name: value.half().contiguous()
         for name, value in network_weights(states[stages[0].hash], "last").items()
@@ -298,13 +296,6 @@ def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | P
         f"no stage-one weights of {recipe.name} on {data.name} under {root}; train it first: "
         f"{command(recipe, data, seed)} -p keep new"
     )
-
-
-def network_weights(state: dict[str, Any], which: str) -> dict[str, Tensor]:
-    """Weights of backbone and classifier in a stage's state, after its ``"last"`` or its ``"best"`` epoch."""
-    weights = state["best_weights" if which == "best" else "weights"]
-    prefix = "network."
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def _stage_run(planned: PlannedStage, state: dict[str, Any]) -> records.StageRun:

@@ -4,9 +4,9 @@ On a GPU each is recorded once as a CUDA graph and replayed, so that the host la
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -14,8 +14,11 @@ from torch import Tensor
 
 from gclib.methods.images import Batch, Cut, Draws, Images
 from gclib.methods.stage import Stage
+from gclib.train import world
 from gclib.train.capture import Captured
 from gclib.train.fleet import arrived, pause, reached
+from gclib.train.parts import RunningStatistics
+from gclib.train.resident import parts as pieces
 
 __all__ = ["Steps"]
 
@@ -51,7 +54,10 @@ class Steps:
         self.compiled = compiled
         self.loss = torch.compile(stage.loss, dynamic=False) if compiled else stage.loss
         self.device = train_set.labels.device
-        self.recording = self.device.type == "cuda" and train_set.recordable and test_set.recordable
+        alone = world.size() == 1
+        self.recording = self.device.type == "cuda" and train_set.recordable and test_set.recordable and alone
+        self.statistics = RunningStatistics(stage) if stage.settings.parts > 1 else None
+        self.learning: list[torch.nn.Parameter] | None = None
         self.recorded: dict[str | int, Captured] = {}
         # What one step differs in from the next; on a GPU the same tensors in every epoch, which a recorded step reads.
         self.draws: Draws | None = None
@@ -61,9 +67,14 @@ class Steps:
     def epoch(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Make all steps of an epoch; return their losses and numbers of images, float64 ``(steps,)`` on the CPU."""
         count, size = len(draws.indices), self.stage.settings.batch_size
-        cuts = [Cut(k, start, min(start + size, count)) for k, start in enumerate(range(0, count, size))]
+        starts = range(0, count, size)
+        sizes = [min(size, count - start) for start in starts]
+        cuts = [
+            Cut(step, first + start, first + stop)
+            for step, (first, images) in enumerate(zip(starts, sizes, strict=True))
+            for start, stop in self._own(images)
+        ]
         self.draws = self.train_set.begin(draws, cuts, self.draws if self.recording else None)
-        sizes = [cut.stop - cut.start for cut in cuts]
         if len(self.losses) != len(sizes):
             self.losses = torch.empty(len(sizes), device=self.device, dtype=self.train_set.dtype)
         self.position.zero_()
@@ -76,27 +87,75 @@ class Steps:
                 ahead.append(torch.cuda.current_stream().record_event())
                 if len(ahead) > AHEAD:
                     reached(ahead.popleft())
+        world.add([self.losses, self.stage.correct])
+        if self.statistics:
+            self.statistics.average()
         return arrived(self.losses).double(), torch.tensor(sizes, dtype=torch.float64)
 
     def next_step(self, images: int) -> None:
         """Make the step at `position` with so many images, enter its loss and move on: all of it on the device."""
         assert self.draws is not None
-        rows = self.position * self.stage.settings.batch_size + torch.arange(images, device=self.device)
-        batch = self.train_set.batch(self.draws, rows, self.position)
+        draws, size = self.draws, self.stage.settings.batch_size
+
+        def made(start: int, stop: int) -> tuple[Batch, float]:
+            rows = self.position * size + torch.arange(start, stop, device=self.device)
+            return self.train_set.batch(draws, rows, self.position), (stop - start) / images
+
         # The last of an epoch is smaller: one more shape is not worth compiling for.
-        with self._eager() if images < self.stage.settings.batch_size else nullcontext():
-            loss = self.step(batch)
+        with self._eager() if images < size else nullcontext():
+            loss = self.step(made(*bounds) for bounds in self._own(images))
         self.losses.index_copy_(0, self.position, loss[None].to(self.losses.dtype))
         self.position.add_(1)
 
-    def step(self, batch: Batch) -> Tensor:
-        """Forward, backward, update: a fixed function of tensors. Returns the loss, detached."""
+    def _own(self, images: int) -> list[tuple[int, int]]:
+        """Bounds of those parts of a batch of so many images that this process takes."""
+        return self.stage.settings.bounds(images)[world.rank() :: world.size()]
+
+    def step(self, parts: Iterable[tuple[Batch, float]]) -> Tensor:
+        """Forward and backward of each part of a batch, update: a fixed function of tensors.
+
+        Parameters
+        ----------
+        parts
+            Those that this process takes, each with its share of the batch's images.
+
+        Returns
+        -------
+        Tensor
+            What they add to the loss, a scalar, detached.
+        """
         assert self.optimizer is not None
-        loss = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses = []
+        if self.statistics:
+            self.statistics.begin()
+        for batch, share in parts:
+            loss = self.loss(batch)
+            loss = loss if share == 1 else share * loss
+            loss.backward()
+            losses.append(loss.detach())
+            if self.statistics:
+                self.statistics.add(share)
+        if self.statistics:
+            self.statistics.finish()
+        self._add_gradients()
         self.optimizer.step()
-        return loss.detach()
+        return reduce(torch.add, losses or [self.losses.new_zeros(())])
+
+    def _add_gradients(self) -> None:
+        """Replace the gradients by their sums over the processes, in one message."""
+        if world.size() == 1:
+            return
+        assert self.optimizer is not None
+        if self.learning is None:  # a process without a part, of a small last batch, has no gradients at all
+            every = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            found = torch.tensor([float(parameter.grad is not None) for parameter in every])
+            world.add([found])
+            self.learning = [parameter for parameter, n in zip(every, found.tolist(), strict=True) if n]
+        for parameter in self.learning:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        world.add([parameter.grad for parameter in self.learning if parameter.grad is not None])
 
     def test(self) -> Tensor:
         """Test-time logits of the test split, float64 on the CPU, shape ``(N, C)``."""
@@ -117,7 +176,17 @@ class Steps:
     @torch.no_grad()
     def _forward(self, images: Images) -> Tensor:
         with self._eager():
-            return torch.cat([self.stage(part) for part in images.plain()])
+            if world.size() == 1:
+                return torch.cat([self.stage(part) for part in images.plain()])
+            count = len(images.labels)
+            logits = torch.zeros(count, self.stage.num_classes, device=self.device, dtype=images.dtype)
+            # Cut as for one process, for other numbers of images give other last bits.
+            cuts = list(pieces(count, self.device, images.pixels))
+            places = [torch.arange(count)[cut] for cut in cuts[world.rank() :: world.size()]]
+            for place, part in zip(places, images.plain(torch.cat(places)) if places else (), strict=True):
+                logits[place.to(self.device)] = self.stage(part)
+            world.add([logits])
+            return logits
 
     def _eager(self) -> AbstractContextManager:
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()

@@ -23,7 +23,7 @@ class BilateralBranch(Stage, name="BBN"):
     :math:`\alpha=1/2`. As the released code has it: one bias, a factor 2, whole batches only.
     """
 
-    whole_batches, takes_mixup, takes_features = True, False, False
+    whole_batches, takes_mixup, takes_features, takes_parts = True, False, False, False
     work = 2.0
     network: TwoTails
     alpha: Tensor

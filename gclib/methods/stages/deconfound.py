@@ -21,7 +21,7 @@ class Deconfound(Stage, name="de-confound"):
     with 0 the training is de-confounded and nothing is subtracted. Whole batches only, as the released code has it.
     """
 
-    whole_batches = True
+    whole_batches, takes_parts = True, False
     defaults: ClassVar = {"alpha": 1.0, "mu": 0.9}
     ranges: ClassVar = {"alpha": (0, 1000), "mu": (0, 1 - 1e-9)}
     mean: Tensor

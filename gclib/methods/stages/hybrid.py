@@ -95,7 +95,7 @@ class HybridContrast(Stage, name="hybrid"):
     forward pass of both streams, so that batch norm sees them together, and whole batches only.
     """
 
-    takes_mixup, takes_features, views = False, False, True
+    takes_mixup, takes_features, takes_parts, views = False, False, False, True
     work = 3.0  # of the supervised contrast, which has two views; the prototypical one has one
     defaults: ClassVar = {
         "contrast": "supervised",

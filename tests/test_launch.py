@@ -1,0 +1,186 @@
+"""Processes that are started together end together, and one line says why; `gcl train` starts them."""
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from gclib import cli
+from gclib.errors import UserError
+from gclib.train import checkpoints
+from gclib.train.launch import launch
+
+# A launcher is forked from one process that has imported torch; what it starts is Python anew.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["gclib.train.runs", "gclib.cli", "torch.distributed.launcher.api"])
+
+CHILD = """
+import os, signal, time
+from gclib.errors import UserError
+from gclib.train.launch import one_of_many
+open(f"{folder}/{{os.getpid()}}", "w")
+with one_of_many():
+    if os.environ["RANK"] == "1":
+        {second}
+    {others}
+"""
+
+
+def started(folder: Path, second: str, others: str, answer: Connection) -> None:
+    """Launch two processes that say that they were there, of which the second does something else."""
+    os.setsid()
+    try:
+        launch(["-c", CHILD.format(folder=folder, second=second, others=others)], 2)
+        answer.send("done")
+    except (UserError, KeyboardInterrupt) as error:
+        answer.send(f"{type(error).__name__}: {error}")
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Callable[..., tuple]:
+    """Start a launcher; return its process and where its answer comes from."""
+
+    def start(second: str = "pass", others: str = "time.sleep(60)") -> tuple:
+        mine, answer = PROCESSES.Pipe()
+        process = PROCESSES.Process(target=started, args=(tmp_path, second, others, answer))
+        process.start()
+        answer.close()
+        return process, mine
+
+    return start
+
+
+def there(folder: Path, count: int) -> list[int]:
+    """Wait for so many processes; return their numbers."""
+    end = time.monotonic() + 30
+    while len(found := [int(path.name) for path in folder.iterdir() if path.name.isdigit()]) < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def gone(numbers: list[int]) -> bool:
+    """Whether processes end within a few seconds."""
+    end = time.monotonic() + 10
+    while any(psutil.pid_exists(n) and psutil.Process(n).status() != "zombie" for n in numbers):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("second", "others", "expected"),
+    [
+        ("pass", "pass", "done"),
+        ("raise UserError('the disk is full')", "time.sleep(60)", "UserError: the disk is full"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "raise UserError('process 0 lost the others')",
+            "UserError: process 1 of 2 was ended by SIGKILL, and the others with it; what the last",
+        ),
+        ("os._exit(3)", "time.sleep(60)", "UserError: process 1 of 2 failed with exit code 3"),
+    ],
+    ids=["well", "one refuses", "one is killed", "one fails"],
+)
+def test_processes_end_together_and_one_line_says_why(
+    second: str, others: str, expected: str, begin: Callable[..., tuple], tmp_path: Path
+) -> None:
+    process, answer = begin(second, others)
+    assert answer.recv().startswith(expected)
+    process.join(10)
+    assert gone(there(tmp_path, 2))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_the_launcher_ends_its_processes(
+    how: signal.Signals, begin: Callable[..., tuple], tmp_path: Path
+) -> None:
+    process, answer = begin("pass")
+    numbers = there(tmp_path, 2)
+    os.kill(process.pid, how)
+    if how == signal.SIGTERM:
+        assert answer.recv().startswith("KeyboardInterrupt")
+    assert gone(numbers)
+    process.join(10)
+
+
+def tiny_folder(folder: Path) -> Path:
+    """Three classes of a few images of 8 x 8 pixels."""
+    generator = np.random.default_rng(0)
+    for name, count in (("a", 12), ("b", 8), ("c", 6)):
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / name / f"{k}.png")
+    return folder
+
+
+def command_line(words: list[str], log: Path) -> None:
+    """Be the command line, its output in a file."""
+    sys.argv = ["gcl", *words]
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        cli.main()
+
+
+def test_a_process_of_gcl_train_is_killed(tmp_path: Path) -> None:
+    data = f"folder:{tiny_folder(tmp_path / 'images')}@8"
+    words = ["train", "ce", "--data", data, "--processes", "2", "--workdir", str(tmp_path / "runs")]
+    words += ["--overrides", "parts=2 epochs=100000"]
+    log = tmp_path / "log"
+    process = PROCESSES.Process(target=command_line, args=(words, log))
+    process.start()
+    end = time.monotonic() + 60
+    while not (found := list(tmp_path.glob("runs/stages/*/checkpoint.pt"))):
+        assert process.is_alive(), log.read_text()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    second = next(one for one in children if one.environ().get("RANK") == "1")
+    second.kill()
+    process.join(20)
+    assert process.exitcode == 2
+    lines = log.read_text().splitlines()
+    assert lines[-1].startswith("gcl: process 1 of 2 was ended by SIGKILL, and the others with it")
+    assert len(lines) == 2  # what it takes was said before
+    assert gone([one.pid for one in children])
+    assert not list(tmp_path.rglob(".*.tmp"))
+    state = checkpoints.load(found[0].parent)
+    assert state is not None
+    assert state["epoch"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gpus", "99"], r"99 GPUs were asked for, and torch sees \d+; give fewer, or --processes"),
+        (["--gpus", "1", "--processes", "2"], "both --gpus and --processes were given"),
+        (["--scale", "full"], "unknown scale 'full'"),
+        (["--overrides", "part=2"], "override 'part': no such setting.*did you mean"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], message: str, gcl: Callable) -> None:
+    code, out, err = gcl("train", "ce", *words)
+    assert code == 2
+    assert out == ""
+    assert re.search(message, err)
+    assert err.count("\n") == 1
+
+
+def test_one_process_trains_without_others(gcl: Callable, tmp_path: Path) -> None:
+    data = f"folder:{tiny_folder(tmp_path / 'images')}@8"
+    code, out, err = gcl("train", "ce", "--data", data, "--workdir", tmp_path, "--overrides", "epochs=1")
+    assert (code, err) == (0, "")
+    assert "stage-one: top-1" in out
+    assert "gcl run training -p data" in out
