@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from gclib.errors import UserError
 from gclib.networks import ResNet, TwoTailResNet, choose_variant, use, variants
-from gclib.networks.variants import disagreement
+from gclib.networks.casts import Convolution
+from gclib.networks.variants import convolution_disagreement, disagreement
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -25,6 +26,7 @@ def interpreted() -> Iterator[None]:
 
 with interpreted():  # Triton reads it as it is imported, so before any test
     fused = pytest.importorskip("gclib.networks.fused", exc_type=ImportError)
+    convolutions = pytest.importorskip("gclib.networks.convolutions", exc_type=ImportError)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,15 +60,45 @@ def gradients(network: ResNet, images: torch.Tensor) -> torch.Tensor:
     return torch.cat([part.detach().double().flatten() for part in parts])
 
 
-@pytest.mark.parametrize("network_of", [ResNet, TwoTailResNet])
-def test_a_network_by_the_kernels_has_the_plain_ones_gradients(network_of: type[ResNet]) -> None:
+@pytest.mark.parametrize("own", ["weight gradient", "everything"])
+@pytest.mark.parametrize("channels", [16, 32, 64])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 2**-8)])
+def test_convolutions_and_their_gradients_are_torchs(
+    channels: int, own: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    # Sums of some hundred products in float32, and bfloat16 rounds their results once, by 1 in 256 at most.
+    size = 128 // channels + 1  # neither whole tiles nor whole pieces
+    assert convolution_disagreement(DEVICE, dtype, 9, channels, size, own) < tolerance
+
+
+def test_partial_sums_of_a_weights_gradient_are_all_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "TILES", 1)
+    monkeypatch.setattr(convolutions, "AT_ONCE", 4)  # of the six there are
+    assert convolution_disagreement(DEVICE, torch.float32, 9, 16, 9, "weight gradient") < 2e-6
+
+
+def test_of_a_network_those_convolutions_are_ours_that_the_kernels_can_compute() -> None:
+    network = ResNet(2, 10, "linear")
+    for variant, own in (("convolutions", "everything"), ("norms", "")):
+        use(network, variant, 6)
+        found = {(m.in_channels, m.stride[0]): m.own for m in network.modules() if isinstance(m, Convolution)}
+        assert found == {(3, 1): "", (16, 1): own, (16, 2): "", (32, 1): own, (32, 2): "", (64, 1): own}
+
+
+@pytest.mark.parametrize(
+    ("network_of", "blocks", "variant"),
+    [(ResNet, 2, "norms"), (TwoTailResNet, 2, "norms"), (ResNet, 1, "convolutions")],
+)
+def test_a_network_by_the_kernels_has_the_plain_ones_gradients(
+    network_of: type[ResNet], blocks: int, variant: str
+) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = network_of(2, 10, "linear").to(DEVICE, memory_format=torch.channels_last)
+        network = network_of(blocks, 10, "linear").to(DEVICE, memory_format=torch.channels_last)
         images = torch.randn(6, 3, 8, 8)
     images = images.to(DEVICE)
     plain, exact = deepcopy(network), deepcopy(network).double()
-    use(network, "norms", 6)
+    use(network, variant, 6)
     expected = gradients(exact, images.double())
     errors = [float((gradients(n, images) - expected).norm() / expected.norm()) for n in (network, plain)]
     assert errors[0] < 2 * errors[1] + 1e-6
@@ -81,6 +113,14 @@ def test_gradients_of_convolution_and_shortcut_are_added_up_by_the_kernels() -> 
     with torch.profiler.profile() as profile:
         network(torch.randn(2, 3, 8, 8, device=DEVICE)).sum().backward()
     assert not [event.key for event in profile.key_averages() if event.key in ("aten::add", "aten::add_")]
+
+
+def test_in_float64_kernels_change_nothing() -> None:
+    network = ResNet(1, 10, "linear").double().to(DEVICE)
+    images = torch.randn(2, 3, 8, 8, device=DEVICE, dtype=torch.float64)
+    expected = gradients(deepcopy(network), images)
+    use(network, "convolutions", 2)
+    assert torch.equal(gradients(network, images), expected)
 
 
 def test_frozen_features_that_need_a_gradient_come_from_torch() -> None:
@@ -98,7 +138,7 @@ def test_on_a_cpu_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_variant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCLIB_VARIANT", "norm")
-    with pytest.raises(UserError, match="plain, norms, inductor"):
+    with pytest.raises(UserError, match="plain, norms, weight-gradients, convolutions, inductor"):
         choose_variant(torch.device("cpu"))
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gclib import ROOT
-from gclib.bench import fastest, probe, speed
-from gclib.bench.probe import _not_wrong, _Report
+from gclib.bench import correctness, fastest, probe, speed
+from gclib.bench.probe import _fastest_that_is_right, _not_wrong, _Report
 from gclib.grid import here
 from gclib.tables import gpu
 
@@ -56,6 +56,20 @@ def test_a_variant_must_be_clearly_faster() -> None:
         "places": 4,
         "images_per_second": 58,
     }
+
+
+def test_a_variant_that_turns_out_wrong_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correctness, "steps", lambda scene, variant, seconds: {"ce": {"ok": True}})
+    monkeypatch.setattr(
+        correctness,
+        "side_by_side",
+        lambda scene, variant: {"ce 0": {"ok": variant != "convolutions"}},
+    )
+    report = _Report(torch.device("cpu"), "float32", 5)
+    measured = {"norms": {"4": 10.0}, "weight-gradients": {"4": 15.0}, "convolutions": {"4": 20.0}}
+    chosen = _fastest_that_is_right(report, None, measured, "norms")
+    assert chosen == {"variant": "weight-gradients", "places": 4, "images_per_second": 15.0}
+    assert {"side by side, convolutions", "steps, weight-gradients"} <= set(report.content["parts"])
 
 
 def test_nothing_is_chosen_that_was_not_measured() -> None:
@@ -117,7 +131,7 @@ def test_a_grid_takes_what_the_probe_found_on_its_device(
 
 def test_the_speed_page_shows_a_report_and_one_of_which_every_part_failed() -> None:
     report = json.loads((ROOT / "results/bench/gpu/nvidia-h200.json").read_text())
-    assert gpu.checks(report)[2].endswith(": 8 of 8")
+    assert gpu.checks(report)[-1].endswith(": 8 of 8")
     rates = gpu.rates_table(report).to_markdown()
     assert "| 8 | 71,507 | 67,995 | 71,258 |" in rates
     assert "best: norms, 4 side by side" in rates

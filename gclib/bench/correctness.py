@@ -10,13 +10,13 @@ from torch import Tensor
 
 from gclib import recipes
 from gclib.bench.subjects import Scene, few_digits, stages_of, synchronisation_is_an_error, trainer
-from gclib.networks.variants import disagreement
+from gclib.networks.variants import convolution_disagreement, disagreement
 from gclib.recipes import Recipe
 from gclib.train import fleet
 from gclib.train.capture import WARM_UP
 from gclib.train.loop import Trainer
 
-__all__ = ["LIMITS", "SHAPES", "kernels", "side_by_side", "steps", "waits"]
+__all__ = ["LIMITS", "SHAPES", "convolutions", "kernels", "side_by_side", "steps", "waits"]
 
 SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of what ResNet-32 normalises
 LIMITS = {torch.bfloat16: 0.01, torch.float32: 1e-5}
@@ -35,6 +35,19 @@ def kernels(
                 continue
             distance = disagreement(device, dtype, batch, added, channels, size)
             what = f"{batch} x {channels} x {size} x {size}, shortcut of {added}, {dtype}"
+            found[what] = {"distance": distance, "ok": distance < LIMITS[dtype]}
+    return found
+
+
+def convolutions(
+    device: torch.device, batches: tuple[int, ...], seconds: float, shape: tuple[int, int], dtype: torch.dtype
+) -> dict[str, Any]:
+    """Greatest relative distance of the convolutions by kernels from torch in float64, by batch size."""
+    found, end = {}, time.perf_counter() + seconds
+    for batch in batches:
+        if time.perf_counter() < end:
+            distance = convolution_disagreement(device, dtype, batch, *shape, "everything")
+            what = f"{batch} x {shape[0]} x {shape[1]} x {shape[1]}, {dtype}"
             found[what] = {"distance": distance, "ok": distance < LIMITS[dtype]}
     return found
 

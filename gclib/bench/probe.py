@@ -20,7 +20,8 @@ import torch
 from gclib.bench import correctness, speed
 from gclib.bench.subjects import Scene
 from gclib.files import write_atomically
-from gclib.networks import choose_variant
+from gclib.networks import choose_variant, usable
+from gclib.networks.variants import BY_KERNELS
 from gclib.train.environment import device_name, environment
 
 __all__ = ["Aside", "fastest", "probe", "report_path"]
@@ -142,9 +143,9 @@ def probe(device: torch.device, seconds: float, folder: Path) -> tuple[dict[str,
     scene = Scene.on(device)
     on_gpu = device.type == "cuda"
     report = _Report(device, scene.precision, seconds)
-    aside = {"kernels": Aside("kernels", device)}
-    if on_gpu:
-        aside["inductor"] = Aside("inductor", device)
+    aside = {
+        name: Aside(name, device) for name in ("kernels", "convolutions", *(["inductor"] if on_gpu else []))
+    }
     try:
         _parts(report, scene, aside)
     finally:
@@ -168,14 +169,11 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
     part, content = report.part, report.content
     usual = part("usual variant", lambda: choose_variant(scene.device)) or "plain"
     part("steps", lambda: correctness.steps(scene, usual, 0.2 * report.left()))
-    part("kernels", lambda: aside["kernels"].result(0.2 * report.left()))
-    variants = ["plain"]
-    if usual == "norms" and _not_wrong(content["parts"]["kernels"]):
-        variants.append("norms")
-    best = variants[-1]
-    part("side by side", lambda: correctness.side_by_side(scene, best))
+    for name in ("kernels", "convolutions"):
+        part(name, lambda name=name: aside[name].result(0.15 * report.left()))
+    part("side by side", lambda: correctness.side_by_side(scene, usual))
     if scene.device.type == "cuda":
-        part("no waiting", lambda: correctness.waits(scene, best))
+        part("no waiting", lambda: correctness.waits(scene, usual))
     part("limit", lambda: speed.limit(scene))
     measured: dict[str, dict[str, float]] = {}
 
@@ -186,18 +184,48 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
         )
         measured[variant] = found or {}
 
-    for variant, share in zip(variants[::-1], (0.35, 0.3), strict=False):
-        timed(variant, share)
-    if "inductor" in aside and part("inductor", lambda: aside["inductor"].result(0.4 * report.left())):
+    # The simplest that is known to be fast comes first: another must be clearly faster.
+    variants = [*_by_kernels(report, scene), "plain"]
+    for number, variant in enumerate(variants):
+        timed(variant, 1 / (2 + len(variants) - number))
+    if "inductor" in aside and part("inductor", lambda: aside["inductor"].result(0.3 * report.left())):
         timed("inductor", 0.4)
-    content["fastest"] = fastest(measured)
-    best = content["fastest"]["variant"] if content["fastest"] else best
+    content["fastest"] = _fastest_that_is_right(report, scene, measured, usual)
+    best = content["fastest"]["variant"] if content["fastest"] else usual
     part("dearest kernels", lambda: speed.dearest(scene, LARGE, best))
     part("evaluation and memory", lambda: speed.evaluation(scene, best))
     part("determinism", lambda: speed.determinism(scene, LARGE, best))
     small = partial(speed.run_many, scene, SMALL, best)
     part(f"rates, {SMALL}", lambda: speed.rates(small(), scene.beside, report.until(0.8)))
     content["fraction"] = part("fraction", lambda: _fraction(content))
+
+
+def _by_kernels(report: _Report, scene: Scene) -> list[str]:
+    """Variants by our kernels in which nothing was found wrong, and that work on the device."""
+    parts = report.content["parts"]
+    if not _not_wrong(parts["kernels"]):
+        return []
+    names = [
+        name for name, convolved in BY_KERNELS.items() if not convolved or _not_wrong(parts["convolutions"])
+    ]
+    return report.part("usable", lambda: [name for name in names if usable(scene.device, name)]) or []
+
+
+def _fastest_that_is_right(
+    report: _Report, scene: Scene, measured: dict[str, dict[str, float]], checked: str
+) -> dict[str, Any] | None:
+    """Choose the fastest; one other than what was checked, or torch's own operations, is checked before."""
+    while (chosen := fastest(measured)) and (best := chosen["variant"]) not in (checked, "plain"):
+        ways: dict[str, Callable[[], Any]] = {
+            f"steps, {best}": lambda best=best: correctness.steps(scene, best, 0.2 * report.left()),
+            f"side by side, {best}": lambda best=best: correctness.side_by_side(scene, best),
+        }
+        for name, way in ways.items():
+            report.part(name, way)
+        if all(_not_wrong(report.content["parts"][name]) for name in ways):
+            break
+        del measured[best]
+    return chosen
 
 
 def fastest(measured: dict[str, dict[str, float]]) -> dict[str, Any] | None:

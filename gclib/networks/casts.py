@@ -21,15 +21,27 @@ class Convolution(nn.Conv2d):
     """
 
     cast_weight: Tensor | None = None
+    own = ""  # what the kernels of `gclib.networks.convolutions` compute of it: see `compute`
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
         super().__init__(channels_in, channels, 3, stride, 1, bias=False)
 
+    def compute(self, own: str) -> None:
+        """Leave it to torch, or let kernels compute the ``"weight gradient"`` or ``"everything"``, if they can."""
+        fits = self.in_channels == self.out_channels in (16, 32, 64) and self.stride == (1, 1)
+        self.own = own if fits else ""
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H / stride, W / stride)``."""
-        if self.cast_weight is None:
+        if self.cast_weight is None and not (self.own and x.dtype == torch.float32 == self.weight.dtype):
             return super().forward(x)
-        return F.conv2d(x.to(self.cast_weight.dtype), self.cast_weight, None, self.stride, self.padding)
+        weight = self.weight if self.cast_weight is None else self.cast_weight
+        x = x.to(weight.dtype)
+        if self.own:
+            from gclib.networks.convolutions import convolve  # needs Triton, which not every machine has
+
+            return convolve(x, weight, self.own == "everything")
+        return F.conv2d(x, weight, None, self.stride, self.padding)
 
 
 class _ToBfloat16(torch.autograd.Function):

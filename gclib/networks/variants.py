@@ -11,12 +11,15 @@ from torch import Tensor
 
 from gclib.errors import require_one_of
 from gclib.networks.base import Network
+from gclib.networks.casts import Convolution
 from gclib.networks.norms import BatchNorm, norm_relu
 
 __all__ = ["VARIANTS", "choose_variant", "usable", "use"]
 
-VARIANTS = ("plain", "norms", "inductor")
-"""torch's own operations; `gclib.networks.fused` for batch norm, shortcut and ReLU; `torch.compile`."""
+BY_KERNELS = {"norms": "", "weight-gradients": "weight gradient", "convolutions": "everything"}
+VARIANTS = ("plain", *BY_KERNELS, "inductor")
+"""torch's own operations; `gclib.networks.fused` for batch norm, shortcut and ReLU; beside it
+`gclib.networks.convolutions` for the gradients of weights, or for all of the convolutions; `torch.compile`."""
 
 SWITCH = "GCLIB_VARIANT"  # the variable of the environment that names the variant, whatever was measured
 
@@ -45,7 +48,9 @@ def usable(device: torch.device, variant: str) -> bool:
     """Whether a device can compute a network by a variant: a CPU by ``"plain"`` alone, a GPU by kernels that agree."""
     if variant == "plain":
         return True
-    return device.type == "cuda" and variant in VARIANTS and (variant != "norms" or kernels_agree(device))
+    if device.type != "cuda" or variant not in VARIANTS:
+        return False
+    return variant == "inductor" or kernels_agree(device, BY_KERNELS[variant])
 
 
 def use(network: Network, variant: str, batch_size: int) -> None:
@@ -56,14 +61,16 @@ def use(network: Network, variant: str, batch_size: int) -> None:
     network
         It stays the same to the outside, its weights and their names too.
     variant
-        See `VARIANTS`. In float64 ``"norms"`` changes nothing.
+        See `VARIANTS`. In float64 kernels change nothing.
     batch_size
         Of training: ``"inductor"`` compiles for its multiples alone, not for the last, smaller batch of an epoch.
     """
     for module in network.modules():
         if isinstance(module, BatchNorm):
-            module.fused = variant == "norms"
-    network.casts_together = variant == "norms"
+            module.fused = variant in BY_KERNELS
+        elif isinstance(module, Convolution):
+            module.compute(BY_KERNELS.get(variant, ""))
+    network.casts_together = variant in BY_KERNELS
     for name in ("features", "tail"):
         network.__dict__.pop(name, None)
         if variant == "inductor" and hasattr(network, name):
@@ -82,15 +89,29 @@ def _compiled(method: Callable[..., Tensor], network: Network, batch_size: int) 
 
 
 @cache
-def kernels_agree(device: torch.device) -> bool:
-    """Whether the kernels compile on a device, and compute there what torch does in float64."""
+def kernels_agree(device: torch.device, own: str = "") -> bool:
+    """Whether the kernels compile on a device, and compute there what torch does in float64.
+
+    Parameters
+    ----------
+    device
+        A GPU.
+    own
+        What of the convolutions they compute beside the norms; see `gclib.networks.casts.Convolution.compute`.
+    """
     try:
         cases = [
             (16, 16, 32),
             (16, 32, 16),
             (32, 64, 8),
         ]  # channels of the shortcut, channels and pixels of x
-        return all(disagreement(device, torch.bfloat16, 32, *case) < TOLERANCE for case in cases)
+        distances = [disagreement(device, torch.bfloat16, 32, *case) for case in cases]
+        if own:
+            distances += [
+                convolution_disagreement(device, torch.bfloat16, 32, channels, size, own)
+                for _, channels, size in cases
+            ]
+        return max(distances) < TOLERANCE
     except Exception as error:  # whatever it is, torch's own operations are there
         warnings.warn(f"the GPU kernels of gclib are not used, torch's are ({error!r})", stacklevel=2)
         return False
@@ -134,5 +155,40 @@ def disagreement(
         with torch.no_grad():
             tested = norm_relu(inputs[0], module.eval(), *inputs[1 : len(leaves)])
         results.append([out.detach(), *gradients, module.running_mean, module.running_var, tested])
-    distances = [(a.double() - b).norm() / b.norm() for a, b in zip(*results, strict=True)]
+    return _greatest_distance(*results)
+
+
+def convolution_disagreement(
+    device: torch.device, dtype: torch.dtype, images: int, channels: int, size: int, own: str
+) -> float:
+    """Greatest relative distance of a convolution's output and gradients by the kernels from torch's in float64.
+
+    Parameters
+    ----------
+    device, dtype
+        Of the kernels' tensors.
+    images, channels, size
+        The shape ``(B, C, H, H)`` of the input and the output.
+    own
+        What they compute; see `gclib.networks.casts.Convolution.compute`.
+    """
+    generator = torch.Generator().manual_seed(channels)
+    shape = (images, channels, size, size)
+    x, dy = (torch.randn(shape, generator=generator).to(device, dtype) for _ in range(2))
+    weight = torch.randn(channels, channels, 3, 3, generator=generator).to(device, dtype)
+    results = []
+    for by, precision in ((own, dtype), ("", torch.float64)):
+        module = Convolution(channels, channels).to(device, precision, memory_format=torch.channels_last)
+        module.compute(by)
+        given = [
+            t.to(precision, memory_format=torch.channels_last).detach().requires_grad_() for t in (x, weight)
+        ]
+        module.cast_weight = given[1]
+        out = module(given[0])
+        results.append([out.detach(), *torch.autograd.grad(out, given, dy.to(precision))])
+    return _greatest_distance(*results)
+
+
+def _greatest_distance(found: list[Tensor], exact: list[Tensor]) -> float:
+    distances = [(a.double() - b).norm() / b.norm() for a, b in zip(found, exact, strict=True)]
     return float(torch.stack(distances).nan_to_num(torch.inf).max())
