@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,3 +93,32 @@ def test_a_grid_that_does_not_end_in_time_leaves_its_seconds_to_packing(
     assert process.wait(20) == 0
     assert (tmp_path / "begun").exists()
     assert (tmp_path / "packed").exists()
+
+
+def test_what_names_the_commit_on_another_machine_is_small_and_notices_a_change(
+    git: Callable[..., str], tmp_path: Path
+) -> None:
+    runpy.run_path(str(ROOT / "workflow" / "packed.py"))["pack_commit"](tmp_path)
+    there = tmp_path / "there"
+    git("archive", f"--output={there}.tar", "HEAD")
+    with tarfile.open(f"{there}.tar") as tar:
+        tar.extractall(there, filter="data")
+    kit = (tmp_path / "git").rename(there / ".git")
+    assert sum(path.stat().st_size for path in kit.rglob("*")) < 2**20
+
+    def named() -> str:  # as a record asks for it
+        command = [
+            "git",
+            f"--git-dir={kit}",
+            f"--work-tree={there}",
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty",
+        ]
+        return subprocess.run(command, cwd=there, capture_output=True, text=True, check=True).stdout.strip()
+
+    commit = git("rev-parse", "HEAD").strip()
+    assert named() == commit
+    (there / "README.md").write_text("otherwise")
+    assert named() == f"{commit}-dirty"

@@ -2,9 +2,8 @@
 # A grid on a machine that has a GPU, Python with torch, and nothing else: no network, no installed gclib, little time.
 #   workflow/gpu.sh SECONDS KIT OUT TABLE... [options of gcl grid run]
 # KIT is a folder that travels with the checkout, each part of it if it is there:
-#   *.npz        data sets, packed by workflow/packed.py
+#   *.npz, git   data sets, and what names the commit that records carry; packed by workflow/packed.py
 #   *.whl        what Python lacks there (pip download --only-binary=:all: --no-deps pydantic pydantic-core ...)
-#   git          copied to .git, so that records name their commit
 #   grid-*.tar   what an earlier visit left (gcl grid pack)
 # Measures the card (gcl bench gpu) unless that was done before, runs the grid for the time that is left, and leaves in
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.

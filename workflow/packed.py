@@ -3,12 +3,15 @@
     python workflow/packed.py make FOLDER [--ratio 100] [cifar10 cifar100]   where the official files are (GCLIB_DATA)
     python workflow/packed.py gcl FOLDER grid table1 ...                     there: the command gcl, reading from FOLDER
 
-Kept are the training images of the long-tailed set and all test images, as lossless WebP sheets. The other training
-images come back black: no run at this ratio or above it sees one, and what a run depends on stays what it is.
+Packed beside them is what names the commit of this checkout. Kept are the training images of the long-tailed set and
+all test images, as lossless WebP sheets. The other training images come back black: no run at this ratio or above it
+sees one, and what a run depends on stays what it is.
 """
 
 import argparse
 import io
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
@@ -17,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gclib import ROOT
 from gclib.data import sources
 from gclib.data.longtail import long_tailed_indices
 
@@ -52,6 +56,7 @@ def images(encoded: list[np.ndarray], count: int) -> np.ndarray:
 def make(folder: Path, names: list[str], ratio: float) -> None:
     """Pack data sets, and check that they come back as they were."""
     folder.mkdir(parents=True, exist_ok=True)
+    pack_commit(folder)
     for name in names:
         train, test, class_names = sources.SOURCES[name].read(sources.root_folder(), False)
         kept = long_tailed_indices(train.labels, ratio)
@@ -66,6 +71,25 @@ def make(folder: Path, names: list[str], ratio: float) -> None:
         assert (again.labels == train.labels).all()
         assert again_names == class_names
         print(f"{path}: {len(kept) + len(test)} images, {path.stat().st_size:,} bytes", flush=True)
+
+
+def pack_commit(folder: Path) -> None:
+    """Pack the newest commit as ``git``, without what its files hold: enough to name it, and to notice a change."""
+    target = folder / "git"
+    shutil.rmtree(target, ignore_errors=True)
+
+    def git(*words: str | Path, given: str | None = None) -> str:
+        command = ["git", f"--git-dir={ROOT / '.git'}", *words]
+        return subprocess.run(command, input=given, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    head = git("rev-parse", "HEAD")
+    subprocess.run(["git", "init", "--quiet", "--bare", "--template=", target], check=True)
+    objects = git("rev-list", "--objects", "--no-walk", "--filter=blob:none", "HEAD")
+    ids = "".join(f"{line.split()[0]}\n" for line in objects.splitlines())
+    git("pack-objects", "--quiet", target / "objects" / "pack" / "pack", given=ids)
+    for name in ("HEAD", "shallow"):  # what came before the commit is not there
+        (target / name).write_text(head)
+    subprocess.run(["git", f"--git-dir={target}", "read-tree", head.strip()], check=True)
 
 
 def read(path: Path) -> tuple[sources.Split, sources.Split, tuple[str, ...]]:
