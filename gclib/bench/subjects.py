@@ -47,7 +47,7 @@ class Scene:
         """All of it on a GPU; on a CPU just enough to see that it runs."""
         precision = choose_precision("paper", device)
         if device.type == "cuda":
-            return cls(device, precision, full(), 24, (8, 1, 16, 4, 12))
+            return cls(device, precision, full(), 24, (8, 1, 16, 4, 12, 2))
         return cls(device, precision, few_digits(), 2, (2, 1))
 
     def synchronize(self) -> None:

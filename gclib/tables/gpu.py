@@ -14,7 +14,7 @@ PREFIX = "rates, "  # of the parts of a report that hold images a second by runs
 
 CHECKS = {
     "steps": "stages whose first steps agree with the CPU",
-    "kernels": "comparisons in which our kernels for norms agree with torch",
+    "kernels": "comparisons in which our kernels agree with torch",
     "convolutions": "comparisons in which our convolutions agree with torch",
     "side by side": "runs among others that are the run alone to the last bit",
 }
