@@ -58,13 +58,15 @@ def test_a_variant_must_be_clearly_faster() -> None:
     }
 
 
-def test_a_variant_that_turns_out_wrong_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correctness, "steps", lambda scene, variant, seconds: {"ce": {"ok": True}})
-    monkeypatch.setattr(
-        correctness,
-        "side_by_side",
-        lambda scene, variant: {"ce 0": {"ok": variant != "convolutions"}},
-    )
+@pytest.mark.parametrize("steps", [{"ce": {"ok": False}}, {}], ids=["wrong", "no time"])
+def test_a_variant_that_was_not_seen_right_is_not_chosen(
+    steps: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(scene: None, variant: str, seconds: float) -> dict:
+        return steps if variant == "convolutions" else {"ce": {"ok": True}}
+
+    monkeypatch.setattr(correctness, "steps", found)
+    monkeypatch.setattr(correctness, "side_by_side", lambda scene, variant: {"ce 0": {"ok": True}})
     report = _Report(torch.device("cpu"), "float32", 5)
     measured = {"norms": {"4": 10.0}, "weight-gradients": {"4": 15.0}, "convolutions": {"4": 20.0}}
     chosen = _fastest_that_is_right(report, None, measured, "norms")

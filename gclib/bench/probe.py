@@ -128,6 +128,11 @@ def _not_wrong(entry: dict[str, Any]) -> bool:
     return late or ("result" in entry and not _wrong(entry["result"]))
 
 
+def _right(entry: dict[str, Any]) -> bool:
+    """Whether a part found something, and nothing wrong: without time there is nothing."""
+    return bool(entry.get("result")) and not _wrong(entry["result"])
+
+
 def probe(device: torch.device, seconds: float, folder: Path) -> tuple[dict[str, Any], Path]:
     """Try a device within so many seconds, or few more; write the report and return it with its path.
 
@@ -222,7 +227,7 @@ def _fastest_that_is_right(
         }
         for name, way in ways.items():
             report.part(name, way)
-        if all(_not_wrong(report.content["parts"][name]) for name in ways):
+        if all(_right(report.content["parts"][name]) for name in ways):
             break
         del measured[best]
     return chosen
