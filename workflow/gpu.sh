@@ -83,7 +83,7 @@ train() {
     echo "$((seconds - $(left))) s: the grid has $time s"
     # It ends by itself; if something holds it up, it is asked to after its time, and made to in a third of what is left.
     guarded timeout --kill-after=$((packing / 3)) "$time" "$python" workflow/packed.py gcl "$kit" \
-        grid run "$@" --engine here --budget "$(awk "BEGIN { print $time / 60 }")" ${PLACES:+--places "$PLACES"}
+        grid run "$@" --engine here --budget "$(awk "BEGIN { print ($time > 6 ? $time : 6) / 60 }")" ${PLACES:+--places "$PLACES"}
 }
 
 trap '' PIPE
