@@ -68,10 +68,12 @@ def test_a_variant_that_was_not_seen_right_is_not_chosen(
     monkeypatch.setattr(correctness, "steps", found)
     monkeypatch.setattr(correctness, "side_by_side", lambda scene, variant: {"ce 0": {"ok": True}})
     report = _Report(torch.device("cpu"), "float32", 5)
+    report.part("steps", lambda: steps)
     measured = {"norms": {"4": 10.0}, "weight-gradients": {"4": 15.0}, "convolutions": {"4": 20.0}}
     chosen = _fastest_that_is_right(report, None, measured, "norms")
     assert chosen == {"variant": "weight-gradients", "places": 4, "images_per_second": 15.0}
     assert {"side by side, convolutions", "steps, weight-gradients"} <= set(report.content["parts"])
+    assert _fastest_that_is_right(report, None, {"norms": {"4": 10.0}}, "norms") is None
 
 
 def test_nothing_is_chosen_that_was_not_measured() -> None:

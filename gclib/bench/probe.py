@@ -175,7 +175,7 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
     usual = part("usual variant", lambda: choose_variant(scene.device)) or "plain"
     part("steps", lambda: correctness.steps(scene, usual, 0.2 * report.left()))
     for name in ("kernels", "convolutions"):
-        part(name, lambda name=name: aside[name].result(0.15 * report.left()))
+        part(name, partial(aside[name].result, 0.15 * report.left()))
     part("side by side", lambda: correctness.side_by_side(scene, usual))
     if scene.device.type == "cuda":
         part("no waiting", lambda: correctness.waits(scene, usual))
@@ -219,15 +219,14 @@ def _by_kernels(report: _Report, scene: Scene) -> list[str]:
 def _fastest_that_is_right(
     report: _Report, scene: Scene, measured: dict[str, dict[str, float]], checked: str
 ) -> dict[str, Any] | None:
-    """Choose the fastest; one other than what was checked, or torch's own operations, is checked before."""
-    while (chosen := fastest(measured)) and (best := chosen["variant"]) not in (checked, "plain"):
-        ways: dict[str, Callable[[], Any]] = {
-            f"steps, {best}": lambda best=best: correctness.steps(scene, best, 0.2 * report.left()),
-            f"side by side, {best}": lambda best=best: correctness.side_by_side(scene, best),
-        }
-        for name, way in ways.items():
-            report.part(name, way)
-        if all(_right(report.content["parts"][name]) for name in ways):
+    """Choose the fastest variant whose steps were seen right; one that is not `checked` already is checked now."""
+    while (chosen := fastest(measured)) and (best := chosen["variant"]) != "plain":
+        names = ["steps", "side by side"]
+        if best != checked:
+            names = [f"{name}, {best}" for name in names]
+            report.part(names[0], partial(correctness.steps, scene, best, 0.2 * report.left()))
+            report.part(names[1], partial(correctness.side_by_side, scene, best))
+        if all(_right(report.content["parts"][name]) for name in names):
             break
         del measured[best]
     return chosen

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,7 +147,7 @@ def disagreement(
         norm.bias.copy_(draw(channels))
     norm.fused = True
     norms = [norm.to(device), deepcopy(norm).to(device, torch.float64)]
-    results = []
+    results: list[list[Any]] = []  # the running statistics are there
     for module, precision in zip(norms, (dtype, torch.float64), strict=True):
         leaves = [(3 + t).to(precision, memory_format=torch.channels_last) for t in tensors]
         inputs = [*(leaf.detach().requires_grad_() for leaf in leaves), module.weight, module.bias]
@@ -178,7 +179,7 @@ def convolution_disagreement(
     weight = torch.randn(channels, channels, 3, 3, generator=generator).to(device, dtype)
     results = []
     for by, precision in ((own, dtype), ("", torch.float64)):
-        module = Convolution(channels, channels).to(device, precision, memory_format=torch.channels_last)
+        module = Convolution(channels, channels).to(device, precision)
         module.compute(by)
         given = [
             t.to(precision, memory_format=torch.channels_last).detach().requires_grad_() for t in (x, weight)
