@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import contests, methods
+from benchmarks import contests, methods, photos
 from benchmarks.report import Report
 from gclib import ROOT
 from gclib.cli.printing import print_table
@@ -50,6 +50,10 @@ def main(
     typer.echo("class statistics and sampler")
     labels = contests.inaturalist_labels()
     timings["class statistics"], timings["indices of an epoch"] = contests.sampler(labels, repeats)
+    typer.echo("photos: decoding, and a step of ResNet-50")
+    timings["photos"] = photos.decoding(16 if quick else 192, repeats)
+    if not quick:
+        timings["photo step"] = photos.photo_step(4, 2, 3, precision)
     state = {
         "devices": [device_name(contests.CPU)],
         "precision": precision,

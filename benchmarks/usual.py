@@ -7,6 +7,7 @@ sampler image by image.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +20,13 @@ from gclib.data import LongTailed, Split
 from gclib.networks import CosineClassifier
 
 __all__ = [
+    "PILFiles",
     "PILImages",
     "UsualGCLLoss",
     "UsualLoop",
     "image_weights",
     "multinomial_indices",
+    "photo_transform",
     "transform",
     "usual_resnet32",
 ]
@@ -54,6 +57,34 @@ class PILImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.transform(Image.fromarray(self.split.images[index])), int(self.split.labels[index])
+
+
+def photo_transform(side: int) -> Callable[[Image.Image], Tensor]:
+    """The field's augmentation of photos, without colour jitter, on one PIL image."""
+    from torchvision import transforms
+
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(side),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+
+
+class PILFiles(Dataset):
+    """Files one by one, each opened and transformed, as torchvision's ImageFolder does."""
+
+    def __init__(self, paths: Sequence[Path], transform: Callable[[Image.Image], Tensor]) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        with self.paths[index].open("rb") as file:
+            return self.transform(Image.open(file).convert("RGB"))
 
 
 class UsualBlock(nn.Module):

@@ -17,6 +17,7 @@ from gclib.arrays import to_numpy
 from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import normalise
 from gclib.data.pictures import fit_image, read_image
+from gclib.data.views import centre, test_view
 from gclib.errors import UserError
 from gclib.methods.stage import Stage
 from gclib.networks import make_network
@@ -64,6 +65,9 @@ class Card(BaseModel):
         Of the C classes, and of their training images.
     height, width
         Of the images that it takes, in pixels.
+    scaled
+        Side to which the shorter one of a photo is scaled before its centre is cut out (`gclib.data.views.centre`).
+        None where the largest centre is cut out and then scaled (`gclib.data.pictures.read_image`).
     mean, std
         With which pixels in 0..1 are normalised.
     calibration
@@ -81,6 +85,7 @@ class Card(BaseModel):
     class_counts: tuple[Annotated[int, Field(ge=1, le=10**7)], ...]
     height: Side
     width: Side
+    scaled: Side | None = None
     mean: Colour
     std: Colour
     calibration: Calibration | None = None
@@ -136,6 +141,8 @@ class Transform:
         height, width = self.card.height, self.card.width
         if isinstance(image, str | Path):
             try:
+                if self.card.scaled:
+                    return test_view(Path(image), height).permute(1, 2, 0).numpy()
                 if height == width:
                     return read_image(Path(image), height)
                 image = Image.open(image)
@@ -146,6 +153,8 @@ class Transform:
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
                 raise UserError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (H, W, 3)")
             image = Image.fromarray(pixels)
+        if self.card.scaled:
+            return centre(image, height).permute(1, 2, 0).numpy()
         return fit_image(image, height, width)
 
     def of_pixels(self, pixels: np.ndarray) -> Tensor:

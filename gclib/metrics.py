@@ -17,7 +17,9 @@ __all__ = [
     "GROUPS",
     "GROUP_RULES",
     "SMALL",
+    "Answers",
     "Reliability",
+    "answers",
     "confusion_matrix",
     "group_accuracy",
     "group_rule",
@@ -188,13 +190,54 @@ class Reliability(NamedTuple):
         return float(np.average(gap, weights=self.images))
 
 
-def reliability(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliability:
-    """Compare confidence with accuracy (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017).
+class Answers(NamedTuple):
+    """What a network says of N images: all that is measured of it.
+
+    Attributes
+    ----------
+    predicted
+        Classes, int64, shape (N,).
+    confidence
+        Their probabilities, float64, shape (N,), in 0..1.
+    """
+
+    predicted: np.ndarray
+    confidence: np.ndarray
+
+
+def answers(logits: ArrayLike) -> Answers:
+    """Return the class of the largest logit of each image, and its probability.
 
     Parameters
     ----------
     logits
         Shape (N, C), N >= 1, as the softmax takes them: a cosine head's with its scale.
+
+    Raises
+    ------
+    UserError
+        If a logit is NaN, or leaves no probability.
+    """
+    z = to_numpy(logits).astype(np.float64)
+    if z.ndim != 2:
+        raise UserError(
+            f"logits have shape {z.shape}; expected logits (N, C), for a confidence is a probability"
+        )
+    if np.isnan(z).any():
+        raise UserError("a logit is NaN, expected a number; look for the step where the network diverged")
+    if not np.isfinite(z.max(1)).all():
+        raise UserError("a logit is infinite; expected finite logits, for a confidence is a probability")
+    # The largest probability: e^(z_max - z_max) over the sum.
+    return Answers(z.argmax(1), 1 / np.exp(z - z.max(1, keepdims=True)).sum(1))
+
+
+def reliability(outputs: ArrayLike | Answers, labels: ArrayLike, bins: int = 15) -> Reliability:
+    """Compare confidence with accuracy (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017).
+
+    Parameters
+    ----------
+    outputs
+        Logits (N, C), or what `answers` makes of them.
     labels
         True classes, shape (N,).
     bins
@@ -205,17 +248,11 @@ def reliability(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliabi
     UserError
         If predicted classes are given instead of logits, or a logit leaves no probability.
     """
-    z = to_numpy(logits).astype(np.float64)
-    if z.ndim != 2 or bins < 1:
-        raise UserError(
-            f"logits have shape {z.shape} for {bins} bins; expected logits (N, C) and at least one bin, for a "
-            "confidence is a probability"
-        )
-    predicted, labels = _predictions_and_labels(z, labels)
-    if not np.isfinite(z.max(1)).all():
-        raise UserError("a logit is infinite; expected finite logits, for a confidence is a probability")
-    # The largest probability: e^(z_max - z_max) over the sum.
-    confidence = 1 / np.exp(z - z.max(1, keepdims=True)).sum(1)
+    if bins < 1:
+        raise UserError(f"{bins} bins; expected at least one")
+    found = outputs if isinstance(outputs, Answers) else answers(outputs)
+    predicted, labels = _predictions_and_labels(found.predicted, labels)
+    confidence = found.confidence
     right = predicted == labels
     number = np.searchsorted(np.arange(1, bins) / bins, confidence)
     images = np.bincount(number, minlength=bins)
@@ -226,13 +263,13 @@ def reliability(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliabi
     return Reliability(mean(confidence), mean(right), images)
 
 
-def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: PerClass) -> dict[str, Any]:
+def outcome(outputs: ArrayLike | Answers, labels: ArrayLike, class_counts: PerClass) -> dict[str, Any]:
     """Return what a run record keeps of one evaluation.
 
     Parameters
     ----------
-    logits
-        Test-time logits, shape (N, C).
+    outputs
+        Test-time logits, shape (N, C), or what `answers` makes of them.
     labels
         True classes, shape (N,).
     class_counts
@@ -245,16 +282,25 @@ def outcome(logits: ArrayLike, labels: ArrayLike, class_counts: PerClass) -> dic
         or None for a group without such classes; see `group_rule`), ``ece`` (15 bins, 0..1), ``reliability`` (the
         columns of `Reliability`, as lists) and ``confusion`` (a list of rows up to 10 classes, None above).
     """
-    logits, num_classes = to_numpy(logits).astype(np.float64), len(validated_counts(class_counts))
-    bins = reliability(logits, labels)
-    per_class = per_class_accuracy(logits, labels, num_classes)
+    num_classes = len(validated_counts(class_counts))
+    if not isinstance(outputs, Answers):
+        logits = to_numpy(outputs)
+        if logits.ndim == 2 and logits.shape[1] != num_classes:
+            raise UserError(
+                f"logits have shape {logits.shape}, expected (N, {num_classes}), one for each class"
+            )
+        outputs = answers(logits)
+    bins, predicted = reliability(outputs, labels), outputs.predicted
+    per_class = per_class_accuracy(predicted, labels, num_classes)
     return {
-        "top1": top1(logits, labels),
+        "top1": top1(predicted, labels),
         "per_class": [None if np.isnan(accuracy) else accuracy for accuracy in per_class.tolist()],
         **group_accuracy(per_class, class_counts, group_rule(num_classes)),
         "ece": bins.ece,
         "reliability": {name: column.tolist() for name, column in bins._asdict().items()},
-        "confusion": confusion_matrix(logits, labels, num_classes).tolist() if num_classes <= SMALL else None,
+        "confusion": confusion_matrix(predicted, labels, num_classes).tolist()
+        if num_classes <= SMALL
+        else None,
     }
 
 

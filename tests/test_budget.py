@@ -107,8 +107,8 @@ def test_a_larger_image_counts_as_several_but_the_digits_budget_stays() -> None:
 
 
 def test_loading_takes_little_more_memory_than_the_images(tmp_path: Path) -> None:
-    name = _folder(tmp_path, [250, 50]).replace("@32", "@128")
-    data.load(name.replace("@128", "@8"))  # modules and tables of formats, which are loaded once
+    name = _folder(tmp_path, [250, 50]).replace("@32", "@64")
+    data.load(name.replace("@64", "@8"))  # modules and tables of formats, which are loaded once
     tracemalloc.start()
     loaded = data.load(name)
     peak = tracemalloc.get_traced_memory()[1]

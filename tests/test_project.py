@@ -18,8 +18,8 @@ ORDER = (  # a module or package of gclib imports only from earlier ones
     "classifier export train bench embeddings saturation paper tables deviations figures readme notebook grid cli"
 ).split()
 TRAINING = (
-    "fleet world device environment checkpoints progress resident features calibration capture parts optimizer "
-    "steps plan effort audit loop runner launch fingerprint runs"
+    "fleet world evaluation device environment checkpoints progress resident streamed features calibration capture "
+    "parts optimizer steps plan effort audit loop runner launch fingerprint runs"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",

@@ -105,19 +105,21 @@ def jitter(images: Tensor, colours: Tensor) -> Tensor:
     images
         uint8, shape ``(B, H, W, 3)``.
     colours
-        float32, shape ``(B, 4)``: factors >= 0 of brightness, contrast and saturation, and the shift of the hue in
-        turns, -0.5..0.5. 1, 1, 1, 0 change nothing.
+        float32, shape ``(B, 3)`` or ``(B, 4)``: factors >= 0 of brightness, contrast and saturation, and perhaps the
+        shift of the hue in turns, -0.5..0.5. 1, 1, 1, 0 change nothing.
 
     Returns
     -------
     Tensor
         uint8, shape ``(B, H, W, 3)``.
     """
-    brightness, contrast, saturation, turn = colours[:, :, None, None, None].unbind(1)
+    brightness, contrast, saturation, *turns = colours[:, :, None, None, None].unbind(1)
     pixels = (images / 255 * brightness).clamp(max=1)
     pixels = torch.lerp(_luma(pixels).mean((1, 2), keepdim=True), pixels, contrast).clamp(0, 1)
     pixels = torch.lerp(_luma(pixels), pixels, saturation).clamp(0, 1)
-    return (255 * _turn_hue(pixels, turn)).round().to(images.dtype)
+    for turn in turns:
+        pixels = _turn_hue(pixels, turn)
+    return (255 * pixels).round().to(images.dtype)
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_classes, sample
 from gclib.data.counts import class_sizes, long_tailed_indices
 from gclib.data.listed import published_images
 from gclib.data.own import own, own_images
+from gclib.data.photos import Photos
 from gclib.data.published import PUBLISHED
 from gclib.data.sources import Augmentation, Split, Whole, by_name, positions_in_class, root_folder
 from gclib.errors import require_one_of
@@ -35,7 +36,7 @@ class LongTailed:
         What keeps the class of these images.
     digest
         SHA-256 of the positions, within each class, of the chosen training images (little-endian int64); of what no
-        checksum proves (`Source.fixed`), also of the images and labels of both splits.
+        checksum proves (`Source.fixed`), also of the images, or of their files and side, and the labels of both splits.
     """
 
     name: str
@@ -72,8 +73,10 @@ def load(
         ``"folder:PATH"`` with one folder of images per class, or with such folders in ``train`` and ``test`` (or
         ``val``); ``"list:PATH"`` with a CSV file of ``path,label`` or ``path,label,group``, or a folder that holds
         ``train.csv`` and perhaps ``test.csv``. ``"folder:PATH@64"`` brings them to 64x64 pixels (shorter side scaled,
-        centre cropped), without a size it is 32x32. ``"folder:PATH,groups=_"`` keeps files of a folder whose names
-        agree up to the last ``_`` on one side of the split. Their classes stand in the order of their training images.
+        centre cropped), without a size it is 32x32; above 64 the images stay in their files, and training takes random
+        resized crops of them (`gclib.data.photos.Photos`). ``"folder:PATH,groups=_"`` keeps files of a folder whose
+        names agree up to the last ``_`` on one side of the split. Their classes stand in the order of their training
+        images.
     ratio
         Imbalance ratio, >= 1; None leaves the training split as it is.
     root
@@ -90,7 +93,8 @@ def load(
     Returns
     -------
     LongTailed
-        Images in memory as uint8. Of a person's own images only those are read that are in it.
+        Images in memory as uint8, or in their files. Of a person's own images only those are read that are in it: of
+        those that stay in their files once, to find what cannot be used and for the digest.
 
     Raises
     ------
@@ -121,10 +125,9 @@ def load(
     train, test = whole.take(kept, tested)
     positions = positions_in_class(labels, class_sizes(labels, classes))[kept]
     # A name and positions say which images they are only where a checksum proves the images.
-    proof = [np.frombuffer(whole.proof, np.uint8)]
-    digest = subset_digest(
-        positions, *(proof if whole.fixed else (train.images, test.images, train.labels, test.labels))
-    )
+    fixed = [np.frombuffer(whole.proof, np.uint8)]
+    content = fixed if whole.fixed else [_proof(train), _proof(test), train.labels, test.labels]
+    digest = subset_digest(positions, *content)
     counts = class_sizes(train.labels, classes).astype(np.int64)
     return LongTailed(name, ratio, train, test, counts, whole.class_names, whole.augmentation, digest)
 
@@ -148,6 +151,10 @@ def _with_classes(whole: Whole, chosen: np.ndarray) -> Whole:
         class_names=tuple(whole.class_names[label] for label in chosen),
         take=take,
     )
+
+
+def _proof(split: Split) -> np.ndarray:
+    return split.images.proof if isinstance(split.images, Photos) else split.images
 
 
 def _sample(

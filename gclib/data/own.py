@@ -1,5 +1,8 @@
 """People's own images by name: ``folder:PATH`` and ``list:PATH``, listed, and split where they have no test split.
 
+Up to 64 pixels a side the images come into memory. Larger ones, or so many that they would fill it, stay in their files
+and are read anew for each epoch; see `gclib.data.photos`.
+
 ``folder:signs@48,groups=_`` takes files of one folder whose names agree up to the last ``_`` for one group (the frames
 of a track, a burst), which a drawn test split does not part.
 """
@@ -13,8 +16,9 @@ import numpy as np
 
 from gclib.data.kept import kept
 from gclib.data.layouts import Row, from_folder, from_lists
+from gclib.data.photos import examined, too_large
 from gclib.data.pictures import read_images, several
-from gclib.data.sources import FOLDER, Split, Whole
+from gclib.data.sources import FOLDER, PHOTOS, Split, Whole
 from gclib.errors import UserError
 
 __all__ = ["Files", "Listing", "Own", "listing", "own", "own_images"]
@@ -196,6 +200,11 @@ def own_images(source: Own, split_seed: int = 0) -> Whole:
     size = source.size
     side = (size, size)
 
+    def named(chosen: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
+        paths = [train.paths[k] for k in chosen] + [test.paths[k] for k in tested]
+        photos, count = examined(str(source.path.resolve()), paths, size), len(chosen)
+        return Split(photos[:count], train.labels[chosen]), Split(photos[count:], test.labels[tested])
+
     def take(chosen: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
         paths = [train.paths[k] for k in chosen] + [test.paths[k] for k in tested]
         images = kept(
@@ -204,6 +213,8 @@ def own_images(source: Own, split_seed: int = 0) -> Whole:
         count = len(chosen)
         return Split(images[:count], train.labels[chosen]), Split(images[count:], test.labels[tested])
 
+    if too_large(len(train) + len(test), size):
+        return Whole(train.labels, test.labels, found.class_names, PHOTOS, False, side, named)
     # A shift by an eighth of the side, as the 4 of 32 pixels that CIFAR has.
     augmentation = replace(FOLDER, shift=size // 8)
     return Whole(train.labels, test.labels, found.class_names, augmentation, False, side, take)

@@ -14,7 +14,16 @@ from gclib.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["AT_ONCE", "fit_image", "is_image", "read_image", "read_images", "several", "side_by_side"]
+__all__ = [
+    "AT_ONCE",
+    "fit_image",
+    "in_colour",
+    "is_image",
+    "read_image",
+    "read_images",
+    "several",
+    "side_by_side",
+]
 
 T = TypeVar("T")
 AT_ONCE = 50  # files that a thread reads in one go
@@ -81,10 +90,11 @@ def fit_image(image: "Image.Image", height: int, width: int) -> np.ndarray:
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
-    return np.asarray(ImageOps.fit(_in_colour(upright), (width, height)))
+    return np.asarray(ImageOps.fit(in_colour(upright), (width, height)))
 
 
-def _in_colour(image: "Image.Image") -> "Image.Image":
+def in_colour(image: "Image.Image") -> "Image.Image":
+    """Return an image of Pillow in RGB with 8 bits a channel, on white where it is transparent."""
     from PIL import Image
 
     if image.mode == "F" or image.mode.startswith("I"):

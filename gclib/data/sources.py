@@ -9,6 +9,7 @@ import numpy as np
 
 from gclib import ROOT
 from gclib.data.cifar import CIFAR10, CIFAR100, Files
+from gclib.data.photos import Photos
 from gclib.data.published import PUBLISHED
 from gclib.errors import UserError, require_one_of
 from gclib.files import home_expanded
@@ -28,6 +29,10 @@ class Augmentation:
         Per-channel normalisation constants, in units of the 0..1 pixel range.
     mixup
         Whether GCL's recipes use mixup on this data set. The digits have too few training images for it.
+    resized
+        Whether crops are boxes of any size and place, as of photos (`gclib.data.views.box`); then `shift` is 0.
+    jitter
+        Reach of the random factors of brightness, contrast and saturation, in 0..1; 0 for the colours as they are.
     """
 
     shift: int
@@ -35,21 +40,25 @@ class Augmentation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mixup: bool = True
+    resized: bool = False
+    jitter: float = 0.0
 
 
 # The constants of CIFAR-10 also normalise CIFAR-100, as in every official code of the field.
 CIFAR = Augmentation(4, True, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 DIGITS = Augmentation(1, False, (0.305, 0.305, 0.305), (0.376, 0.376, 0.376), mixup=False)
 FOLDER = Augmentation(4, True, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+# As Kang et al. (ICLR 2020) and their followers train on ImageNet-LT and Places-LT.
+PHOTOS = Augmentation(0, True, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), resized=True, jitter=0.4)
 
 DIGITS_TRAIN, DIGITS_TEST = 100, 74  # images per class; 74 is all that the rarest digit leaves
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 ``(N, H, W, C)`` in 0..255 and labels int64 ``(N,)`` in 0..C-1."""
+    """Images uint8 ``(N, H, W, C)`` in 0..255, or in their files, and labels int64 ``(N,)`` in 0..C-1."""
 
-    images: np.ndarray
+    images: np.ndarray | Photos
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -101,7 +110,8 @@ def check_splits(name: str, train: Split, test: Split, class_names: tuple[str, .
             f"data set {name}: class names {class_names[:5]}; expected one for each class, all different"
         )
     for which, split in (("training", train), ("test", test)):
-        images, labels = np.asarray(split.images), np.asarray(split.labels)
+        images = split.images if isinstance(split.images, Photos) else np.asarray(split.images)
+        labels = np.asarray(split.labels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
             raise UserError(
                 f"data set {name}: {which} images are {images.dtype} {images.shape}; "
@@ -119,7 +129,7 @@ def check_splits(name: str, train: Split, test: Split, class_names: tuple[str, .
             raise UserError(
                 f"data set {name}: class {without[0]} has no image in the {which} split; every class needs one"
             )
-        if images.max() == 1:
+        if isinstance(images, np.ndarray) and images.max() == 1:
             raise UserError(f"data set {name}: {which} images hold only 0 and 1; expected values 0 to 255")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise UserError(

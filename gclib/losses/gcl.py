@@ -121,9 +121,10 @@ class GCLLoss(CosineLoss):
         self.register_buffer("reach", reach, persistent=False)
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-        """Return noise for `forward`, N(0, noise_std^2), not yet clamped: float32, on the CPU."""
+        """Return noise for `forward`, N(0, noise_std^2), not yet clamped: float32, where the generator is; else CPU."""
+        device = generator.device if generator else "cpu"
         return torch.normal(
-            0.0, self.noise_std, shape, generator=generator, device="cpu", dtype=torch.float32
+            0.0, self.noise_std, shape, generator=generator, device=device, dtype=torch.float32
         )
 
     def forward(self, cosine: Tensor, target: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -47,13 +47,16 @@ class Draws:
     indices
         int64 ``(N,)``: images in the order of the epoch.
     offsets, flips
-        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.data.augment.crop_flip`.
+        int64 ``(N, 2)`` and bool ``(N,)``: crop and mirror of each image; see `gclib.data.augment.crop_flip`. Of photos
+        the crops are float32 ``(N, 22)``, see `gclib.data.views.box`; int64 for photos as they are.
     partners
         int64 ``(N,)``: position within its own part of a batch of each image's mixup partner; None without mixup.
     weights
         float64 ``(steps,)``: mixup's lambda of each step; None without mixup.
     noise
         float32 ``(N, 1 or 2, C)``: raw draw of a stochastic loss, one for each of mixup's two targets; else None.
+    seeds
+        int64 ``(steps,)``: of what each step draws as `noise`, where that of an epoch would fill the memory; else None.
     other
         Draws of a second stream of as many images; else None.
     greys
@@ -62,20 +65,30 @@ class Draws:
         int64 ``(N, 4)``: top, left, height and width of the part of each image that is enlarged to the whole, in place
         of the crop by `offsets`; None for that crop. See `gclib.data.augment.resized_crop_flip`.
     colours
-        float32 ``(N, 4)``: brightness, contrast, saturation and hue of each image; see `gclib.data.augment.jitter`.
-        None for the colours as they are.
+        float32 ``(N, 3 or 4)``: brightness, contrast, saturation and perhaps hue of each image; see
+        `gclib.data.augment.jitter`. None for the colours as they are.
     """
 
     indices: Tensor
     offsets: Tensor
     flips: Tensor
-    partners: Tensor | None
-    weights: Tensor | None
-    noise: Tensor | None
+    partners: Tensor | None = None
+    weights: Tensor | None = None
+    noise: Tensor | None = None
     other: "Draws | None" = None
     greys: Tensor | None = None
     boxes: Tensor | None = None
     colours: Tensor | None = None
+    seeds: Tensor | None = None
+
+    def of(self, rows: Tensor | slice, step: Tensor | slice) -> "Draws":
+        """Those of one batch: `rows` of what each image has, the one `step` of what each step has."""
+        found: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            found[name] = value.of(rows, step) if isinstance(value, Draws) else value
+            if isinstance(value, Tensor):
+                found[name] = value[step if name in ("weights", "seeds") else rows]
+        return Draws(**found)
 
     def pinned(self) -> "Draws":
         """Put the whole epoch into memory from which a GPU takes it without making the host wait."""

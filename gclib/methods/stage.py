@@ -6,7 +6,9 @@ method.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from gclib import losses, sampling
 from gclib.data import LongTailed, held_out
+from gclib.data.views import NUMBERS
 from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.images import Batch, Draws, Images
 from gclib.methods.settings import (
@@ -33,6 +36,10 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cross-entropy": lambda class_counts: losses.CrossEntropyLoss(),
     "gcl": losses.GCLLoss,
 }
+
+NOISE_AT_ONCE = (
+    2**27
+)  # values of a stochastic loss's noise that are drawn for a whole epoch, at most: half a gigabyte
 
 
 class Stage(nn.Module):
@@ -160,18 +167,30 @@ class Stage(nn.Module):
         count, size = self.num_images, self.settings.batch_size
         if self.whole_batches:
             count = count // size * size or count
-        indices = self.draw_indices(self.probabilities, count, generator)
-        offsets, flips = self.draw_views(count, generator)
-        partners = weights = noise = None
+        draws = self.draw_views(self.draw_indices(self.probabilities, count, generator), generator)
+        partners = weights = noise = seeds = None
         if self.settings.mixup:
             sizes = [min(size, count - start) for start in range(0, count, size)]
             parts = [stop - start for images in sizes for start, stop in self.settings.bounds(images)]
             partners = torch.cat([torch.randperm(n, generator=generator) for n in parts])
             weights = _beta(self.settings.mixup, len(sizes), generator)
         if self.criterion.stochastic:
-            views = 2 if self.settings.mixup else 1
-            noise = self.criterion.draw((count, views, self.num_classes), generator)
-        return Draws(indices, offsets, flips, partners, weights, noise)
+            shape = (count, self.noises, self.num_classes)
+            if math.prod(shape) > NOISE_AT_ONCE:
+                seeds = torch.randint(2**62, (-(-count // size),), generator=generator)
+            else:
+                noise = self.criterion.draw(shape, generator)
+        return replace(draws, partners=partners, weights=weights, noise=noise, seeds=seeds)
+
+    @property
+    def noises(self) -> int:
+        """How many draws of a stochastic loss an image has: one for each of mixup's two targets."""
+        return 2 if self.settings.mixup else 1
+
+    def noise(self, seed: int, count: int) -> Tensor:
+        """Draw the noise of a step of `count` images from its seed, on the device, where it is not that of the CPU."""
+        generator = torch.Generator(self.correct.device).manual_seed(seed)
+        return self.criterion.draw((count, self.noises, self.num_classes), generator)
 
     def draw_indices(
         self, probabilities: np.ndarray | None, count: int, generator: torch.Generator
@@ -179,13 +198,22 @@ class Stage(nn.Module):
         """Draw the images of an epoch, of those that the stage trains on; see `gclib.sampling.epoch_indices`."""
         return self.seen[sampling.epoch_indices(self.index, probabilities, count, generator)]
 
-    def draw_views(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw crop and mirror of `count` images; see `Draws`."""
+    def draw_views(self, indices: Tensor, generator: torch.Generator) -> Draws:
+        """Draw crop, mirror and colours of images; see `Draws`."""
+        count, augmentation = len(indices), self.augmentation
         if not self.settings.augment:
-            return torch.full((count, 2), self.augmentation.shift), torch.zeros(count, dtype=torch.bool)
-        offsets = torch.randint(0, 2 * self.augmentation.shift + 1, (count, 2), generator=generator)
-        flips = torch.rand(count, generator=generator) < (0.5 if self.augmentation.flip else 0.0)
-        return offsets, flips
+            return Draws(
+                indices, torch.full((count, 2), augmentation.shift), torch.zeros(count, dtype=torch.bool)
+            )
+        if augmentation.resized:
+            crops = torch.rand(count, NUMBERS, generator=generator)
+        else:
+            crops = torch.randint(0, 2 * augmentation.shift + 1, (count, 2), generator=generator)
+        flips = torch.rand(count, generator=generator) < (0.5 if augmentation.flip else 0.0)
+        colours = None
+        if augmentation.jitter:
+            colours = 1 + augmentation.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
+        return Draws(indices, crops, flips, colours=colours)
 
     def logits(self, images: Tensor) -> Tensor:
         """Output of the network in training, before the loss: logits or cosines ``(B, C)``."""

@@ -42,8 +42,9 @@ class Environment(Model):
     `compiled` says whether training went through `torch.compile`. `variant` is how a GPU computed the network (see
     `gclib.networks.VARIANTS`), None for torch's own operations and where a record is older than the field.
     `side_by_side` is how many runs at most went on in turns in the process: the seconds of a course are those among
-    them. `processes` is how many at most trained together, each a share of the parts of a batch. They stand in a file
-    only where they say something.
+    them. `processes` is how many at most trained together, each a share of the parts of a batch. `decoder` is what read
+    images from their files during the training, None where they were in memory. These stand in a file only where they
+    say something.
     """
 
     device: Text
@@ -60,6 +61,7 @@ class Environment(Model):
     variant: Text | None = Field(default=None, exclude_if=lambda value: value is None)
     side_by_side: Count = Field(default=1, exclude_if=lambda value: value == 1)
     processes: Count = Field(default=1, exclude_if=lambda value: value == 1)
+    decoder: Text | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class DataSummary(Model):

@@ -1,6 +1,7 @@
 """What a run takes, said before it starts: images, and about which time and memory."""
 
 from gclib.data import LongTailed
+from gclib.data.photos import Photos
 from gclib.methods.settings import StageSettings
 from gclib.recipes import Recipe
 
@@ -42,6 +43,8 @@ def effort(recipe: Recipe, data: LongTailed) -> str:
     shift = data.augmentation.shift
     padded = (height + 2 * shift) * (width + 2 * shift) * 3
     images = (len(data.train) + len(data.test)) * (height * width * 3 + padded)
+    if isinstance(data.train.images, Photos):  # they stay in their files
+        images = 0
     batch = max(stage.batch_size for stage in recipe.stages)
     most, size = TESTED_AT_ONCE
     channel = height * width * BYTES[recipe.scale]

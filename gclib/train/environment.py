@@ -42,15 +42,17 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
     device
         What its last stage computed on.
     states
-        Of its stages in order: ``"devices"``, and if they are there ``"variants"``, named one after another where there
-        was more than one, and the largest ``"side_by_side"`` and ``"processes"``; of the first ``"threads"``,
-        ``"precision"`` and ``"compiled"``. See `gclib.train.loop.Trainer.state`.
+        Of its stages in order: ``"devices"``, and if they are there ``"variants"`` and ``"decoders"``, named one after
+        another where there was more than one, and the largest ``"side_by_side"`` and ``"processes"``; of the first
+        ``"threads"``, ``"precision"`` and ``"compiled"``. See `gclib.train.loop.Trainer.state`.
     """
     import torch
 
     states = list(states)
     state = states[0]
-    variant = _in_turn(name for each in states for name in each.get("variants", ()))
+    variant, decoder = (
+        _in_turn(name for each in states for name in each.get(kind, ())) for kind in ("variants", "decoders")
+    )
     return records.Environment(
         device=_in_turn(name for each in states for name in each["devices"]),
         driver=_driver() if device.type == "cuda" else None,
@@ -66,6 +68,7 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         variant=None if variant in ("", "plain") else variant,
         side_by_side=max(each.get("side_by_side", 1) for each in states),
         processes=max(each.get("processes", 1) for each in states),
+        decoder=decoder or None,
     )
 
 

@@ -6,17 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from gclib.data import LongTailed, Split
+from gclib.data.photos import Photos
 from gclib.files import write_atomically
 from gclib.methods.images import Batch, Cut, Draws, Images
 from gclib.networks import Network
 from gclib.records import DataSummary, content_hash
 from gclib.train.resident import parts, resident
+from gclib.train.streamed import Streamed
 
 __all__ = ["Features", "featured", "images_of"]
 
@@ -38,7 +41,7 @@ class Features:
     pixels = 1  # as if each were an image of one
 
     def __init__(self, split: Split, device: torch.device, dtype: torch.dtype) -> None:
-        self.features = torch.from_numpy(split.images).to(device, dtype)
+        self.features = torch.from_numpy(np.asarray(split.images)).to(device, dtype)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.dtype = dtype
 
@@ -61,9 +64,12 @@ class Features:
 def images_of(
     data: LongTailed, split: Literal["train", "test"], device: torch.device, dtype: torch.dtype
 ) -> Images:
-    """Return a split of a data set on a device, in the form that it has: images or features."""
-    if getattr(data, split).images.ndim == 2:
-        return Features(getattr(data, split), device, dtype)
+    """Return a split of a data set on a device, in the form that it has: images, photos in their files, or features."""
+    part: Split = getattr(data, split)
+    if isinstance(part.images, Photos):
+        return Streamed(part.images, part.labels, data.augmentation, device, dtype)
+    if part.images.ndim == 2:
+        return Features(part, device, dtype)
     return resident(data, split, device, dtype)
 
 

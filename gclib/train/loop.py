@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gclib import metrics
 from gclib.data import NETWORKS, LongTailed
-from gclib.errors import UserError
+from gclib.data.photos import Photos
+from gclib.data.views import decoder_name
 from gclib.methods.images import Draws, Images
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import Network, choose_variant, make_network, usable, use
 from gclib.train import checkpoints, fleet, world
 from gclib.train.environment import device_name
+from gclib.train.evaluation import DivergedError, evaluated
 from gclib.train.features import images_of
 from gclib.train.optimizer import make_optimizer
 from gclib.train.progress import EpochProgress
@@ -30,6 +31,7 @@ __all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage", "normalised_fo
 
 # Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
+CPU = torch.device("cpu")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 """Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
 
@@ -62,6 +64,7 @@ def make_stage(
     position: int,
     start: dict[str, Tensor] | None,
     network: str = "resnet32",
+    device: torch.device = CPU,
 ) -> Stage:
     """Build a stage; the caller's random state is left alone.
 
@@ -79,6 +82,8 @@ def make_stage(
         Place of the stage in the recipe, from 0.
     start
         Weights of the network, or of its embedding alone, to start from, on the CPU; None for new ones.
+    device
+        Where a pass over photos is made, if the stage begins with one.
 
     Raises
     ------
@@ -91,8 +96,9 @@ def make_stage(
         torch.default_generator.manual_seed(draw_seed(seed, position))
         stage.begin()
     if stage.measures:
-        # On the CPU, so that a GPU goes on from the same bits.
-        stage.measure(images_of(data, "train", torch.device("cpu"), torch.float32))
+        # On the CPU, so that a GPU goes on from the same bits; photos would take hours there.
+        where = device if isinstance(data.train.images, Photos) else CPU
+        stage.to(where).measure(images_of(data, "train", where, torch.float32))
     return stage
 
 
@@ -112,10 +118,6 @@ def draw_seed(seed: int, position: int) -> int:
 
 def _in_turn(before: list[str], now: list[str]) -> list[str]:
     return before if before[-1:] == now else before + now
-
-
-class DivergedError(UserError):
-    """A loss or an output that is not finite."""
 
 
 class Trainer:
@@ -165,6 +167,7 @@ class Trainer:
         }
         self.step_losses: list[float] = []
         self.devices, self.side_by_side, self.processes = [device_name(device)], 1, world.size()
+        self.decoders = [decoder_name()] if isinstance(data.train.images, Photos) else []
         self.last: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
@@ -257,23 +260,24 @@ class Trainer:
 
     def logits(self, images: Images) -> Tensor:
         """Test-time logits of images without augmentation, float64 on the CPU, shape ``(N, C)``."""
-        self.stage.eval()
-        with self.on_stream():
-            return self.steps.test() if images is self.test_set else self.steps.logits(images)
+        found = torch.zeros(len(images.labels), self.stage.num_classes, dtype=torch.float64)
+        for place, logits in self._logits(images):
+            found[place] = logits
+        world.add([found])
+        return found
 
     def test_logits(self) -> Tensor:
         """Test-time logits of the whole test split, float64 on the CPU, shape ``(N, C)``."""
         return self.logits(self.test_set)
 
+    def _logits(self, images: Images) -> Iterator[tuple[slice, Tensor]]:
+        self.stage.eval()
+        with self.on_stream():
+            yield from self.steps.test() if images is self.test_set else self.steps.logits(images)
+
     def evaluate(self, epoch: int) -> float:
         """Enter the test accuracy after the 1-based `epoch`; keep the weights if it is the best so far."""
-        logits = self.test_logits()
-        if not logits.isfinite().all():
-            raise DivergedError(
-                f"{self.settings.name}: the network's output is not finite after epoch {epoch}; "
-                "lower the learning rate or the scale of the loss, and start again"
-            )
-        outcome = fleet.aside(metrics.outcome, logits, self.data.test.labels, self.data.class_counts)
+        outcome = evaluated(self._logits(self.test_set), self.data, self.settings.name, epoch)
         self.last = {"epoch": epoch, **outcome}
         if epoch:
             self.course["test_epochs"].append(epoch)
@@ -304,6 +308,8 @@ class Trainer:
         }
         if self.processes > 1:  # checkpoints are older than processes
             state["processes"] = self.processes
+        if self.decoders:
+            state["decoders"] = self.decoders
         with self.on_stream():
             return checkpoints.on_host(state)
 
@@ -328,6 +334,7 @@ class Trainer:
             self.variants = ways[-1:]
             use(self.stage.network, ways[-1], self.settings.batch_size // self.settings.parts)
         self.devices, self.variants = _in_turn(before, self.devices), _in_turn(ways, self.variants)
+        self.decoders = _in_turn([str(name) for name in state.get("decoders", ())], self.decoders)
         self.side_by_side = int(state["side_by_side"])
         self.processes = max(self.processes, int(state.get("processes", 1)))
         self.best_weights = {

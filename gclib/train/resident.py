@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import crop_flip, grey, jitter, mix, normalise, pad_images, resized_crop_flip
 from gclib.methods.images import Batch, Cut, Draws
 
-__all__ = ["Resident", "evaluation_batch", "parts", "resident"]
+__all__ = ["Resident", "evaluation_batch", "finished", "parts", "resident"]
 
 # Images of a test pass at once, and up to how many pixels each. Other numbers give other last bits, so the CPU keeps to
 # one; a GPU launches less with larger ones. Larger images fill the memory.
@@ -28,6 +29,40 @@ def parts(count: int, device: torch.device, pixels: int) -> Iterator[slice]:
     """Cut `count` images of so many pixels into what goes through the network at once where nothing is trained."""
     size = evaluation_batch(device, pixels)
     return (slice(start, start + size) for start in range(0, count, size))
+
+
+def finished(
+    pixels: Tensor,
+    draws: Draws,
+    labels: Tensor,
+    augmentation: Augmentation,
+    dtype: torch.dtype,
+    other: Batch | None,
+) -> Batch:
+    """Make a batch of its images, cut and mirrored: colours, normalisation, mixup.
+
+    Parameters
+    ----------
+    pixels
+        uint8, shape ``(B, H, W, C)``.
+    draws
+        Of these images alone, on their device.
+    labels
+        Of the whole split.
+    augmentation, dtype
+        How pixels are normalised, and to which type.
+    other
+        Batch of a second stream.
+    """
+    if draws.colours is not None:
+        pixels = jitter(pixels, draws.colours)
+    if draws.greys is not None:
+        pixels = grey(pixels, draws.greys)
+    images, targets = normalise(pixels, augmentation, dtype), labels[draws.indices]
+    if draws.partners is None or draws.weights is None:
+        return Batch(images, targets, None, None, draws.noise, other)
+    partners, weight = draws.partners, draws.weights[0]
+    return Batch(mix(images, partners, weight), targets, targets[partners], weight, draws.noise, other)
 
 
 class Resident:
@@ -50,7 +85,7 @@ class Resident:
     def __init__(
         self, split: Split, augmentation: Augmentation, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.padded = pad_images(torch.from_numpy(split.images), augmentation.shift).to(device)
+        self.padded = pad_images(torch.from_numpy(np.asarray(split.images)), augmentation.shift).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
         # What an image costs in a test pass, as if it were one of so many pixels in single precision.
         self.pixels = split.images.shape[1] * split.images.shape[2] * dtype.itemsize // 4
@@ -62,23 +97,16 @@ class Resident:
 
     def batch(self, draws: Draws, rows: Tensor, step: Tensor) -> Batch:
         """Make a batch of an epoch's draws."""
-        indices = draws.indices[rows]
-        shift = self.augmentation.shift
+        return self._batch(draws.of(rows, step))
+
+    def _batch(self, draws: Draws) -> Batch:
+        indices, shift = draws.indices, self.augmentation.shift
         if draws.boxes is None:
-            pixels = crop_flip(self.padded, indices, draws.offsets[rows], draws.flips[rows], shift)
+            pixels = crop_flip(self.padded, indices, draws.offsets, draws.flips, shift)
         else:
-            pixels = resized_crop_flip(self.padded, indices, draws.boxes[rows], draws.flips[rows], shift)
-        if draws.colours is not None:
-            pixels = jitter(pixels, draws.colours[rows])
-        if draws.greys is not None:
-            pixels = grey(pixels, draws.greys[rows])
-        images, targets = normalise(pixels, self.augmentation, self.dtype), self.labels[indices]
-        noise = None if draws.noise is None else draws.noise[rows]
-        other = None if draws.other is None else self.batch(draws.other, rows, step)
-        if draws.partners is None or draws.weights is None:
-            return Batch(images, targets, None, None, noise, other)
-        partners, weight = draws.partners[rows], draws.weights[step][0]
-        return Batch(mix(images, partners, weight), targets, targets[partners], weight, noise, other)
+            pixels = resized_crop_flip(self.padded, indices, draws.boxes, draws.flips, shift)
+        other = None if draws.other is None else self._batch(draws.other)
+        return finished(pixels, draws, self.labels, self.augmentation, self.dtype, other)
 
     def plain(self, chosen: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the normalised images as they are."""

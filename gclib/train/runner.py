@@ -177,9 +177,17 @@ class Runner:
             kept = folder.parent.parent / "features"
             with world.after_the_first():
                 data = fleet.aside(featured, network, data, self.device, DTYPES[precision], kept)
-        # On a thread: some stages begin with a pass over all images, on the CPU.
+        # On a thread: some stages begin with a pass over all images.
         stage = fleet.aside(
-            make_stage, settings, recipe.head, data, self.seed, planned.position, start, recipe.network
+            make_stage,
+            settings,
+            recipe.head,
+            data,
+            self.seed,
+            planned.position,
+            start,
+            recipe.network,
+            self.device,
         )
         seed = draw_seed(self.seed, planned.position)
         trainer = self.trainer(stage, data, self.device, precision, seed, compiled)

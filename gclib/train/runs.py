@@ -14,6 +14,7 @@ from torch import Tensor
 from gclib import records
 from gclib.classifier import Card, classifier_bytes, classifier_of
 from gclib.data import LongTailed
+from gclib.data.photos import Photos, scaled_side
 from gclib.errors import UserError
 from gclib.files import home_expanded, write_atomically
 from gclib.networks import read_weights
@@ -126,6 +127,7 @@ def _classifier(
         class_counts=data.class_counts.tolist(),
         height=height,
         width=width,
+        scaled=scaled_side(height) if isinstance(data.train.images, Photos) else None,
         mean=data.augmentation.mean,
         std=data.augmentation.std,
     )

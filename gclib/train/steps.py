@@ -4,8 +4,9 @@ On a GPU each is recorded once as a CUDA graph and replayed, so that the host la
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -62,6 +63,9 @@ class Steps:
         # What one step differs in from the next; on a GPU the same tensors in every epoch, which a recorded step reads.
         self.draws: Draws | None = None
         self.position = torch.zeros(1, dtype=torch.int64, device=self.device)
+        # Of each step's noise, and which step that is, for the host: see `Draws`.
+        self.seeds: Tensor | None = None
+        self.number = 0
         self.losses = self.outputs = torch.empty(0)
 
     def epoch(self, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -74,12 +78,15 @@ class Steps:
             for step, (first, images) in enumerate(zip(starts, sizes, strict=True))
             for start, stop in self._own(images)
         ]
+        self.seeds = draws.seeds
+        self.recording &= self.seeds is None  # a recorded step would draw the same again
         self.draws = self.train_set.begin(draws, cuts, self.draws if self.recording else None)
         if len(self.losses) != len(sizes):
             self.losses = torch.empty(len(sizes), device=self.device, dtype=self.train_set.dtype)
         self.position.zero_()
         ahead: deque[Any] = deque()
         for number, images in enumerate(sizes):
+            self.number = number
             self._call(images, partial(self.next_step, images))
             if self.device.type == "cpu":
                 pause()
@@ -96,10 +103,14 @@ class Steps:
         """Make the step at `position` with so many images, enter its loss and move on: all of it on the device."""
         assert self.draws is not None
         draws, size = self.draws, self.stage.settings.batch_size
+        noise = None if self.seeds is None else self.stage.noise(int(self.seeds[self.number]), images)
 
         def made(start: int, stop: int) -> tuple[Batch, float]:
             rows = self.position * size + torch.arange(start, stop, device=self.device)
-            return self.train_set.batch(draws, rows, self.position), (stop - start) / images
+            batch = self.train_set.batch(draws, rows, self.position)
+            if noise is not None:  # of the whole batch, so that it is the same however it is cut and shared
+                batch = replace(batch, noise=noise[start:stop])
+            return batch, (stop - start) / images
 
         # The last of an epoch is smaller: one more shape is not worth compiling for.
         with self._eager() if images < size else nullcontext():
@@ -157,36 +168,39 @@ class Steps:
                 parameter.grad = torch.zeros_like(parameter)
         world.add([parameter.grad for parameter in self.learning if parameter.grad is not None])
 
-    def test(self) -> Tensor:
-        """Test-time logits of the test split, float64 on the CPU, shape ``(N, C)``."""
-        self._call("test", self._fill_outputs)
-        return arrived(self.outputs).double()
+    def test(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield test-time logits of the test split, part after part; see `logits`."""
+        if self.recording:
+            self._call("test", self._fill_outputs)
+            yield slice(0, None), arrived(self.outputs).double()
+        else:
+            yield from self.logits(self.test_set)
 
-    def logits(self, images: Images) -> Tensor:
-        """Test-time logits of images without augmentation, float64 on the CPU, shape ``(N, C)``."""
-        return arrived(self._forward(images)).double()
+    def logits(self, images: Images) -> Iterator[tuple[slice, Tensor]]:
+        """Yield places of images, and their test-time logits without augmentation, float64 on the CPU ``(B, C)``.
+
+        Of the images that this process takes, which are all where it is alone.
+        """
+        count = len(images.labels)
+        # Cut as for one process, for other numbers of images give other last bits.
+        cuts = list(pieces(count, self.device, images.pixels))[world.rank() :: world.size()]
+        chosen = None
+        if world.size() > 1:
+            every = torch.arange(count)
+            chosen = torch.cat([every[:0], *(every[cut] for cut in cuts)])
+        for cut, part in zip(cuts, images.plain(chosen), strict=True):
+            with torch.no_grad(), self._eager():
+                logits = self.stage(part)
+            yield cut, arrived(logits).double()
 
     def release(self) -> None:
         """Let go of what was recorded: it holds the memory of all that is computed on the way."""
         self.recorded.clear()
 
-    def _fill_outputs(self) -> None:
-        self.outputs = self._forward(self.test_set)
-
     @torch.no_grad()
-    def _forward(self, images: Images) -> Tensor:
+    def _fill_outputs(self) -> None:
         with self._eager():
-            if world.size() == 1:
-                return torch.cat([self.stage(part) for part in images.plain()])
-            count = len(images.labels)
-            logits = torch.zeros(count, self.stage.num_classes, device=self.device, dtype=images.dtype)
-            # Cut as for one process, for other numbers of images give other last bits.
-            cuts = list(pieces(count, self.device, images.pixels))
-            places = [torch.arange(count)[cut] for cut in cuts[world.rank() :: world.size()]]
-            for place, part in zip(places, images.plain(torch.cat(places)) if places else (), strict=True):
-                logits[place.to(self.device)] = self.stage(part)
-            world.add([logits])
-            return logits
+            self.outputs = torch.cat([self.stage(part) for part in self.test_set.plain()])
 
     def _eager(self) -> AbstractContextManager:
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()

@@ -40,9 +40,8 @@ class BilateralBranch(Stage, name="BBN"):
     def draw(self, epoch: int, generator: torch.Generator) -> Draws:
         """Draw both streams."""
         draws = super().draw(epoch, generator)
-        count = len(draws.indices)
-        indices = self.draw_indices(self.reversed, count, generator)
-        return replace(draws, other=Draws(indices, *self.draw_views(count, generator), None, None, None))
+        indices = self.draw_indices(self.reversed, len(draws.indices), generator)
+        return replace(draws, other=self.draw_views(indices, generator))
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of one step of pairs."""

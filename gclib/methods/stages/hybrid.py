@@ -128,7 +128,7 @@ class HybridContrast(Stage, name="hybrid"):
         indices = self.draw_indices(None, count, generator)
         views: Draws | None = None
         for _ in range(2 if self.supervised else 1):
-            view = Draws(indices, *self.draw_views(count, generator), None, None, None, views)
+            view = replace(self.draw_views(indices, generator), other=views)
             views = self.draw_looks(view, generator)
         return self.draw_looks(replace(draws, other=views), generator)
 
@@ -136,10 +136,10 @@ class HybridContrast(Stage, name="hybrid"):
         """Draw what a view has beside crop and mirror."""
         count = len(draws.indices)
         greys = torch.rand(count, generator=generator) < GREY
-        boxes = (
-            draw_boxes(count, self.height, self.width, generator) if self.setting("resized_crop") else None
-        )
-        colours = draw_colours(count, generator) if self.setting("jitter") else None
+        boxes = None
+        if self.setting("resized_crop") and not self.augmentation.resized:  # crops of photos are such boxes
+            boxes = draw_boxes(count, self.height, self.width, generator)
+        colours = draw_colours(count, generator) if self.setting("jitter") else draws.colours
         return replace(draws, greys=greys, boxes=boxes, colours=colours)
 
     def loss(self, batch: Batch) -> Tensor:
