@@ -9,10 +9,14 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+
+from gclib import data
+from gclib.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -122,3 +126,13 @@ def test_what_names_the_commit_on_another_machine_is_small_and_notices_a_change(
     assert named() == commit
     (there / "README.md").write_text("otherwise")
     assert named() == f"{commit}-dirty"
+
+
+def test_images_that_were_not_packed_are_not_trained_on() -> None:
+    whole = runpy.run_path(str(ROOT / "workflow" / "packed.py"))["whole"]
+    digits = data.load("digits", 20)
+    assert whole(digits) is digits
+    images = digits.train.images.copy()
+    images[-1] = 0
+    with pytest.raises(UserError, match="digits at ratio 20 has images that were not packed"):
+        whole(replace(digits, train=replace(digits.train, images=images)))

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gclib import ROOT
+from gclib import ROOT, data
 from gclib.data import sources
 from gclib.data.longtail import long_tailed_indices
+from gclib.errors import UserError
 
 SIDE, PIXELS = 32, 32  # images along a side of a sheet, pixels along a side of an image
 
@@ -106,12 +107,30 @@ def read(path: Path) -> tuple[sources.Split, sources.Split, tuple[str, ...]]:
         return sources.Split(full, labels), test_split, tuple(map(str, packed["class_names"]))
 
 
+def whole(found: data.LongTailed) -> data.LongTailed:
+    """Return a data set if all its training images are there, none of them black.
+
+    Raises
+    ------
+    UserError
+        If it was packed at a higher ratio.
+    """
+    if not found.train.images.any(axis=(1, 2, 3)).all():
+        raise UserError(
+            f"{found.name} at ratio {found.ratio:g} has images that were not packed; "
+            "pack it again with --ratio of that or less, or run ratios above it"
+        )
+    return found
+
+
 def use(folder: Path) -> None:
     """Let `gclib.data.load` read the packed files of a folder."""
     for path in folder.glob("*.npz"):
         once = cache(lambda path=path: read(path))
         source = sources.SOURCES[path.stem]
         sources.SOURCES[path.stem] = replace(source, read=lambda root, download, once=once: once())
+    load = data.load
+    data.load = lambda *given, **options: whole(load(*given, **options))
 
 
 def main() -> None:
