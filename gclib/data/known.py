@@ -74,7 +74,7 @@ def without_images(
     counts = training_counts(dataset, ratio or 1)
     size, classes = WHOLE[dataset]
     labels = np.repeat(np.arange(classes), size)
-    chosen = long_tailed_indices(labels, ratio)
+    chosen = long_tailed_indices(labels, ratio or 1)
     positions = positions_in_class(labels, np.full(classes, size))[chosen]
     train = _without_pixels(labels[chosen])
     test = _without_pixels(np.repeat(np.arange(classes), TEST_IMAGES[dataset]))
