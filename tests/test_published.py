@@ -213,6 +213,20 @@ def test_a_published_set_is_the_same_with_and_without_its_photographs(
         assert len(found.proof) == (32 if name == "inaturalist2018" else 0)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_a_published_set_is_loaded_with_its_photographs_in_their_files(
+    small: Callable[[str], Path], name: str
+) -> None:
+    folder = small(name)
+    lay(folder, name, lambda path: path)
+    loaded = data.load(name, None, folder.parent)
+    assert loaded.class_counts.tolist() == [2, 1]
+    assert loaded.train.images.shape == (3, 224, 224, 3)
+    assert {loaded.train.images.path(k) for k in range(3)} == {folder / path for path, _ in SMALL[name][0]}
+    augmentation = loaded.augmentation
+    assert (augmentation.resized, augmentation.jitter) == (True, 0.0 if name == "inaturalist2018" else 0.4)
+
+
 def test_other_annotations_of_as_many_photographs_are_another_set(small: Callable[[str], Path]) -> None:
     folder = small("inaturalist2018")
     before = data.without_images("inaturalist2018", None, folder.parent).digest

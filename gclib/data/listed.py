@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gclib.data.own import Files
+from gclib.data.photos import Photos
 from gclib.data.pictures import several
 from gclib.data.published import PUBLISHED, Published
 from gclib.data.sources import Augmentation, Split, Whole
@@ -18,7 +19,8 @@ from gclib.errors import UserError, require_one_of
 __all__ = ["PHOTOGRAPHS", "SIDE", "Listed", "listed", "published_images", "standing"]
 
 SIDE = 224  # pixels, in training and in tests
-PHOTOGRAPHS = Augmentation(SIDE // 8, True, *IMAGENET)
+# As the code of Kang et al. (ICLR 2020) trains; it leaves the colours of iNaturalist as they are.
+PHOTOGRAPHS = Augmentation(0, True, *IMAGENET, resized=True, jitter=0.4)
 
 
 @dataclass(frozen=True)
@@ -159,17 +161,17 @@ def published_images(name: str, root: Path) -> Whole:
     found = listed(name, root)
 
     def take(kept: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
-        found.files()
-        raise UserError(
-            f"{PUBLISHED[name].title}: its photographs do not fit into memory, and this version does not train from "
-            "files; it resolves recipes and plans runs, as by gcl grid table2 --dry-run"
+        train, test = (
+            Split(Photos.of([files.paths[k] for k in chosen], SIDE), files.labels[chosen])
+            for files, chosen in zip(found.files(), (kept, tested), strict=True)
         )
+        return train, test
 
     return Whole(
         found.train[1],
         found.test[1],
         found.class_names,
-        PHOTOGRAPHS,
+        replace(PHOTOGRAPHS, jitter=0.0) if name == "inaturalist2018" else PHOTOGRAPHS,
         fixed=True,
         size=(SIDE, SIDE),
         take=take,
