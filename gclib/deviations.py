@@ -225,7 +225,7 @@ def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[l
         own = Run(d.selection, named=d.selection)
         same = [run for run, _ in own.pairs(runs)]
         gain = f"{mean(r.paper_style.top1 - r.clean.top1 for r in same):+.2f} against clean" if same else ""
-        shown: list[Item] = [_link(run, link_root) for run in same] or [Command(own.command)]
+        shown: list[Item] = [_link(run, link_root, "run") for run in same] or [Command(own.command)]
         return [[f"{d.selection}: best epoch on test"], [gain or "not measured"], [""], shown]
     if d.run is None:
         return [[d.known], [""], [""], [""]]
@@ -240,7 +240,11 @@ def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[l
         mean(getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs)
         for which in ("paper_style", "clean")
     )
-    links: list[Item] = [_link(run, link_root) for pair in pairs for run in pair]
+    links: list[Item] = [
+        _link(run, link_root, word)
+        for pair in pairs
+        for word, run in zip(("base", "changed"), pair, strict=True)
+    ]
     return [compared, [f"{paper_style:+.2f}"], [f"{clean:+.2f}"], links]
 
 
@@ -250,5 +254,5 @@ def _stage_one_anew(base: RunRecord, other: RunRecord) -> bool:
     return first.hash == second.hash and first.course.test_accuracy != second.course.test_accuracy
 
 
-def _link(run: RunRecord, root: str) -> Link:
-    return Link(f"{run.name}, seed {run.seed}", results_path(run, root).as_posix())
+def _link(run: RunRecord, root: str, word: str) -> Link:
+    return Link(f"{word}, seed {run.seed}", results_path(run, root).as_posix())

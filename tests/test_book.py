@@ -70,7 +70,9 @@ def test_every_notebook_is_in_the_book() -> None:
 def test_code_that_interrupts_the_reader_is_folded(name: str) -> None:
     """Long cells, imports, and the descriptions of interactive figures; where code is the subject it stays open."""
     for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
-        if cell.cell_type == "code" and not {"parameters", "hide-input"} & set(cell.metadata.get("tags", [])):
+        if cell.cell_type == "code" and not {"parameters", "hide-input", "hide-cell"} & set(
+            cell.metadata.get("tags", [])
+        ):
             assert len(cell.source.splitlines()) <= 12, cell.source
             assert "show_plotly(" not in cell.source
             assert "style.use()" not in cell.source
@@ -116,6 +118,29 @@ def test_a_record_names_its_neighbours(book: Path) -> None:
         text = (book / folder / f"{name}.html").read_text()
         (links,) = re.findall(rf"<dt>{what}</dt><dd>(.*?)</dd>", text)
         assert f'{folder}/{other}.html"' in links
+
+
+def test_sections_that_moved_have_a_place_to_land_on(book: Path) -> None:
+    pages = {name: set(re.findall(r'id="([^"]+)"', text)) for name, text in html_files(book).items()}
+    script = (ROOT / "book" / "_static" / "moved.js").read_text(encoding="utf-8")
+    tables = re.findall(r"^    '([\w/-]+)': \{(.*?)\},?$", script, re.DOTALL | re.MULTILINE)
+    moves = [(page, *move) for page, table in tables for move in re.findall(r"'([\w-]+)': '([^']+)'", table)]
+    assert len(moves) > 40
+    for page, old, new in moves:
+        other, _, section = new.partition("#") if "/" in new else (page, "", new)
+        assert other in pages, new
+        assert not section or section in pages[other], new
+        assert old not in pages[page], f"{page}#{old} is there: nothing leads away from it"
+
+
+def test_marks_of_what_a_test_checks_lead_to_its_name(book: Path) -> None:
+    pages = html_files(book)
+    marks = {
+        target for text in pages.values() for target in re.findall(r'equations\.html#(test-[\w-]+)"', text)
+    }
+    assert len(marks) > 20
+    assert all(f'id="{target}"' in pages["book/equations"] for target in marks)
+    assert not [name for name in PAGES if name != "book/equations" and ">tests/test_" in pages[name]]
 
 
 def test_no_button_needs_an_address_while_there_is_none(book: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from toc import NOTEBOOKS, PAGES, ROOT
 
 WIDE, NARROW = (1280, 900), (390, 844)
+LONGEST = 12_000  # pixels of a page at the wide size
 EXTRA = ["genindex", "search", "results/paper/cifar10-ir100/gcl-official-cben/seed0"]
 TWO = [PAGES[0], next(iter(NOTEBOOKS), "book/api/losses")]  # a page of prose and one with all the rest
 LOOKS = [
@@ -29,6 +30,7 @@ class Visit:
 
     page: object
     faults: list[str] = field(default_factory=list)
+    height: int = 0  # with everything folded
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -87,6 +89,9 @@ def visit(browser: object) -> Iterator[object]:
         page.on("response", lambda r: r.status >= 400 and visit.faults.append(f"{r.status}: {r.url}"))
         page.goto(url, wait_until="load")
         page.evaluate("window.MathJax?.startup?.promise")  # waits until all formulas are set
+        page.evaluate(LOAD)
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        visit.height = page.evaluate("document.scrollingElement.scrollHeight")
         page.evaluate(UNFOLD)
         page.wait_for_function("[...document.images].every(image => image.complete)")
         return visit
@@ -96,8 +101,8 @@ def visit(browser: object) -> Iterator[object]:
         context.close()
 
 
+LOAD = "document.querySelectorAll('img[loading=lazy]').forEach(image => image.loading = 'eager')"
 UNFOLD = """() => { // what a reader can open must hold as well
-  document.querySelectorAll('img[loading=lazy]').forEach(image => image.loading = 'eager');
   document.querySelectorAll('details').forEach(details => details.open = true);
   document.querySelectorAll('.toggle-hidden').forEach(box => box.classList.remove('toggle-hidden'));
 }"""
@@ -178,6 +183,7 @@ def test_page(visit: object, site: str, name: str, size: tuple[int, int], theme:
         WIDE,
         "light",
     ):  # looks at the other ones from here, which saves loading the page again
+        assert visited.height <= LONGEST, "the page is too long: fold what is aside, or move it"
         assert access.violations(visited.page, NARROW) == []
 
 
@@ -187,6 +193,19 @@ def test_page_opened_as_a_file(visit: object, book: Path) -> None:
     # message on the console. What is asked of other hosts counts, and what the page shows.
     visited.faults = [fault for fault in visited.faults if fault.startswith("asked")]
     check(visited, "light")
+
+
+def test_an_address_of_a_section_that_moved_lands_where_it_is_now(visit: object, site: str) -> None:
+    moves = (
+        ("notebooks/results", "calibration", "notebooks/calibration.html#can-i-trust-its-probabilities"),
+        (
+            "book/api/training",
+            "gclib.embeddings.make",
+            "book/api/networks-trained.html#gclib.embeddings.make",
+        ),
+    )
+    for page, old, new in moves:
+        visit(f"{site}/{page}.html#{old}").page.wait_for_url(f"{site}/{new}")
 
 
 # What people ask long-tailed repositories for, and the page that answers it.

@@ -112,7 +112,12 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     rows = {int(cells[0][0]): cells for cells in deviations.changes_table([*base, *without, *others]).rows}
     gain = mean(other.clean.top1 - first.clean.top1 for first, other in found)
     assert rows[8][4] == [f"{gain:+.2f}"]
-    assert [link.text for link in rows[8][5]] == ["gcl-official, seed 0"] * 2 + ["gcl-official, seed 1"] * 2
+    assert [link.text for link in rows[8][5]] == [
+        "base, seed 0",
+        "changed, seed 0",
+        "base, seed 1",
+        "changed, seed 1",
+    ]
     sampler = base[0].paper_style.top1, others[1].paper_style.top1
     assert rows[11][3] == [f"{sampler[1] - sampler[0]:+.2f}"]
     choice = mean(run.paper_style.top1 - run.clean.top1 for run in base)

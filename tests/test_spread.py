@@ -71,7 +71,7 @@ def test_no_mean_counts_a_repeat_as_a_seed() -> None:
     for made in (
         lambda runs: columns(tables.results_table(runs, 1), "clean", "paper-style", "record"),
         lambda runs: tables.overview_table(runs, 1),
-        lambda runs: columns(tables.claim_table("competitors", runs), "first", "second", "records"),
+        lambda runs: columns(tables.claim_table("competitors", runs), "first", "second"),
         tables.seeds_table,
         tables.stage_one_table,
         lambda runs: tables.paired_table(runs, "gcl-official-cben"),

@@ -9,6 +9,7 @@ import pytest
 from pages import write
 from toc import NOTEBOOKS, ROOT
 
+from gclib import __version__
 from gclib.errors import UserError
 from gclib.notebook import status
 from gclib.notebook.execution import execute_in_place
@@ -54,6 +55,20 @@ def test_every_notebook_has_a_note_and_a_row(book: Path) -> None:
         (row,) = re.findall(rf'<tr><td[^>]*><a href="\.\./notebooks/{name}\.html">.*?</tr>', page)
         assert f">{note['executed']}<" in row
         assert f">{note['seconds']}<" in row
+
+
+def test_the_front_page_names_the_paper_s_authors_the_version_and_the_date(book: Path) -> None:
+    front = (book / "book" / "welcome.html").read_text(encoding="utf-8")
+    dates = [note["executed"] for note in status.noted(ROOT / "notebooks").values()]
+    assert f"Version {__version__}, last executed on {max(dates)}." in front
+    assert all(name in front for name in ("Mengke Li", "Yang Lu"))
+
+
+def test_every_entry_of_the_bibliography_leads_somewhere(book: Path) -> None:
+    text = (book / "book" / "bibliography.html").read_text(encoding="utf-8")
+    entries = re.findall(r'<div class="citation".*?</div>', text, re.DOTALL)
+    assert len(entries) > 60
+    assert [entry for entry in entries if 'href="https://' not in entry] == []
 
 
 def test_rows_without_a_run_are_named(book: Path) -> None:

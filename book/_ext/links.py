@@ -1,8 +1,8 @@
 """Roles that lead from prose to code.
 
 ``{source}`gclib.losses.GCLLoss` `` is a link to the page of its source that sphinx.ext.viewcode makes.
-``{test}`test_every_loss.py::test_gradients` `` is a link to the line of the test once `_config.yml` names a public
-address, and the path of the test before.
+``{test}`test_every_loss.py::test_gradients` `` is, on the index of equations, the path of the test, and a link to its
+line once `_config.yml` names a public address. On all other pages it is a mark that leads there.
 """
 
 import ast
@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxRole
 from gclib import ROOT
 
 logger = logging.getLogger(__name__)
+INDEX = "book/equations"
 
 
 class Source(SphinxRole):
@@ -37,7 +38,16 @@ class Test(SphinxRole):
         line = line_of(ROOT / "tests" / name, function)
         if line is None:
             logger.warning("no test %s", self.text, location=self.get_location())
-        text = nodes.literal("", f"tests/{self.text}")
+        place = nodes.make_id(function)
+        if self.env.docname != INDEX:
+            page = self.env.app.builder.get_relative_uri(self.env.docname, INDEX)
+            target = f"{page.partition('#')[0]}#{place}"
+            words = f"checked by tests/{self.text}"
+            mark = nodes.reference("", "✓", refuri=target, internal=True, reftitle=words, classes=["checked"])
+            return [mark], []
+        placed = self.env.temp_data.setdefault("tests of equations", set())
+        text = nodes.literal("", f"tests/{self.text}", ids=[place] if place not in placed else [])
+        placed.add(place)
         theme = self.config.html_theme_options
         if not theme.get("repository_url"):
             return [text], []

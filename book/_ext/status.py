@@ -1,7 +1,8 @@
 """The directive ``status``: an account of the book, made when it is built.
 
 ``{status} pages`` lists the last execution of each notebook and the records behind it, ``{status} runs`` the rows of
-the paper's Table 1 that have no run at full length yet, ``{status} versions`` what the pages were made with.
+the paper's Table 1 that have no run at full length yet, ``{status} versions`` what the pages were made with, and
+``{status} edition`` says the version of the book and its date.
 """
 
 import json
@@ -14,7 +15,7 @@ from faces import by_place, kept, marks
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from gclib import ROOT, paper, tables
+from gclib import ROOT, __version__, paper, tables
 from gclib.notebook import pages as notebooks
 from gclib.notebook.status import noted
 from gclib.tables.rows import rows
@@ -26,6 +27,9 @@ class Status(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        if self.arguments[0] == "edition":
+            last = max(note["executed"] for note in noted(Path(self.env.srcdir) / "notebooks").values())
+            return self.parse_text_to_nodes(f"*Version {__version__}, last executed on {last}.*")
         table = {"pages": self.pages, "runs": self.runs, "records": self.records, "versions": self.versions}
         return [nodes.raw("", table[self.arguments[0]]().to_html(), format="html")]
 

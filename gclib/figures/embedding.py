@@ -117,7 +117,8 @@ def epoch_panels(courses: Mapping[str, Sequence[Embedding]], epochs: Sequence[in
     for row, (name, course) in zip(grid, courses.items(), strict=True):
         reach = _reach(course)
         for axes, epoch in zip(row, epochs, strict=True):
-            _scatter(axes, course[epoch - 1].of(test=True), size=6)
+            # Before the end the classes lie in one heap, where their names would lie on each other.
+            _scatter(axes, course[epoch - 1].of(test=True), size=6, named=epoch == max(epochs))
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
             axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
             axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
@@ -130,12 +131,12 @@ def epoch_panels(courses: Mapping[str, Sequence[Embedding]], epochs: Sequence[in
     return figure
 
 
-def _scatter(axes: Axes, part: Embedding, size: float = 12) -> None:
+def _scatter(axes: Axes, part: Embedding, size: float = 12, named: bool = True) -> None:
     colours = np.array(class_colours(part.class_counts))[part.labels]
     for marker, chosen in (("o", part.right), ("x", ~part.right)):
         x, y = part.plane[chosen].T
         axes.scatter(x, y, s=size, c=colours[chosen], marker=marker, linewidth=0.8, alpha=0.85, zorder=2)
-    for name, (x, y) in zip(*_names(part), strict=True):
+    for name, (x, y) in zip(*_names(part), strict=True) if named else ():
         axes.annotate(
             plain(name),
             (x, y),

@@ -21,6 +21,7 @@ from gclib.arrays import PerClass, validated_counts
 from gclib.figures.style import (
     BLUE,
     GREY,
+    HATCHES,
     HEAD_TO_TAIL,
     class_colours,
     method_colours,
@@ -115,7 +116,8 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
 
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
         heights = places + (number - 1) * 0.26
-        axes.barh(heights, values(group), 0.24, color=colour, label=group)
+        hatch = HATCHES[1] if group == "few" else ""  # its orange and the colour above are one grey
+        axes.barh(heights, values(group), 0.24, color=colour, label=group, hatch=hatch)
         for height, value in zip(heights, values(group), strict=True):
             if not value > 0:  # no bar to see: the words tell nothing from zero
                 words = "no such class" if np.isnan(value) else "0"

@@ -22,6 +22,7 @@ __all__ = [
     "BACKGROUNDS",
     "BLUE",
     "GREY",
+    "HATCHES",
     "HEAD_TO_TAIL",
     "HEAT",
     "LINES",
@@ -72,7 +73,8 @@ METHODS = {
 
 BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
 
-# Colour is never the only difference between lines.
+# Colour is never the only difference, neither between lines nor between bars that stand side by side.
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
 MARKERS = "osD^v<>P"
 LINES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)))  # widths of the line on, off
 

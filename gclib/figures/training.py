@@ -5,13 +5,15 @@ in percent, classes in the order of their index, which in a long-tailed subset i
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import cycle, groupby
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from gclib import metrics, recipes
@@ -19,6 +21,7 @@ from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError
 from gclib.figures.style import (
     GREY,
+    HATCHES,
     HEAT,
     LINES,
     MARKERS,
@@ -186,11 +189,15 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
         3, 1, figsize=(6.4, 6.2), sharex=True, height_ratios=[1.1, 1.4, 0.7]
     )
     colours = method_colours(str(record.recipe["name"]) for record in runs)
+    looks = dict(zip(colours, zip(cycle(LINES), cycle(MARKERS), strict=False), strict=False))
+    handles: list[Line2D] = []
     for name, group in groupby(runs, key=lambda record: str(record.recipe["name"])):
-        for number, record in enumerate(group):
-            label = plain(recipes.label(name)) if number == 0 else None
-            _draw_run(record, (top, middle, bottom), colours[name], label)
-    middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=2.4, label="test")
+        linestyle, marker = looks[name]
+        look: dict[str, Any] = {"color": colours[name], "linestyle": linestyle, "marker": marker}
+        handles.append(Line2D([], [], markersize=4, label=plain(recipes.label(name)), **look))
+        for record in group:
+            _draw_run(record, (top, middle, bottom), **look)
+    middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=3, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")
     middle.legend(loc="lower right", ncols=2)
     top.set_ylabel("training loss")
@@ -200,11 +207,13 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
     bottom.set_yscale("log")
     bottom.set_xlabel("epoch")
     bottom.set_xlim(left=0)
-    figure.legend(handles=top.get_legend_handles_labels()[0], loc="outside upper center", ncols=5)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
-def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, label: str | None) -> None:
+def _draw_run(
+    record: RunRecord, panels: tuple[Axes, Axes, Axes], color: str, linestyle: Any, marker: str
+) -> None:
     top, middle, bottom = panels
     before = 0
     for stage in record.stages:
@@ -212,16 +221,16 @@ def _draw_run(record: RunRecord, panels: tuple[Axes, Axes, Axes], colour: str, l
         if stage.start == "best" or not len(epochs):
             continue
         course = stage.course
-        top.plot(epochs, course.loss, color=colour, label=label)
-        middle.plot(epochs, course.train_accuracy, color=colour, linestyle=":", linewidth=1.3)
+        top.plot(epochs, course.loss, color=color, linestyle=linestyle)
+        middle.plot(epochs, course.train_accuracy, color=color, linestyle=":", linewidth=1.3)
         # Marks show a test that has no neighbour to draw a line to, as in a stage tested once.
         tested = np.array(course.test_epochs) + before
-        middle.plot(tested, course.test_accuracy, color=colour, linewidth=1.2, marker="o", markersize=2.4)
-        bottom.plot(epochs, course.learning_rate, color=colour, drawstyle="steps-mid")
+        middle.plot(tested, course.test_accuracy, color=color, linewidth=1.2, marker=marker, markersize=3)
+        bottom.plot(epochs, course.learning_rate, color=color, linestyle=linestyle, drawstyle="steps-mid")
         if before:
             for axes in panels:
                 axes.axvline(before + 0.5, color=GREY, linestyle=":", linewidth=1)
-        before, label = int(epochs[-1]), None
+        before = int(epochs[-1])
 
 
 def per_class_bars(
@@ -253,7 +262,7 @@ def per_class_bars(
         if len(accuracies) == 1:
             axes.bar(place, values, width, color=class_colours(counts))
         elif len(counts) <= BARS_UP_TO:
-            axes.bar(place, values, width, color=colours[name], label=plain(name))
+            axes.bar(place, values, width, color=colours[name], label=plain(name), hatch=HATCHES[number])
         else:
             line = axes.plot(*_legible(values), color=colours[name], linewidth=1.2, label=plain(name))[0]
             line.set(marker=MARKERS[number], markersize=2.5)

@@ -40,6 +40,7 @@ CONTENTS = """() => {
   const contents = Object.assign(document.createElement('nav'), { className: 'contents-in-print' });
   contents.append(Object.assign(document.createElement('h2'), { textContent: 'Contents' }), list);
   document.querySelector('span[id^="document-"]').before(contents);
+  document.querySelectorAll('details.hide, dd > details').forEach(fold => { fold.open = true; });
   document.querySelectorAll('img[loading=lazy]').forEach(image => { image.loading = 'eager'; });
 }"""
 NUMBER = '<div style="width: 100%; text-align: center; font-size: 8px"><span class="pageNumber"></span></div>'

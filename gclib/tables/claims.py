@@ -161,36 +161,39 @@ def claim_table(
     """
     claim, rows = CLAIMS[name], []
     found = findings(runs, dataset, ratio)[name]
+    sides = {each.comparison.ahead for each in found}
+    one = f"{recipes.label(found[0].comparison.ahead)} against" if len(sides) == 1 else None
+    quantities = {MEASURES[each.comparison.quantity].words for each in found}
     for finding in (each for each in found if each.verdict != NOT_MEASURED):
         c = finding.comparison
         printed = None if c.stage_one or c.quantity != "top1" else c.printed(dataset, ratio)
-        words = [f"{recipes.label(c.ahead)} against {recipes.label(c.behind)}", ", stage one" * c.stage_one]
+        words = "" if one else f"{recipes.label(c.ahead)} against "
+        words += recipes.label(c.behind) + ", stage one" * c.stage_one
+        words += f": {MEASURES[c.quantity].words}" * (len(quantities) > 1)
         cells: list[Sequence[Item]] = [
-            ["".join(words)],
+            [words],
             [said(finding.interval)],
             [finding.verdict],
             ["" if finding.corrected is None else p_value(finding.corrected)],
             ["" if finding.paper_style is None else f"{finding.paper_style:+.2f}"],
             ["–" if printed is None else f"{printed:+.2f}"],
-            *([mean_and_spread(side) if side else ""] for side in (finding.ahead, finding.behind)),
-            [MEASURES[c.quantity].words],
-            [
-                *record_links(finding.runs[0], link_root, marks, "first "),
-                *record_links(finding.runs[1], link_root, marks, "second "),
-            ],
         ]
+        for numbers, made in zip((finding.ahead, finding.behind), finding.runs, strict=True):
+            cells.append([mean_and_spread(numbers), *record_links(made, link_root, marks)])
         rows.append(cells)
-    header = ["comparison", "difference", "verdict", "p, corrected", "paper-style", "paper's difference"]
-    header += ["first", "second", "quantity", "records"]
+    header = [one or "comparison", "difference", "verdict", "p, corrected", "paper-style", "in the paper"]
+    header += ["first", "second"]
     if missing := [each for each in found if each.verdict == NOT_MEASURED]:
-        sides = [
+        pairs = [
             (recipe, group)
             for each in missing
             for recipe, group in zip((each.comparison.ahead, each.comparison.behind), each.runs, strict=True)
         ]
-        commands = dict.fromkeys(command(recipe, dataset, ratio) for recipe, group in sides if not group)
+        commands = dict.fromkeys(command(recipe, dataset, ratio) for recipe, group in pairs if not group)
         rows.append(not_run(list(commands), len(header), "comparison", len(missing)))
     caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
+    if len(quantities) == 1:
+        caption += f" Compared: {quantities.pop()}."
     return Table(header, rows, caption)
 
 

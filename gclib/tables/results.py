@@ -32,9 +32,9 @@ OURS_RULE = (
 SPREAD_RULE = (
     "A number with ± is a mean over seeds with its sample standard deviation; one without is a single run."
 )
-COLUMNS = {
+COLUMNS = {  # what a phone shows comes first
     "paper": (
-        "recipe, paper prints, paper-style, difference, verdict, clean, the paper's row, provenance, record"
+        "recipe, difference, verdict, paper prints, paper-style, clean, the paper's row, provenance, record"
     ).split(", "),
     "beyond": "recipe, clean, paper-style, record".split(", "),
     "unified": "recipe, the paper's row, clean, paper-style, record".split(", "),
