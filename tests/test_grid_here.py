@@ -61,7 +61,9 @@ def test_its_records_are_those_of_single_runs_and_shared_stages_run_once(tmp_pat
     assert outcomes(tmp_path / "grid") == outcomes(tmp_path / "alone")
 
 
-def test_what_fails_is_named_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_is_named_and_stops_no_other_and_what_was_trained_travels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate = Trainer.evaluate
 
     def failing(trainer: Trainer, epoch: int) -> float:
@@ -74,6 +76,11 @@ def test_what_fails_is_named_and_stops_no_other(tmp_path: Path, monkeypatch: pyt
     assert len(failed) == 2
     assert all("MemoryError('no room')" in line for line in failed)
     assert sorted(outcomes(tmp_path)) == ["ce"]
+    travel.pack(survey(tmp_path), tmp_path / "runs", tmp_path / "travel")
+    travel.unpack(tmp_path / "travel", tmp_path / "elsewhere" / "runs", tmp_path / "elsewhere" / "results")
+    for one, there in zip(survey(tmp_path), survey(tmp_path / "elsewhere"), strict=True):
+        assert one.left == there.left
+        assert {left.position for left in one.left} <= {1}
 
 
 @pytest.fixture

@@ -88,6 +88,8 @@ class Progress:
         Record that the cell is done with: among the results at paper scale, else `made`.
     left
         Stages that it has to train, in order; empty for what is done or trained.
+    there
+        Hashes of its stages that were begun or trained, in order; empty for what is done or trained.
     """
 
     cell: Cell
@@ -95,6 +97,7 @@ class Progress:
     made: Path
     record: Path
     left: tuple[StageLeft, ...] = ()
+    there: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -194,9 +197,9 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
         left = [
             _left(stage, checkpoint(stage.hash), cell.recipe, sum(summary.class_counts)) for stage in plan
         ]
-        begun = any(checkpoint(stage.hash) for stage in plan)
+        there = tuple(stage.hash for stage in plan if checkpoint(stage.hash))
         unfinished = tuple(stage for stage in left if stage)
-        return Progress(cell, "begun" if begun else "to run", made, record, unfinished)
+        return Progress(cell, "begun" if there else "to run", made, record, unfinished, there)
 
     return [progress(cell) for cell in cells]
 

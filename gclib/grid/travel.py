@@ -21,7 +21,7 @@ FILES, FILE_BYTES = 4, 15 * 2**20  # at most so many files, each at most so larg
 
 
 def pack(progress: Sequence[Progress], workdir: str | Path, folder: str | Path) -> str:
-    """Pack the records that were made here, with the weights that others build on, and then unfinished checkpoints.
+    """Pack the records that were made here, with the weights that others build on, and the checkpoints of the rest.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def _wanted(progress: Sequence[Progress], workdir: Path) -> Iterator[tuple[int, 
     seen = set()
     # The nearest to their end first: they have cost most.
     for one in sorted(progress, key=lambda one: sum(left.images for left in one.left)):
-        for left in one.left:
-            path = workdir / "stages" / left.hash / NAME
-            if path.exists() and left.hash not in seen:
-                seen.add(left.hash)
-                yield 1, f"stages/{left.hash}/{NAME}", path
+        for stage in one.there:  # also what is trained: the record of the run needs it
+            path = workdir / "stages" / stage / NAME
+            if path.exists() and stage not in seen:
+                seen.add(stage)
+                yield 1, f"stages/{stage}/{NAME}", path
 
 
 def _tar(files: Sequence[tuple[str, bytes]]) -> bytes:
