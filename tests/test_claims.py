@@ -1,7 +1,9 @@
 """Claims against evidence: verdicts by the written rule, every number from a record, every gap with its command."""
 
+import re
 from statistics import mean
 
+import nbformat
 import pytest
 from factories import make_record, paper_run
 
@@ -109,6 +111,18 @@ def test_a_difference_comes_from_the_records() -> None:
     assert shown["paper-style"] == f"{mean(r.paper_style.top1 for r in ours) - theirs.paper_style.top1:+.2f}"
     assert shown["first"].endswith(", seed 0, seed 1")
     assert shown["second"] == f"{theirs.clean.top1:.2f}, seed 5"
+
+
+def test_a_heading_says_undecided_only_over_something_that_is() -> None:
+    found = tables.findings(records.find(ROOT / "results", scale="paper", repeats=True))
+    heading, checked = "", []
+    for cell in nbformat.read(ROOT / "notebooks" / "claims.ipynb", as_version=4).cells:
+        heading = (re.findall("^## (.*)", cell.source, re.MULTILINE) or [heading])[-1]
+        for name in re.findall(r'claim_table\("(.*?)"', cell.source):
+            checked.append(name)
+            verdicts = {finding.verdict for finding in found[name]}
+            assert "undecided" in verdicts or "undecided" not in heading.lower(), heading
+    assert checked == list(tables.CLAIMS)
 
 
 def test_the_tail_is_the_rarest_third_after_stage_one() -> None:
