@@ -2,11 +2,13 @@
 (() => {
   const MOVED = {
     'notebooks/ablations': {
-      'the-paper-s-table-3-the-size-of-the-clouds': 'table-3-does-the-size-of-the-clouds-matter-little-in-our-runs',
-      'table-3-the-size-of-the-clouds': 'table-3-does-the-size-of-the-clouds-matter-little-in-our-runs',
-      'the-paper-s-table-4-the-sampler-of-stage-two': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-does-not',
-      'table-4-the-sampler-of-stage-two': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-does-not',
-      'cben-against-en': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-does-not',
+      'table-3-does-the-size-of-the-clouds-matter-little-in-our-runs': 'table-3-does-the-size-of-the-clouds-matter-undecided',
+      'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-does-not': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-is-undecided',
+      'the-paper-s-table-3-the-size-of-the-clouds': 'table-3-does-the-size-of-the-clouds-matter-undecided',
+      'table-3-the-size-of-the-clouds': 'table-3-does-the-size-of-the-clouds-matter-undecided',
+      'the-paper-s-table-4-the-sampler-of-stage-two': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-is-undecided',
+      'table-4-the-sampler-of-stage-two': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-is-undecided',
+      'cben-against-en': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-is-undecided',
       'the-paper-s-table-5-the-re-training-of-the-classifier': 'table-5-which-re-training-of-the-classifier-undecided',
       'table-5-the-re-training-of-the-classifier': 'table-5-which-re-training-of-the-classifier-undecided',
       'how-small-are-these-differences': 'notebooks/claims#the-rule',
