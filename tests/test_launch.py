@@ -99,7 +99,7 @@ def test_processes_end_together_and_one_line_says_why(
     process, answer = begin(second, others)
     assert answer.recv().startswith(expected)
     process.join(10)
-    assert gone(there(tmp_path, 2))
+    assert gone(there(tmp_path, 1))  # the other may have ended before it came so far
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

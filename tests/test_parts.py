@@ -288,7 +288,7 @@ def test_a_step_is_the_gradient_of_the_parts_losses_by_their_shares() -> None:
     whole, by_hand = stage(parts=3, weight_decay=0.0, momentum=0.0), stage(parts=3)
     trainer = Trainer(whole, few_digits(), torch.device("cpu"), "float64", 0)
     assert trainer.optimizer is not None
-    trainer.optimizer.param_groups[0]["lr"].fill_(0.05)
+    trainer.optimizer.param_groups[0]["lr"].fill_(1 / 16)  # a rate that float32 holds
     draws = whole.draw(0, torch.Generator().manual_seed(0))
     by_hand.double().train()
     loss, statistics = torch.zeros((), dtype=torch.float64), []
@@ -306,7 +306,7 @@ def test_a_step_is_the_gradient_of_the_parts_losses_by_their_shares() -> None:
     trainer.steps.next_step(32)
     assert trainer.steps.losses[0].item() == pytest.approx(loss.item(), rel=1e-14)
     for mine, theirs in zip(whole.parameters(), by_hand.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs - 0.05 * theirs.grad, rtol=0, atol=1e-13)
+        torch.testing.assert_close(mine, theirs - theirs.grad / 16, rtol=0, atol=1e-13)
     moved = whole.network.embedding[1]
     torch.testing.assert_close(moved.running_var, 0.9 * before + 0.1 * sum(statistics), rtol=1e-13, atol=0)
     assert moved.momentum == 0.1

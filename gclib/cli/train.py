@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,9 @@ def train(
     processes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes on the CPU, in place of GPUs.")
     ] = None,
+    first_stage: Annotated[
+        bool, typer.Option("--first-stage", help="Only the first stage, which other recipes may share.")
+    ] = False,
     workdir: Annotated[
         Path | None,
         typer.Option(
@@ -75,7 +79,17 @@ def train(
         launch(["-m", "gclib.cli", *sys.argv[1:]], gpus or processes or 1)
         return
     with one_of_many() if launched() else nullcontext():
-        _train(named.name, data, ratio, seed, scale, changes, workdir or ROOT / "runs", bool(processes))
+        _train(
+            named.name,
+            data,
+            ratio,
+            seed,
+            scale,
+            changes,
+            workdir or ROOT / "runs",
+            on_cpu=bool(processes),
+            first_alone=first_stage,
+        )
 
 
 def _require_gpus(wanted: int) -> None:
@@ -95,6 +109,7 @@ def _train(
     overrides: dict,
     workdir: Path,
     on_cpu: bool,
+    first_alone: bool,
 ) -> None:
     import torch
 
@@ -111,10 +126,11 @@ def _train(
         runner = Runner.on(f"cuda:{world.local()}" if on_gpu else "cpu", resolved, images, seed)
         if world.first():
             print(effort(resolved, images), flush=True)
-        for planned, state in runner.stages(workdir, resume=True):
+        for planned, state in islice(runner.stages(workdir, resume=True), 1 if first_alone else None):
             if world.first():
                 start = "" if planned.start == "scratch" else f", from the {planned.start} epoch"
                 print(f"{planned.settings.name}{start}: top-1 {state['last']['top1']:.1f}%", flush=True)
-        if world.first():
-            again = records.command(name, images.name, images.ratio, seed, scale, overrides)
+        if world.first() and not first_alone:
+            threads = torch.get_num_threads()
+            again = records.command(name, images.name, images.ratio, seed, scale, overrides, threads)
             print(f"now the record: {again} -p resume true -p workdir {workdir}")

@@ -62,6 +62,8 @@ class StageLeft:
         Which stage of which recipe, the first has position 0; and the name of its method.
     images
         Training images times the epochs that are left.
+    parts
+        Into how many parts its batches are cut, which several processes may share.
     """
 
     hash: str
@@ -69,6 +71,7 @@ class StageLeft:
     position: int
     method: str
     images: int
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -205,13 +208,13 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
 
 
 def _left(stage: PlannedStage, state: dict[str, Any] | None, recipe: str, images: int) -> StageLeft | None:
-    epochs = stage.settings.epochs
-    if state is None:
-        return StageLeft(stage.hash, recipe, stage.position, stage.settings.method, images * epochs)
-    left = epochs - int(state["epoch"])
-    if not left:
+    settings = stage.settings
+    left = settings.epochs - (int(state["epoch"]) if state else 0)
+    if state and not left:
         return None
-    return StageLeft(stage.hash, recipe, stage.position, stage.settings.method, images * left)
+    return StageLeft(
+        stage.hash, recipe, stage.position, settings.method, images * left, settings.parts if left else 1
+    )
 
 
 def shared_stages(progress: Sequence[Progress]) -> dict[str, list[Progress]]:

@@ -125,9 +125,15 @@ def _cell_command(cell: Cell, workdir: Path) -> list[str]:
     return [*gcl, "run", "training", *pairs, "--scale", cell.scale, "--output", str(notebook)]
 
 
+def _train_command(cell: Cell, workdir: Path) -> list[str]:
+    values = {"data": cell.data, "ratio": f"{cell.ratio:.12g}", "seed": str(cell.seed), "scale": cell.scale}
+    pairs = [word for name, value in values.items() for word in (f"--{name}", value)]
+    gcl = [sys.executable, "-m", "gclib.cli"]
+    return [*gcl, "train", cell.recipe, *pairs, "--workdir", str(workdir)]
+
+
 def _stage_command(cell: Cell, workdir: Path) -> list[str]:
-    values = (cell.data, f"{cell.ratio:.12g}", cell.recipe, str(cell.seed), cell.scale, str(workdir))
-    return [sys.executable, "-m", "gclib.grid", *values]
+    return [*_train_command(cell, workdir), "--first-stage"]
 
 
 def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
@@ -138,7 +144,10 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
     shared = shared_stages(waiting)
     plan: dict[str, dict[str, Any]] = {
         "stages": {
-            stage: {"command": shlex.join(_stage_command(group[0].cell, workdir))}
+            stage: {
+                "command": shlex.join(_stage_command(group[0].cell, workdir)),
+                "parts": group[0].left[0].parts,
+            }
             for stage, group in shared.items()
         },
         "cells": {
@@ -146,6 +155,8 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
                 "record": str(one.record.resolve()),
                 "stage": next((stage.hash for stage in one.left if stage.hash in shared), None),
                 "after": [str(other.record.resolve()) for other in same_later_stages(one, waiting)],
+                "train": shlex.join(_train_command(one.cell, workdir)),
+                "parts": max(stage.parts for stage in one.left) if one.left else 1,
                 "command": shlex.join(_cell_command(one.cell, workdir)),
             }
             for one in waiting
