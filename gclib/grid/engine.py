@@ -101,7 +101,7 @@ def _profile(name: str) -> Path:
     if not (path / "config.yaml").is_file():
         known = ", ".join(sorted(entry.name for entry in (WORKFLOW / "profiles").iterdir()))
         raise UserError(f"no profile {name!r}: expected one of {known}, or a folder with a config.yaml")
-    if path.name == "slurm" and shutil.which("sbatch") is None:
+    if path.name.startswith("slurm") and shutil.which("sbatch") is None:
         raise UserError(
             "no sbatch on this machine: start the grid where jobs are submitted to SLURM, or try one machine "
             "as a cluster with workflow/slurm.sh up"
