@@ -10,13 +10,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from training import few_digits, no_fingerprint, recipe, same, small_network
 
+from gclib import recipes
+from gclib.data import LongTailed, load
 from gclib.errors import UserError
 from gclib.files import lock
+from gclib.methods import stage as stages
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
 from gclib.train import loop, runner, runs, world
@@ -32,8 +37,10 @@ PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "train
 
 STEPS = -(-len(few_digits().train) // 32)  # of an epoch
 
+NOISE = {"loss.name": "gcl", "loss.parameters": {"noise_scale": 0.5}}
+
 # Noise and mixup in parts with a frozen second stage; weights of classes; statistics that shift; a last batch of one
-# image, of which one process has no part.
+# image, of which one process has no part; photos in their files, with noise drawn step by step.
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "gcl": (
         "gcl-official",
@@ -50,14 +57,33 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
             "stage-two.parameters.shift": True,
         },
     ),
+    "photos": ("ldam", {"epochs": 1, "mixup": 0.2, "parts": 2, "batch_size": 6, **NOISE}),
     "uneven": ("ce", {"epochs": 1, "parts": 2, "batch_size": len(few_digits().train) - 1}),
 }
+
+
+def photos(folder: Path) -> LongTailed:
+    """Three classes of photos that a run reads anew for each epoch."""
+    rng = np.random.default_rng(0)
+    for label, count in enumerate((9, 6, 4)):
+        (folder / f"class{label}").mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            image = Image.fromarray(rng.integers(0, 256, (70, 90, 3), np.uint8))
+            image.save(folder / f"class{label}" / f"{number}.png")
+    return load(f"folder:{folder}@66")
 
 
 def train(folder: Path, run: str) -> dict[str, dict[str, Any]]:
     """Train the stages of one of `RUNS`; return their states by name and start."""
     name, overrides = RUNS[run]
-    one = Runner.on("cpu", recipe(name, **overrides), few_digits(), 3)
+    data = few_digits()
+    if run == "photos":
+        os.environ["GCLIB_WORKERS"] = "1"
+        stages.NOISE_AT_ONCE = 0  # each step draws its own
+        with world.after_the_first():
+            data = photos(folder / "images")
+    resolved = recipes.get(name).resolve(data, "smoke", **overrides)
+    one = Runner.on("cpu", resolved, data, 3)
     return {f"{p.settings.name} {p.start}": state for p, state in one.stages(folder / run, resume=True)}
 
 
