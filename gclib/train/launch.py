@@ -24,7 +24,7 @@ ON_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def launched() -> bool:
-    """Whether `torchrun`, or `launch`, has started this process."""
+    """Whether ``torchrun``, or `launch`, has started this process."""
     return "LOCAL_RANK" in os.environ
 
 
