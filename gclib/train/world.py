@@ -1,4 +1,4 @@
-"""The processes that train one run together, as ``torchrun`` starts them; a process without others is a world of one."""
+"""The processes that train one run together, as ``torchrun`` starts them; one without others is a world of one."""
 
 import hashlib
 import os
