@@ -198,6 +198,20 @@ def without_fingerprint() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def small_networks() -> Iterator[None]:
+    """Train ResNet-8 where a recipe says ResNet-32: for tests in which any network will do."""
+    from training import small_network
+
+    from gclib.networks import weights
+    from gclib.train import loop, runner
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (loop, runner, weights):
+            patch.setattr(module, "make_network", small_network)
+        yield
+
+
 @pytest.fixture
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the stages of all epochs that are trained from now on."""

@@ -87,7 +87,7 @@ def addresses(steps: Steps) -> tuple[int, ...]:
     return tuple(value.data_ptr() for value in kept)
 
 
-@pytest.mark.usefixtures("_stand_in", "without_fingerprint")
+@pytest.mark.usefixtures("_stand_in", "without_fingerprint", "small_networks")
 @pytest.mark.parametrize("name", first_stages())
 def test_what_a_step_reads_stays_where_it_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

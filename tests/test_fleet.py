@@ -18,7 +18,7 @@ from gclib.train.fleet import Job, Stopped, aside, pause, promised, together
 from gclib.train.plan import stage_plan
 from gclib.train.steps import Steps
 
-pytestmark = pytest.mark.usefixtures("without_fingerprint")
+pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
 
 RUNS = [
     ("ce", 0),

@@ -22,7 +22,7 @@ NAMES = ("ce", "ce-mixup-crt", "mislas")
 
 
 @pytest.fixture(autouse=True)
-def _small(without_fingerprint: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _small(without_fingerprint: None, small_networks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(IMAGE_BUDGET, "smoke", 1100)
 
 

@@ -19,7 +19,7 @@ from gclib.train.plan import stage_plan
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("without_fingerprint")
+pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from gclib.train.device import choose_device
 from gclib.train.loop import Trainer
 from gclib.train.steps import Steps
 
-pytestmark = pytest.mark.usefixtures("without_fingerprint")
+pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
 
 
 def test_a_diverging_loss_stops_with_epoch_batch_and_advice(tmp_path: Path) -> None:
