@@ -187,7 +187,7 @@ class Reliability(NamedTuple):
     def ece(self) -> float:
         """Expected calibration error, in 0..1: mean gap of confidence and accuracy, weighed by `images`."""
         gap = np.abs(self.confidence - self.accuracy)
-        return float(np.average(gap, weights=self.images))
+        return float((gap * self.images).sum() / self.images.sum())
 
 
 class Answers(NamedTuple):

@@ -140,6 +140,7 @@ READING = {
     "recipes gcl-official --dataset cifar100 --ratio 50": "stage-two",
     "grid table1 --dry-run": "cifar10 at ratio 100",
     "data check digits": "digits: whole",
+    "data list": "inaturalist2018",
 }
 
 

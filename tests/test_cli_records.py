@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from factories import make_record, run_of
@@ -14,6 +15,15 @@ DIGITS = data.without_images("digits", 20.0)
 def test_data_check_says_what_the_set_holds(gcl):
     code, out, _ = gcl("data", "check", "digits")
     assert (code, out) == (0, "digits: whole; 10 classes, 1000 training and 740 test images of 8x8\n")
+
+
+def test_data_check_proves_the_files_of_cifar_and_decodes_no_image(gcl, monkeypatch, tmp_path):
+    proven = []
+    source = replace(data.SOURCES["cifar10"], prove=proven.append, read=None)
+    monkeypatch.setitem(data.SOURCES, "cifar10", source)
+    code, out, _ = gcl("data", "check", "cifar10", "--data", tmp_path)
+    expected = "cifar10: whole; 10 classes, 50000 training and 10000 test images of 32x32\n"
+    assert (code, out, proven) == (0, expected, [tmp_path])
 
 
 @pytest.fixture

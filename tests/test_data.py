@@ -1,5 +1,6 @@
 """Counts, subsets, readers and refusals of the data sets."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gclib import data
-from gclib.data import Augmentation
+from gclib.data import Augmentation, cifar
 from gclib.data.longtail import positions_in_class, subset_digest
 from gclib.errors import UserError
 
@@ -139,6 +140,22 @@ def test_cifar_is_refused_when_missing_truncated_or_altered(real_cifar: Path, tm
         victim.write_bytes(content)
         with pytest.raises(UserError, match="altered or incomplete"):
             data.load("cifar10", root=tmp_path, download=False)
+
+
+def test_files_are_proven_without_reading_an_image(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    md5s = {}
+    for name in ("train", "test", "meta"):
+        (tmp_path / "folder" / name).write_bytes(name.encode())
+        md5s[name] = {name: hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}
+    files = cifar.Files("CIFAR10", "archive", "folder", "labels", "names", **md5s)
+    files.prove(tmp_path)
+    (tmp_path / "folder" / "test").write_bytes(b"tesT")
+    with pytest.raises(UserError, match="altered or incomplete"):
+        files.prove(tmp_path)
+    (tmp_path / "folder" / "test").unlink()
+    with pytest.raises(UserError, match="altered or incomplete"):
+        files.prove(tmp_path)
 
 
 def test_real_cifar_is_cut_to_the_known_subset(real_cifar: Path) -> None:

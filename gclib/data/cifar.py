@@ -11,7 +11,9 @@ import numpy as np
 
 from gclib.errors import UserError
 
-__all__ = ["CIFAR10", "CIFAR100", "Files"]
+__all__ = ["CIFAR10", "CIFAR100", "SIDE", "Files"]
+
+SIDE = 32  # pixels
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class Files:
         except Exception as error:
             raise UserError(self._missing(root, error)) from error
 
+    def prove(self, root: Path) -> None:
+        """Compare every file with its MD5: then the images are the published ones, and need not be read.
+
+        Raises
+        ------
+        UserError
+            If a file is missing or altered.
+        """
+        try:
+            for name, md5 in (self.train | self.test | self.meta).items():
+                path = root / self.folder / name
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, _md5).hexdigest() != md5:
+                        raise AlteredError(path)
+        except OSError as error:
+            raise UserError(self._missing(root, error)) from error
+
     def _read(
         self, root: Path
     ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
@@ -83,7 +102,7 @@ class Files:
         )
 
     def _images(self, parts: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        pixels = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
+        pixels = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, SIDE, SIDE)
         labels = np.concatenate([part[self.labels] for part in parts])
         return pixels.transpose(0, 2, 3, 1), labels.astype(np.int64)
 
@@ -100,9 +119,13 @@ class AlteredError(OSError):
     """A file is not the published one."""
 
 
+def _md5(content: bytes = b"") -> Any:
+    return hashlib.md5(content, usedforsecurity=False)
+
+
 def _contents(path: Path, md5: str) -> dict[str, Any]:
     content = path.read_bytes()
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+    if _md5(content).hexdigest() != md5:
         raise AlteredError(path)
     # As text, which Python 2 did not tell from bytes, pixels would be decoded and encoded again.
     found = _Arrays(io.BytesIO(content), encoding="bytes").load()

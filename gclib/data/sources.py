@@ -87,12 +87,16 @@ class Source:
         any other data set covers its pixels, and a short run of it may take a sample.
     ratio
         Imbalance ratio where a command gives none; None leaves the training split as it is.
+    prove
+        Takes the folder of downloaded data and compares the files with their checksums, for whoever needs no image;
+        None where there are none.
     """
 
     read: Callable[[Path, bool], tuple[Split, Split, tuple[str, ...]]]
     augmentation: Augmentation
     fixed: bool = False
     ratio: float | None = None
+    prove: Callable[[Path], None] | None = None
 
 
 def check_splits(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> None:
@@ -241,7 +245,7 @@ def _cifar(files: Files) -> Source:
         train, test, class_names = files.read(root, download)
         return Split(*train), Split(*test), class_names
 
-    return Source(read, CIFAR, fixed=True, ratio=100.0)
+    return Source(read, CIFAR, fixed=True, ratio=100.0, prove=files.prove)
 
 
 SOURCES: dict[str, Source] = {

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from gclib.data.sources import root_folder
@@ -158,6 +157,8 @@ def _download(url: str, folder: Path) -> Path:
 
 
 def _packaged(which: str) -> Path:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     require_one_of(f"weights of {PACKAGED[0]}", which, [PRETRAINED])
     try:
         return Path(str(distribution(PACKAGED[1]).locate_file(PACKAGED_FILE)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict
@@ -15,7 +16,7 @@ def significant(value: float) -> float:
 
 def places(decimals: int) -> AfterValidator:
     """Round to so many decimals."""
-    return AfterValidator(lambda value: round(value, decimals))
+    return AfterValidator(partial(round, ndigits=decimals))
 
 
 def _utc(value: str) -> str:
