@@ -5,7 +5,16 @@ import math
 import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest", "one_line", "require_one_of", "require_positive", "require_range"]
+__all__ = [
+    "UserError",
+    "nearest",
+    "one_line",
+    "printable",
+    "require_one_of",
+    "require_positive",
+    "require_range",
+    "without_middle",
+]
 
 LONG_WORD, LONG_LINE = 300, 1600  # characters that fit paths, and the list of all recipes
 
@@ -39,14 +48,25 @@ def one_line(message: str) -> str:
     >>> print(one_line("unknown name 'a\x1b[0m\nb'"))
     unknown name 'a\x1b[0m b'
     """
-    line = " ".join(message.split())
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    return _without_middle(
-        re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda m: _without_middle(m[0], 100), printable), LONG_LINE
+    line = re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda m: without_middle(m[0], 100), printable(message))
+    return without_middle(line, LONG_LINE)
+
+
+def printable(text: str) -> str:
+    r"""Return text on one line, with escapes for what does not print.
+
+    Examples
+    --------
+    >>> print(printable("red \x1b[31m\nand long"))
+    red \x1b[31m and long
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split())
     )
 
 
-def _without_middle(text: str, length: int) -> str:
+def without_middle(text: str, length: int) -> str:
+    """Return text of at most about so many characters, its middle replaced by dots."""
     if len(text) <= length:
         return text
     return f"{text[: length * 2 // 3]} ... {text[-length // 3 :]}"

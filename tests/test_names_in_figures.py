@@ -82,6 +82,12 @@ def texts(figure: Figure) -> list[str]:
     return [text.lstrip("\N{ZERO WIDTH SPACE}") for text, is_mathematics in seen if not is_mathematics]
 
 
+def test_a_very_long_name_leaves_a_figure_its_room() -> None:
+    shown = style.plain("x" * 255)
+    assert len(shown) < 70
+    assert " ... " in shown
+
+
 def test_the_names_of_recipes_in_the_course_of_training_are_text() -> None:
     run = paper_run("ce")
     run = run.model_copy(update={"recipe": {**run.recipe, "name": "$x$"}})

@@ -81,6 +81,12 @@ PLACES = [
     "grid table5 --dry-run --scale {}",
     "grid table5 --dry-run --workdir {}",
     "grid table5 --profile {}",
+    "grid table5 --engine here --profile {}",
+    "grid unpack {}",
+    "data check folder:.,groups={}",
+    "data fetch weights:{}",
+    "predict {} photo.jpg",
+    "export {} out.onnx",
 ]
 
 

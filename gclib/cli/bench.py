@@ -7,6 +7,7 @@ import typer
 
 from gclib import ROOT
 from gclib.cli.printing import print_table
+from gclib.files import home_expanded
 
 app = typer.Typer()
 
@@ -28,7 +29,9 @@ def gpu(
     folder: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where the report goes [default: results/bench/gpu, or build/bench for a CPU]"
+            metavar="DIR",
+            parser=home_expanded,
+            help="Where the report goes [default: results/bench/gpu, or build/bench for a CPU]",
         ),
     ] = None,
 ) -> None:

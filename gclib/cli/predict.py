@@ -10,13 +10,18 @@ import typer
 
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
+from gclib.files import home_expanded
 
 if TYPE_CHECKING:
     from gclib.classifier import Classifier
 
 File = Annotated[
     Path,
-    typer.Argument(metavar="FILE", help="`classifier.safetensors`, which a run leaves beside its record."),
+    typer.Argument(
+        metavar="FILE",
+        parser=home_expanded,
+        help="`classifier.safetensors`, which a run leaves beside its record.",
+    ),
 ]
 
 AT_ONCE = 200  # images that are in memory together
@@ -64,7 +69,9 @@ def predict(
 
 def export(
     file: File,
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The ONNX file to write.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", parser=home_expanded, help="The ONNX file to write.")
+    ],
 ) -> None:
     """Write a classifier as an ONNX file, for programs without torch, and compare it with torch.
 
@@ -88,7 +95,7 @@ def _photos(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are named, and all images within folders."""
     from gclib.data.pictures import is_image
 
-    for path in paths:
+    for path in map(home_expanded, paths):
         if not path.is_dir():
             yield path
             continue

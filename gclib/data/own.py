@@ -26,6 +26,7 @@ __all__ = ["Files", "Listing", "Own", "listing", "own", "own_images"]
 TEST_SHARE = 0.2  # of each class, where there is no test split
 SIZES = (4, 512)  # pixels a side
 USUAL_SIZE = 32  # where the name gives none
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # bytes that are no UTF-8 are surrogates here
 EXPECTED = {"folder": "one folder of images per class", "list": "a CSV file, or a folder with train.csv"}
 
 
@@ -183,7 +184,9 @@ def listing(source: Own, split_seed: int = 0) -> Listing:
 
     given = found.test is not None
     parted = sorted(({row.group for row in train} & {row.group for row in test}) - {""})
-    return Listing(files(train), files(test), tuple(names), given, found.litter, found.unused, parted)
+    return Listing(
+        files(train), files(test), tuple(map(_as_text, names)), given, found.litter, found.unused, parted
+    )
 
 
 def own_images(source: Own, split_seed: int = 0) -> Whole:
@@ -220,12 +223,17 @@ def own_images(source: Own, split_seed: int = 0) -> Whole:
     return Whole(train.labels, test.labels, found.class_names, augmentation, False, side, take)
 
 
+def _as_text(name: str) -> str:
+    """Return the name of a folder, which may hold any byte, as text that every page, file and terminal takes."""
+    return NO_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
+
+
 def _by_number(name: str) -> tuple[int, str]:
     return (int(name[:9]), name) if name.isascii() and name.isdigit() else (10**9, name)
 
 
 def _drawn(
-    place: Path, rows: Sequence[Row], names: Sequence[str], generator: np.random.Generator
+    place: Path, rows: Sequence[Row], names: Sequence[str], generator: "np.random.Generator"
 ) -> tuple[list[Row], list[Row]]:
     """Draw a test split: a share of each class, in whole groups; an image without a group is one by itself."""
     classes: dict[str, dict[str, list[Row]]] = {name: {} for name in names}

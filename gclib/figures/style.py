@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 
 from gclib.arrays import PerClass, validated_counts
-from gclib.errors import UserError
+from gclib.errors import UserError, without_middle
 
 __all__ = [
     "BACKGROUNDS",
@@ -72,6 +72,8 @@ METHODS = {
 """Recipe to colour; related methods have related colours."""
 
 BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
+
+LONG_NAME = 60  # characters; a longer one leaves a figure no room
 
 # Colour is never the only difference, neither between lines nor between bars that stand side by side.
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
@@ -214,11 +216,11 @@ def class_ticks(axes: Axes, class_names: Iterable[str] | None, num_classes: int)
 
 
 def plain(name: str) -> str:
-    """Return a name of a class or a recipe such that matplotlib shows it as it is, on one line.
+    """Return a name of a class or a recipe such that matplotlib shows it as it is, on one line, a long one shortened.
 
     To matplotlib, text between dollars is mathematics, and a label that begins with an underscore is hidden.
     """
-    shown = " ".join(name.split()).replace("$", r"\$")
+    shown = without_middle(" ".join(name.split()), LONG_NAME).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
 
 
