@@ -48,7 +48,9 @@ def one_line(message: str) -> str:
     >>> print(one_line("unknown name 'a\x1b[0m\nb'"))
     unknown name 'a\x1b[0m b'
     """
-    line = re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda m: without_middle(m[0], 100), printable(message))
+    line = re.sub(
+        rf"\S{{{LONG_WORD + 1},}}", lambda m: without_middle(m[0], 100), printable(" ".join(message.split()))
+    )
     return without_middle(line, LONG_LINE)
 
 
@@ -57,12 +59,10 @@ def printable(text: str) -> str:
 
     Examples
     --------
-    >>> print(printable("red \x1b[31m\nand long"))
-    red \x1b[31m and long
+    >>> print(printable("red \x1b[31m\n"))
+    red \x1b[31m\n
     """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split())
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def without_middle(text: str, length: int) -> str:
