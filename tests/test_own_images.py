@@ -113,6 +113,12 @@ def test_folders_within_a_class_belong_to_it_and_links_are_followed_once(tmp_pat
         ({"a": 2, "b": 0}, "b holds 0 images"),
     ],
 )
+def test_a_wrong_level_of_folders_is_said(tmp_path: Path, tree: dict[str, int], message: str) -> None:
+    images(tmp_path, tree)
+    with pytest.raises(UserError, match=message):
+        data.load(f"folder:{tmp_path}")
+
+
 def test_names_of_folders_are_text_whatever_bytes_they_hold(tmp_path: Path) -> None:
     for name in (b"\x1b[31mred", b"two\nlines", b"\xff", "\u0646\u06cc\u200c\u0647".encode()):
         folder = os.path.join(os.fsencode(tmp_path), name)
@@ -124,12 +130,6 @@ def test_names_of_folders_are_text_whatever_bytes_they_hold(tmp_path: Path) -> N
     names = data.load(f"folder:{tmp_path}").class_names
     assert sorted(names) == sorted([r"\x1b[31mred", r"two\nlines", r"\udcff", "\u0646\u06cc\u200c\u0647"])
     assert "".join(names).encode()
-
-
-def test_a_wrong_level_of_folders_is_said(tmp_path: Path, tree: dict[str, int], message: str) -> None:
-    images(tmp_path, tree)
-    with pytest.raises(UserError, match=message):
-        data.load(f"folder:{tmp_path}")
 
 
 def test_classes_may_be_called_train_and_car(tmp_path: Path) -> None:
