@@ -40,6 +40,8 @@ FIXED = [
     "refresh",
     "book",
     "recipes",
+    "train",
+    "data list",
     "data fetch",
     "data check",
 ]

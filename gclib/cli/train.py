@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gclib import ROOT, records
+from gclib import ROOT
 from gclib.errors import UserError, require_one_of
 from gclib.files import home_expanded
-from gclib.recipes import IMAGE_BUDGET, get, parse_overrides
 
 
 def train(
@@ -39,10 +38,12 @@ def train(
         typer.Option(metavar="'PATH=VALUE ...'", help="Changes to the recipe, such as `parts=8`."),
     ] = "",
     gpus: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="GPUs of this machine, a process each.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="GPUs of this machine, a process each [default: one device]"),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes on the CPU, in place of GPUs.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processes on the CPU, in place of GPUs [default: 1]"),
     ] = None,
     first_stage: Annotated[
         bool, typer.Option("--first-stage", help="Only the first stage, which other recipes may share.")
@@ -67,6 +68,8 @@ def train(
 
     Exit codes: 0 done; 2 bad input, or a process that ended; 130 interrupted.
     """
+    from gclib.data import IMAGE_BUDGET
+    from gclib.recipes import get, parse_overrides
     from gclib.train.launch import launch, launched, one_of_many
 
     if gpus and processes:
@@ -113,7 +116,9 @@ def _train(
 ) -> None:
     import torch
 
+    from gclib import records
     from gclib.data import load, ratio_of
+    from gclib.recipes import get
     from gclib.train import world
     from gclib.train.effort import effort
     from gclib.train.runner import Runner
