@@ -101,8 +101,8 @@ def lean() -> Iterator[None]:
 def small_network(name: str, num_classes: int, head: str) -> ResNet:
     """ResNet-8 instead of ResNet-32, or ResNet-14 where a block is there twice.
 
-    What holds for a network of any size holds for this one. It learns the digits better in the same epochs, in a fifth of the time: from 335 images ResNet-32 learns so little
-    that a broken method could hardly be worse.
+    What holds for a network of any size holds for this one. It learns the digits better in the same epochs, in a fifth
+    of the time: from 335 images ResNet-32 learns so little that a broken method could hardly be worse.
     """
     if head.startswith(TWO_TAILS):
         return TwoTailResNet(2, num_classes, head.removeprefix(TWO_TAILS))
