@@ -113,6 +113,12 @@ def test_jobs_wait_for_what_they_need_and_places_are_kept() -> None:
     assert ended == [(name, name) for name in ("a", "b", "d", "c")]
 
 
+def test_what_waits_for_a_job_that_found_no_time_has_not_failed() -> None:
+    jobs = [Job("first", int), Job("second", int, frozenset({"first"}))]
+    outcomes = [outcome for _, outcome in together(jobs, lambda: 1, admit=lambda job: False)]
+    assert [str(outcome) for outcome in outcomes] == ["not begun, for want of time"] * 2
+
+
 def test_asked_to_stop_they_stop_after_the_epoch_and_go_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,9 +225,13 @@ def together(
                 running.append((ready, greenlet(_outcome, fleet.hub)))
             fleet.running = len(running)
             if not running:
+                late = set[str]()  # what waits for these failed no more than they
                 for job in waiting:
-                    unmet = job.after - ended and not fleet.stopping
-                    yield job, _unmet(job, ended) if unmet else Stopped("not begun, for want of time")
+                    if job.after - ended - late and not fleet.stopping:
+                        yield job, _unmet(job, ended | late)
+                    else:
+                        late.add(job.name)
+                        yield job, Stopped("not begun, for want of time")
                 return
             done = []
             for job, turns in running:
