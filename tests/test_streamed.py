@@ -120,9 +120,10 @@ def test_a_test_pass_sees_what_an_array_of_them_holds(photos: LongTailed) -> Non
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_training_without_augmentation_is_that_on_an_array(photos: LongTailed) -> None:
+@pytest.mark.parametrize("parts", [1, 3])
+def test_training_without_augmentation_is_that_on_an_array(photos: LongTailed, parts: int) -> None:
     def losses(source: LongTailed) -> tuple[list[float], dict[str, Any]]:
-        stage = stage_of("ce", source, augment=False)
+        stage = stage_of("ce", source, augment=False, parts=parts)
         trainer = Trainer(stage, source, CPU, "float32", 0)
         trainer.train_epoch(0)
         trainer.evaluate(1)
