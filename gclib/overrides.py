@@ -11,7 +11,7 @@ __all__ = ["USUAL_NETWORK", "override", "parse_overrides", "with_identified_weig
 
 USUAL_NETWORK = "resnet32"
 # Of the whole recipe, where other settings are a stage's.
-OF_ALL_STAGES = ("network", "weights")
+OF_ALL_STAGES = ("network", "weights", "last_block")
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
@@ -41,16 +41,27 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return overrides
 
 
-def with_identified_weights(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Put the SHA-256 of the weights in the place of their name or path; new weights are no change."""
-    wanted = overrides.get("weights")
+def with_identified_weights(
+    overrides: dict[str, Any], network: str = USUAL_NETWORK, weighted: bool = False
+) -> dict[str, Any]:
+    """Put the SHA-256 of the weights in the place of their name or path; new weights are no change.
+
+    Parameters
+    ----------
+    overrides
+        By path.
+    network, weighted
+        Network of the recipe, and whether it starts from weights: another network does not start from these.
+    """
+    wanted, chosen = overrides.get("weights"), str(overrides.get("network", network))
+    if weighted and wanted is None and chosen != network:
+        wanted = "new"
     if not isinstance(wanted, str):
         return overrides
-    network = str(overrides.get("network", USUAL_NETWORK))
-    require_one_of("network", network, NETWORKS)
-    found = identify_weights(network, wanted)
+    require_one_of("network", chosen, NETWORKS)
+    found = identify_weights(chosen, wanted)
     rest = {path: value for path, value in overrides.items() if path != "weights"}
-    return rest | ({"weights": found} if found else {})
+    return rest | ({"weights": found} if found or weighted else {})
 
 
 def override(resolved: dict[str, Any], path: str, value: Any) -> None:

@@ -5,13 +5,21 @@ import pkgutil
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from gclib import methods
-from gclib.data import IMAGE_BUDGET, NETWORKS, LongTailed, image_budget
+from gclib.data import IMAGE_BUDGET, NETWORKS, LongTailed, image_budget, planned_weights
 from gclib.errors import UserError, require_one_of
+from gclib.methods.photographs import on_photographs
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
 from gclib.overrides import USUAL_NETWORK, override, parse_overrides, with_identified_weights
 
@@ -48,6 +56,8 @@ class Recipe(Settings):
         One of `gclib.data.NETWORKS`.
     weights
         SHA-256 of the file with the weights that the embedding starts from; None for new ones.
+    last_block
+        Whether the embedding's last block starts from these weights, too, or is ``"new"``.
     stages
         Settings of each stage, in order.
     overrides
@@ -59,6 +69,7 @@ class Recipe(Settings):
     head: Literal["linear", "cosine", "two-tail-linear", "two-tail-multi-head"]
     network: str = USUAL_NETWORK
     weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    last_block: Literal["given", "new"] = "given"
     stages: tuple[StageSettings, ...]
     overrides: dict[str, Any] = Field(default_factory=dict)
 
@@ -68,17 +79,25 @@ class Recipe(Settings):
         require_one_of("network", name, NETWORKS)
         return name
 
+    @model_validator(mode="after")
+    def _a_new_block_is_one_of_given_ones(self) -> Self:
+        if self.last_block == "new" and not self.weights:
+            raise ValueError(
+                "last_block new needs weights for the rest; expected weights, or last_block given"
+            )
+        return self
+
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # The identities of runs are older than these fields.
-        silent = {"network": USUAL_NETWORK, "weights": None}
+        silent = {"network": USUAL_NETWORK, "weights": None, "last_block": "given"}
         return {k: v for k, v in plain(self).items() if k not in silent or v != silent[k]}
 
     @property
     def embedding(self) -> dict[str, str]:
         """Network and weights, where they are not those that every run had before there was a choice."""
-        found = {"network": self.network, "weights": self.weights}
-        return {k: v for k, v in found.items() if v not in (USUAL_NETWORK, None)}
+        found = {"network": self.network, "weights": self.weights, "last_block": self.last_block}
+        return {k: v for k, v in found.items() if v not in (USUAL_NETWORK, None, "given")}
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,10 @@ class NamedRecipe:
 
     name: str
     definition: Definition
+
+    def on(self, dataset: str) -> Definition:
+        """Return the definition as it is for a data set of that name."""
+        return on_photographs(self.name, self.definition, dataset)
 
     def resolve(self, data: LongTailed, scale: str = "paper", **overrides: Any) -> Recipe:
         """Resolve every setting.
@@ -113,18 +136,24 @@ class NamedRecipe:
             For an unknown scale or path, or a value of the wrong type or out of its range.
         """
         require_one_of("scale", scale, IMAGE_BUDGET)
-        stages = [_fit_to_data(stage, data) for stage in self.definition.stages(data)]
+        definition = self.on(data.name)
+        stages = [_fit_to_data(stage, data) for stage in definition.stages(data)]
         budget = image_budget(scale, *data.train.images.shape[1:3])
         fraction = _share_of_epochs(stages[0].epochs, len(data.train), budget)
         resolved = Recipe(
             name=self.name,
             scale=scale,
-            head=self.definition.head,
+            head=definition.head,
+            network=definition.network,
+            weights=planned_weights(definition.network, definition.weights),
+            last_block=definition.last_block,
             stages=[s.model_copy(update={"epochs": _shorten(s.epochs, fraction)}) for s in stages],
         ).model_dump()
-        overrides = with_identified_weights(overrides)
+        overrides = with_identified_weights(overrides, definition.network, definition.weights != "new")
         for path, value in overrides.items():
             override(resolved, path, value)
+        if not resolved.get("weights") and "last_block" not in overrides:
+            resolved.pop("last_block", None)
         resolved["overrides"] = dict(overrides)
         try:
             recipe = Recipe.model_validate(resolved)
@@ -237,7 +266,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         Columns by name: ``"setting"``, the stages, ``"source"``. A cell is empty where the stage has no such setting.
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
-    definition = get(recipe.name).definition
+    definition = get(recipe.name).on(data.name)
     # As published, mixup is on; a recipe leaves it out for data that do not bear it.
     bearing = replace(data, augmentation=replace(data.augmentation, mixup=True))
     published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(bearing)}
@@ -258,7 +287,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         table["setting"].append(setting)
         for stage in stages:
             table[stage].append(value)
-        table["source"].append("override")
+        table["source"].append("override" if setting in recipe.overrides else definition.source(setting))
     for setting in dict.fromkeys(setting for stage in stages.values() for setting in stage):
         table["setting"].append(setting)
         for stage, values in stages.items():

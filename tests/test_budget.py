@@ -1,5 +1,6 @@
 """Short scales see so many images and no more, of every class, at any size and number of classes."""
 
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -123,3 +124,26 @@ def test_what_a_run_takes_is_said_before_it_starts() -> None:
     assert said.startswith("9,715 images in training and 7,400 in tests: about 1 minute on one CPU core")
     recipe = recipes.get("ce").resolve(cifar, "paper")
     assert effort(recipe, cifar).startswith("2,481,200 images in training")
+    assert "epochs" not in effort(recipe, cifar)
+
+
+def test_a_short_run_says_that_it_is_no_comparison_and_what_one_takes() -> None:
+    cifar = data.without_images("cifar10", 100)
+    for overrides, said in (({}, "; 12 of 200 epochs"), ({"epochs": 40}, "")):
+        recipe = recipes.get("ce").resolve(cifar, "short", **overrides)
+        assert said in effort(recipe, cifar)
+        whole = effort(recipes.get("ce").resolve(cifar, "paper", **overrides), cifar)
+        (hours,) = re.findall(r"about (\d+ \w+)", whole)
+        assert effort(recipe, cifar).endswith(f"take scale paper, about {hours}") == bool(said)
+
+
+def test_a_larger_network_takes_longer_and_more_memory() -> None:
+    cifar = data.without_images("imagenet-lt", None)
+    said = [
+        effort(recipes.get("ce").resolve(cifar, "paper", network=name, epochs=3), cifar)
+        for name in ("resnet18", "resnet50", "resnet152")
+    ]
+    hours = [int(re.findall(r"about (\d+) hours", text)[0]) for text in said]
+    memory = [float(re.findall(r"([\d.]+) GB", text)[0]) for text in said]
+    assert hours == sorted(set(hours))
+    assert memory == sorted(set(memory))

@@ -34,6 +34,7 @@ FIXED = [
     "grid pack",
     "grid unpack",
     "bench gpu",
+    "bench photographs",
     "params",
     "predict",
     "export",
@@ -41,9 +42,9 @@ FIXED = [
     "book",
     "recipes",
     "train",
-    "data list",
     "data fetch",
     "data check",
+    "data list",
 ]
 FIXED += [f"records {name}" for name in ("list", "show", "verify", "compare")]
 
@@ -186,7 +187,7 @@ MISTAKES = {
     "book --output {root}/notebooks/page.ipynb": "cannot write",
     "data check digitz": "unknown data set 'digitz'.*did you mean 'digits'",
     "data check cifar10 --data {root}": "CIFAR10 is missing",
-    "grid table2 --dry-run": "unknown table 'table2'.*did you mean 'table",
+    "grid table6 --dry-run": "unknown table 'table6'.*did you mean 'table",
     "grid table1 --seeds zero": "'--seeds'.*valid integer",
     "grid table1 --data digits --ratio 20 --scale long": "unknown scale 'long'",
     "grid table1 --data digitz --dry-run": "unknown data set 'digitz'.*did you mean 'digits'",

@@ -66,6 +66,42 @@ def gpu(
     typer.echo(f"{path}, {report['seconds']:.0f} s")
 
 
+@app.command()
+def photographs(
+    network: Annotated[str, typer.Option(help="`resnet50` or another network for photos.")] = "resnet50",
+    seconds: Annotated[float, typer.Option(min=1, help="Time that the steps take.")] = 60,
+    device: Annotated[str, typer.Option(help="`auto`, `cuda`, or `cpu` to rehearse it.")] = "auto",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the report goes [default: results/bench/photographs, or build/bench for a CPU]",
+        ),
+    ] = None,
+) -> None:
+    """Measure how many photographs a second a device trains and tests; `gcl grid table2 --dry-run` goes by it.
+
+    Bare steps of a network on random images of 224 pixels: what reads the files is not in it.
+
+    Example:
+
+        gcl bench photographs --seconds 60
+
+    Exit codes: 0 done; 2 no such device or network, or the report cannot be written.
+    """
+    from gclib.bench.photographs import photographs as measure
+    from gclib.train.device import choose_device
+
+    chosen = choose_device(device)
+    usual = ROOT / ("results/bench/photographs" if chosen.type == "cuda" else "build/bench/photographs")
+    report, path = measure(chosen, network, seconds, folder or usual)
+    print(
+        f"{report['device']}: {report['trained']:,.0f} photographs a second in training, {report['tested']:,.0f} in "
+        f"tests; {network}, batches of {report['batch']}"
+    )
+    print(path)
+
+
 def _rates(report: dict) -> dict[str, dict[str, float]]:
     prefix = "rates, "
     parts = {name: part for name, part in report["parts"].items() if name.startswith(prefix)}

@@ -269,5 +269,5 @@ def recipes(
         else:
             images = data.load(dataset, ratio=ratio, root=root, download=False, scale=scale)
         table = recipes.settings_table(named.resolve(images, scale=scale), images)
-        print(f"{name}: {named.definition.summary} Settings by {named.definition.reference}.")
+        print(f"{name}: {named.definition.summary} Settings by {named.on(dataset).reference}.")
         print_table(tuple(table), zip(*table.values(), strict=True))

@@ -1,9 +1,7 @@
 """``gcl grid``."""
 
-import os
 import re
 import sys
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,14 +10,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gclib import ROOT
-from gclib.cli.printing import print_table
 from gclib.errors import UserError
 from gclib.files import home_expanded
 
 if TYPE_CHECKING:
-    from gclib.grid import Estimate, Progress
-    from gclib.records import RunRecord
+    from gclib.grid import Progress
 
+PRICE = 3.5  # what an hour of a large GPU may cost, in dollars: an assumption
 NUMBER = re.compile(r"\d+(\.\d*)?")
 # Options that take several values after one name: which words go on with them.
 SEVERAL = {"--seeds": NUMBER, "--ratio": NUMBER, "--data": re.compile(r"(?!table\d)[^-].*")}
@@ -59,7 +56,7 @@ app = typer.Typer(cls=RunsTables, no_args_is_help=True, rich_markup_mode="markdo
 
 Tables = Annotated[
     list[str],
-    typer.Argument(metavar="TABLE...", help="`table1`, `table3`, `table4` or `table5` of the paper."),
+    typer.Argument(metavar="TABLE...", help="`table1` to `table5` of the paper."),
 ]
 Seeds = Annotated[
     list[int] | None,
@@ -70,7 +67,8 @@ DataSets = Annotated[
     typer.Option(
         "--data",
         metavar="NAME...",
-        help="`digits`, `cifar10`, `cifar100`, `folder:PATH` or `list:PATH` [default: cifar10]",
+        help="`digits`, `cifar10`, `cifar100`, `folder:PATH` or `list:PATH` [default: cifar10]; of `table2` one of its "
+        "three sets [default: all]",
     ),
 ]
 Ratios = Annotated[
@@ -140,6 +138,14 @@ def run(
             help="here: run what ends in so many minutes, the most valuable first [default: run all]",
         ),
     ] = None,
+    gpu: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="dry run of `table2`: on which GPU, such as H200, H100 or A100."),
+    ] = "H200",
+    price: Annotated[
+        float,
+        typer.Option(min=0, help="dry run of `table2`: what an hour of it costs; a guess unless given."),
+    ] = PRICE,
     workdir: Workdir = None,
 ) -> None:
     """Run the cells of tables that have no record yet.
@@ -147,25 +153,32 @@ def run(
     A cell is one run: recipe, data, ratio, seed, scale. A first stage that several cells share is trained once.
     Records of paper scale go to results/, others stay in the folder of runs. Stopped at any moment and started again,
     it redoes nothing that was finished. A cell that fails does not stop the others. --dry-run shows what is done, and
-    the time of the rest by the records that there are.
+    the time of the rest by the records that there are; for the sets of Table 2, of which there are none, by what a GPU
+    was measured or is predicted to do, with its price.
 
     Example:
 
         gcl grid run table1 --seeds 0 1 2 --jobs 2 --dry-run
+
+        gcl grid run table2 --dry-run --gpu A100 --price 2
 
     Exit codes: 0 all cells have records, or a dry run; 1 a cell failed or was left for want of time, named in one
     line; 2 bad input; 130 interrupted.
     """
     from gclib import grid as grids
     from gclib import records
-    from gclib.data import load
+    from gclib.cli.plans import print_plan, print_price
+    from gclib.data import PUBLISHED, load
 
     folder, results = workdir or ROOT / "runs", ROOT / "results"
     progress = _progress(tables, data, ratio, seeds, scale, folder)
     if dry_run:
         found = [record for root in (results, folder) for record in records.find(root)]
-        for _, group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
-            _print_plan(list(group), found, jobs)
+        for (name, _), group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
+            if name in PUBLISHED:
+                print_price(list(group), gpu, price, jobs)
+            else:
+                print_plan(list(group), found, jobs)
         return
     chosen = engine or _best_engine(profile)
     _require_fitting(chosen, jobs, profile, places, budget)
@@ -250,13 +263,13 @@ def _progress(
     workdir: Path,
 ) -> list["Progress"]:
     from gclib import grid as grids
-    from gclib.data import ratio_of
+    from gclib.data import PUBLISHED, ratio_of
 
     cells = {
         cell: None
-        for name in data or ["cifar10"]
-        for r in ratio or [ratio_of(name) or 0.0]
         for table in tables
+        for name in data or (PUBLISHED if table == "table2" else ["cifar10"])
+        for r in ratio or [ratio_of(name) or 0.0]
         for cell in grids.cells(table, name, r, seeds or [0], scale)
     }
     return grids.survey(cells, workdir, ROOT / "results")
@@ -279,55 +292,3 @@ def _require_fitting(
     for option, given in (snakemake if engine == "here" else here).items():
         if given:
             raise UserError(f"{option} is not for --engine {engine}; leave it out or choose the other engine")
-
-
-def _print_plan(progress: Sequence["Progress"], found: Sequence["RunRecord"], jobs: int) -> None:
-    from gclib import grid as grids
-    from gclib.train.environment import machine
-
-    cell = progress[0].cell
-    here = machine(cell.scale)
-    measured = grids.speeds(found, here, cell.data, cell.scale)
-    # More jobs than cores share them; how a GPU is shared, records do not tell.
-    places = min(jobs, os.cpu_count() or 1) if here.device == "cpu" else jobs
-    estimate = grids.estimate(progress, measured, places) if measured else None
-    print_table(("cell", "state", "time"), _rows(progress, estimate))
-    waiting, shared = sum(one.open for one in progress), grids.shared_stages(progress)
-    imbalance = f"at ratio {cell.ratio:g}" if cell.ratio else "as it is"
-    print(
-        f"{cell.data} {imbalance}, {cell.scale} scale: {len(progress)} cells, "
-        f"{len(progress) - waiting} done, {waiting} to run"
-    )
-    if shared:
-        print(f"{sum(map(len, shared.values()))} of these share {len(shared)} first stages, which run once")
-    if not waiting:
-        return
-    if estimate is None:
-        print(f"time: not known, for there is no record of {cell.data} yet to go by")
-        return
-    together = f"{_duration(estimate.span)} with {jobs} job{'s' * (jobs > 1)}"
-    if places < jobs:
-        together += f" on {places} cores"
-    print(f"time: about {together}, {_duration(estimate.total)} of training in all")
-    print(f"it rests on {estimate.basis}")
-    if here.device != "cpu" and jobs > 1:
-        print("jobs that share a GPU slow each other down: expect more than that")
-
-
-def _rows(progress: Sequence["Progress"], estimate: "Estimate | None") -> list[tuple[str, str, str]]:
-    from gclib.grid import shared_stages
-
-    rows, shared = [], shared_stages(progress)
-    for stage, group in shared.items():
-        time = _duration(estimate.stages[stage]) if estimate else "?"
-        rows.append((f"first stage of {', '.join(str(one.cell) for one in group)}", "run once", time))
-    for one in progress:
-        time = "" if not one.open else _duration(estimate.cells[one.cell]) if estimate else "?"
-        rows.append((str(one.cell), one.state, time))
-    return rows
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

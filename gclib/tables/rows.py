@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gclib import paper, recipes, records
+from gclib.data import PUBLISHED
 from gclib.records import RunRecord
 from gclib.tables.table import Item, Link
 
@@ -47,8 +48,10 @@ class Row:
         return recipes.label(self.recipe) + (", stage one" if self.stage_one else "")
 
     def cell(self, table: int, dataset: str, ratio: float) -> paper.Cell | None:
-        """Return the cell of the paper, or None where the paper has none."""
+        """Return the cell of the paper, or None where the paper has none; a published set has its one ratio."""
         settings = [(c.dataset, c.ratio) for c in paper.cells(table)]
+        if dataset in PUBLISHED:
+            ratio = PUBLISHED[dataset].ratio
         if self.method is None or (dataset, ratio) not in settings:
             return None
         found = paper.cells(table, dataset, ratio, self.method, **self.variant)
@@ -75,6 +78,18 @@ ROWS: dict[int, tuple[Row, ...]] = {
             "class-balanced-ce class-balanced-focal ce-drw ldam logit-adjustment logit-adjustment-post-hoc "
             "ce-mixup-lws ce-mixup-tau ce-mixup-ncm hybrid-psc disalign oltr".split(),
         ),
+    ),
+    2: (
+        Row("ce", "CE loss"),
+        Row("ce-mixup", "CE loss + mixup"),
+        Row("ldam-drw", "LDAM-DRW"),
+        Row("oltr", "OLTR"),
+        Row("ce-lws", "Decoupling"),
+        Row("ce-mixup-crt", "CE loss + mixup + cRT"),
+        Row("logit-adjustment", "Logit adjustment"),
+        Row("disalign", "DisAlign"),
+        Row("mislas", "MisLAS"),
+        Row("gcl-official-cben", "GCL"),
     ),
     3: (
         Row("gcl-official-cosine", "GCL", {"strategy": "cosine"}),
@@ -117,7 +132,7 @@ def usable(
     They come in the order of the rows, each recipe once, its seeds in their order; a run that was made again counts
     once, by its first record.
     """
-    wanted = (scale, dataset, ratio)
+    wanted = (scale, dataset, None if dataset in PUBLISHED else ratio)  # a published set is taken as it is
     fit = [
         r
         for r in one_a_seed(runs)
@@ -152,7 +167,7 @@ def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
 
 def command(recipe: str, dataset: str, ratio: float) -> str:
     """Return the command that makes the record of a recipe's first seed."""
-    return records.command(recipe, dataset, ratio, seed=0, scale="paper")
+    return records.command(recipe, dataset, None if dataset in PUBLISHED else ratio, seed=0, scale="paper")
 
 
 def record_links(

@@ -169,7 +169,8 @@ class Runner:
             self._check(state, planned, folder)
         recipe, settings, data = self.recipe, planned.settings, self.data
         if start is None and recipe.weights:
-            start = read_embedding(find_weights(recipe.weights), recipe.network)
+            whole = recipe.last_block == "given"
+            start = read_embedding(find_weights(recipe.weights), recipe.network, whole)
         if Stage.methods[settings.method].on_features(settings):
             with seeded(self.seed):
                 network = started(recipe.network, recipe.head, data.num_classes, start)

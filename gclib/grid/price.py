@@ -1,0 +1,124 @@
+"""How fast a GPU runs the recipes of Table 2, on which nobody has run them: measured on it, or predicted."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gclib import ROOT
+from gclib.data import PUBLISHED, without_images
+from gclib.errors import UserError, require_one_of
+from gclib.grid.cells import Cell
+from gclib.grid.estimate import Speeds
+from gclib.methods.settings import StageSettings
+from gclib.recipes import get
+from gclib.train.effort import MULTIPLICATIONS, forward_alone, tests_of
+
+__all__ = ["BANDWIDTH", "Rates", "predicted_speeds", "rates_of"]
+
+BANDWIDTH = {
+    "H200": 4.8,
+    "H100": 3.35,
+    "A100": 2.04,
+    "RTX 4090": 1.01,
+    "RTX 3090": 0.94,
+    "L40S": 0.86,
+    "T4": 0.32,
+}
+"""Memory bandwidth of GPUs by their makers' data sheets, in TB/s: what bounds a ResNet in bfloat16."""
+# Photographs of 224 pixels a second of ResNet-50 in bfloat16 for each TB/s, in training and in tests: 3,600 and 11,000
+# on an H200, which is a prediction. Nobody measured it.
+TRAINED, TESTED = 750.0, 2300.0
+USUAL = "resnet50"
+MEASURED = ROOT / "results" / "bench" / "photographs"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Photographs of 224 pixels a second on one GPU.
+
+    Attributes
+    ----------
+    network
+        Which one they are of; others go by their multiplications.
+    trained, tested
+        In steps of training, and forward alone.
+    basis
+        In words, how they are known.
+    """
+
+    network: str
+    trained: float
+    tested: float
+    basis: str
+
+    def seconds(self, stage: StageSettings, network: str, images: int, tests: int) -> float:
+        """Seconds of a training image in an epoch of a stage, its share of the test passes included.
+
+        Parameters
+        ----------
+        stage
+            What is run; post-hoc stages take no time to speak of.
+        network
+            One of `gclib.data.NETWORKS`.
+        images, tests
+            Images of the two splits.
+        """
+        from gclib.methods.stage import Stage  # with torch
+
+        more = MULTIPLICATIONS[network] / MULTIPLICATIONS[self.network]
+        work = Stage.methods[stage.method].work
+        each = 1 / self.tested if forward_alone(stage) else work / self.trained
+        passes = tests_of(stage) * tests / (max(stage.epochs, 1) * images)
+        return more * (each + passes / self.tested)
+
+
+def rates_of(gpu: str, folder: Path = MEASURED) -> Rates:
+    """Say how fast a GPU is: as `gcl bench photographs` measured it, or else by the bandwidth of its memory.
+
+    Parameters
+    ----------
+    gpu
+        One of `BANDWIDTH`, or part of the name of a measured one.
+    folder
+        Where reports of measurements lie.
+
+    Raises
+    ------
+    UserError
+        If it is neither.
+    """
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if gpu.lower() in found["device"].lower():
+                basis = f"a measurement of {found['seconds']:.0f} s on {found['device']}, {found['date']}"
+                return Rates(found["network"], found["trained"], found["tested"], basis)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path} is no report of gcl bench photographs ({error!r}); remove it") from error
+    require_one_of("GPU", gpu, BANDWIDTH)
+    bandwidth = BANDWIDTH[gpu]
+    basis = f"a prediction by the bandwidth of its memory, {bandwidth:g} TB/s: nobody measured it"
+    return Rates(USUAL, TRAINED * bandwidth, TESTED * bandwidth, basis)
+
+
+def predicted_speeds(cells: Iterable[Cell], rates: Rates, root: str | Path | None = None) -> Speeds:
+    """Predict the speeds of runs on one of `gclib.data.PUBLISHED`.
+
+    Parameters
+    ----------
+    cells
+        Runs on one data set, at one scale.
+    rates
+        Of the GPU.
+    root
+        See `gclib.data.without_images`.
+    """
+    own: dict[tuple[str, int], float] = {}
+    for cell in cells:
+        data = without_images(cell.data, None, root)
+        tests = PUBLISHED[cell.data].sizes[1]
+        recipe = get(cell.recipe).resolve(data, cell.scale)
+        for position, stage in enumerate(recipe.stages):
+            own[cell.recipe, position] = rates.seconds(stage, recipe.network, len(data.train), tests)
+    return Speeds(own, {}, rates.basis)
