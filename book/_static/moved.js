@@ -16,11 +16,12 @@
       'constants-that-make-a-difference': 'notebooks/rebalancing#constants-that-make-a-difference',
     },
     'notebooks/claims': {
+      'is-the-tail-taken-for-the-head-less-often-yes-that-the-cloud-is-the-reason-is-undecided': 'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-still-less',
       'all-claims-at-a-glance-in-plain-words': 'all-claims-at-a-glance',
       'in-plain-words': 'all-claims-at-a-glance',
       'can-softmax-saturation-be-used-the-tail-gains-the-margin-without-a-cloud-gains-at-least-as-much': 'can-softmax-saturation-be-used-the-tail-gains-that-the-cloud-is-the-reason-is-undecided',
       'saturation-can-be-used': 'can-softmax-saturation-be-used-the-tail-gains-that-the-cloud-is-the-reason-is-undecided',
-      'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-even-less': 'is-the-tail-taken-for-the-head-less-often-yes-that-the-cloud-is-the-reason-is-undecided',
+      'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-even-less': 'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-still-less',
       'the-cloud-not-the-mean-shift': 'does-the-cloud-do-the-work-not-in-our-runs',
       'tail-spans-grow': 'is-the-tail-squeezed-less-undecided',
       'cben-beats-en': 'does-cben-beat-en-with-the-released-constants-it-is-en',
