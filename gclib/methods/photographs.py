@@ -196,7 +196,7 @@ def on_photographs(name: str, definition: Definition, dataset: str) -> Definitio
             **read,
             "network": PAPER,
             "weights": OURS,
-            "last_block": "official codes",
+            "last_block": "official codes of Zhong et al. and Li et al., chosen here for others",
         },
         network=NETWORKS[place],
         weights=WEIGHTS[place],
