@@ -25,10 +25,13 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["gclib.train.runs", "gclib.cli", "torch.distributed.launcher.api"])
 
 CHILD = """
-import os, signal, time
+import os, psutil, signal, time
 from gclib.errors import UserError
 from gclib.train.launch import one_of_many
 open(f"{folder}/{{os.getpid()}}", "w")
+def alone():
+    others = [int(name) for name in os.listdir("{folder}") if name != str(os.getpid())]
+    return others and not any(psutil.pid_exists(n) and psutil.Process(n).status() != "zombie" for n in others)
 with one_of_many():
     if os.environ["RANK"] == "1":
         {second}
@@ -86,7 +89,7 @@ def gone(numbers: list[int]) -> bool:
         ("raise UserError('the disk is full')", "time.sleep(60)", "UserError: the disk is full"),
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
-            "raise UserError('process 0 lost the others')",
+            "while not alone(): time.sleep(0.01)\n    raise UserError('process 0 lost the others')",
             "UserError: process 1 of 2 was ended by SIGKILL, and the others with it; what the last",
         ),
         ("os._exit(3)", "time.sleep(60)", "UserError: process 1 of 2 failed with exit code 3"),

@@ -40,7 +40,7 @@ __all__ = [
 
 NOTEBOOKS = ROOT / "notebooks"
 # A kernel reports the name of an exception, not its bases.
-USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError")
+USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError", "LostError")
 # glibc then keeps the buffers of a training step instead of returning them: 6% faster.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 PEAK = "peak"  # file in which a kernel leaves the most memory it took
