@@ -1,4 +1,4 @@
-"""The pages "Add your loss" and "Add your data set": their steps with other parameters, and their exercises."""
+"""The pages "Add your loss" and "Your images": their steps with other parameters, and their exercises."""
 
 import re
 from pathlib import Path
@@ -80,29 +80,41 @@ def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     assert recipes.names() == known
 
 
-def test_a_data_set_is_added_as_a_folder_and_by_name(run) -> None:
+def test_photos_go_from_the_folder_to_a_decision_and_data_get_a_name(run) -> None:
     text = run(
-        "add-your-data", images_per_class=20, size=6, ratio=4.0, recipe="logit-adjustment", epochs=1, seed=3
+        "add-your-data",
+        largest=12,
+        ratio=4.0,
+        tested=3,
+        size=66,
+        recipe="gcl-official-cben",
+        epochs=1,
+        seed=3,
     )
-    counts = data.class_counts(16, 4, 4).tolist()
-    assert f"training images: {[16] * 4} of (6, 6, 3)" in text
-    assert f"training images: {counts}" in text
-    assert "test images: [4, 4, 4, 4]" in text
-    ((name, ratio, recipe, *_, again),) = rows(text, "folder:shapes@6")
-    assert (name, ratio, recipe) == ("folder:shapes@6", "4", "logit-adjustment")
-    assert again.startswith("gcl run training -p data folder:shapes@6 -p ratio 4 -p recipe logit-adjustment")
-    assert re.search(
-        r"kept at: results/smoke/folder-shapes-6-[0-9a-f]{8}-ir4/logit-adjustment/seed3\.json", text
-    )
+    counts = data.class_counts(12, 3, 4).tolist()
+    assert f"folder:photos@66: 3 classes, {sum(counts)} training and 9 test images, brought to 66x66" in text
+    assert f"training images of a class: {counts[0]} (building) to {counts[-1]} (portrait)" in text
+    assert f"images through the network: {sum(counts) + 9}, tests included" in text
+    for name in ("ce", "logit-adjustment", "gcl-official-cben"):
+        ((_, *accuracies),) = rows(text, name)
+        assert len(accuracies) == 4
+    verdict = r"^gcl-official-cben against ce on the rare: ([+-]\d+\.\d) points, (\d+) would show: (.*)$"
+    gap, shows, said = re.search(verdict, text, re.MULTILINE).groups()
+    assert said == ("more than chance" if abs(float(gap)) > float(shows) else "undecided")
+    assert "again: gcl run training -p data folder:photos@66 -p ratio 0 -p recipe ce -p seed 3" in text
+    shares = re.findall(r"^(?:building|flower|portrait): ([01]\.\d\d)$", text, re.MULTILINE)
+    assert len(shares) == 3
+    assert abs(sum(map(float, shares)) - 1) < 0.02
     refusals = re.findall(r"^- (.*)$", text, re.MULTILINE)
     expected = (
-        *("files are not images: circle/notes.txt;", "0000.png (not a readable image", "star holds 0"),
-        *("one folder of images", "at most 16"),
+        *("files are not images: train/building/notes.txt;", "000.png (not a readable image", "star holds 0"),
+        *("one folder of images", f"at most {counts[-1]}", "unknown data set"),
     )
     assert len(refusals) == 6
-    assert all(part in refusal for part, refusal in zip(expected, refusals, strict=False))
-    assert "accepted: folder:shapes@6" in text
-    assert f"training images: {data.class_counts(1000, 4, 4).tolist()}" in text
-    assert f"head: 0-triangle {counts[0]}" in text
+    assert all(part in refusal for part, refusal in zip(expected, refusals, strict=True))
+    assert "accepted: folder:photos@66" in text
+    assert f"training images: {data.class_counts(1000, 4, 10).tolist()}" in text
+    assert f"in memory: (48, 48, 3) building {[counts[-1]] * 3}" in text
     assert "the same data: False\nthe same data: True" in text
+    assert re.search(r"^test images: \d+$", text, re.MULTILINE)
     assert "turned-digits" not in data.names()

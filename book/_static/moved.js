@@ -1,6 +1,13 @@
 // Sections that were moved or renamed: an old address still lands where its subject is now.
 (() => {
   const MOVED = {
+    'notebooks/add-your-data': {
+      'add-your-data-set': 'your-images',
+      'one-folder-for-each-class': 'the-folder',
+      'the-long-tail': 'look-before-you-train',
+      'a-run': 'cross-entropy-first-then-gcl-and-its-second-stage',
+      'tidy-up': 'the-folder',
+    },
     'notebooks/ablations': {
       'table-3-does-the-size-of-the-clouds-matter-little-in-our-runs': 'table-3-does-the-size-of-the-clouds-matter-undecided',
       'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-does-not': 'table-4-does-the-sampler-of-stage-two-matter-balancing-does-which-way-is-undecided',
