@@ -200,7 +200,7 @@ def choices_table(
             "Probabilities are used, not only the answer",
             f"ECE {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, {ece('mislas')} % with MisLAS",
             "any of them, and calibrate on held-out images",
-            "one run of each",
+            "little: runs are too few for an interval of the ECE",
             "cifar10",
             (CODE, "ce", "mislas"),
         ),
