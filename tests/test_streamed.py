@@ -1,6 +1,7 @@
 """Photos in their files: the same bits whatever reads them, torchvision's crops, and files as people have them."""
 
 import os
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -328,6 +329,18 @@ def test_unreadable_files_are_named_at_once_before_training(tmp_path: Path) -> N
     said = str(caught.value)
     assert said.startswith("2 of 7 files cannot be used: ")
     assert ("class0/1.jpg (" in said, "class1/6.jpg (" in said, "\n" in said) == (True, True, False)
+
+
+def test_a_temporary_folder_of_any_length_loses_no_batch(
+    photos: LongTailed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(streamed, "SILENCE", 10)
+    split = photos.test
+    images = Streamed(split.images, split.labels, photos.augmentation, CPU, torch.float32, 1)
+    assert sum(len(part) for part in images.plain()) == len(split)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

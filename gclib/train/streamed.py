@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ __all__ = ["Order", "Streamed", "Views", "usual_workers"]
 AHEAD = 2  # orders that each worker has before it
 MOST_WORKERS = {"cpu": 4, "cuda": 16}
 SHARED = "/dev/shm"  # where workers leave what they made
+SILENCE = 600  # seconds after which a worker that brings nothing is taken for lost
+LONG = 60  # characters of a temporary folder: with the rest a socket's name has 107 at most
 
 
 def usual_workers(device: torch.device, size: int) -> int:
@@ -93,6 +96,12 @@ class Views:
                 return f"{path}: {error}; expected the file as it was when the run began"
             made[row] = view.permute(1, 2, 0)
         return made
+
+
+def _in_short_folder(worker: int) -> None:
+    """Let a worker hand over its memory by a socket in /tmp: a longer name than a socket's is lost without a word."""
+    if len(tempfile.gettempdir()) > LONG and os.access("/tmp", os.W_OK):
+        tempfile.tempdir = "/tmp"
 
 
 class Orders:
@@ -192,7 +201,14 @@ class Streamed:
             size = max((len(order.indices) for order in orders), default=1) * self.side**2 * 3
             workers = usual_workers(self.device, size) if self.workers is None else self.workers
             options: dict[str, Any] = (
-                {"prefetch_factor": AHEAD, "persistent_workers": True} if workers else {}
+                {
+                    "prefetch_factor": AHEAD,
+                    "persistent_workers": True,
+                    "timeout": SILENCE,
+                    "worker_init_fn": _in_short_folder,
+                }
+                if workers
+                else {}
             )
             self.loader = DataLoader(
                 self.views,  # type: ignore[arg-type] # its items are those of orders, not of numbers
