@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gclib.data.kept import kept
-from gclib.data.pictures import AT_ONCE, fit_image, several, side_by_side
-from gclib.errors import UserError
+from gclib.data.pictures import fit_image, read_files, readable
 
 __all__ = ["LARGEST_SIDE", "MOST_BYTES", "Photos", "examined", "scaled_side", "too_large"]
 
@@ -120,40 +119,16 @@ def examined(name: str, paths: Sequence[Path], side: int) -> Photos:
 
 
 def _contents(paths: Sequence[Path]) -> np.ndarray:
-    found = np.empty((len(paths), 32), np.uint8)
-
-    def read(start: int) -> list[str]:
-        wrong = []
-        for number in range(start, min(start + AT_ONCE, len(paths))):
-            try:
-                found[number] = np.frombuffer(_content(paths[number]), np.uint8)
-            except UserError as error:
-                wrong.append(f"{paths[number]} ({error})")
-        return wrong
-
-    wrong = [complaint for part in side_by_side(read, range(0, len(paths), AT_ONCE)) for complaint in part]
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {len(paths)} files cannot be used: {several(wrong)}; mend or remove them"
-        )
-    return found
+    return read_files(paths, _content, np.empty((len(paths), 32), np.uint8))
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> np.ndarray:
     """SHA-256 of a file from which an image can be read to its end: a JPEG at an eighth of its size, which is quick."""
     from PIL import Image
 
-    try:
+    with readable():
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             image.draft(None, (1, 1))
             fit_image(image, 1, 1)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError("more pixels than an honest photo has") from error
-    except OSError as error:
-        raise UserError(f"not a readable image: {error.strerror or type(error).__name__}") from error
-    except Exception as error:
-        raise UserError(f"not a readable image: {type(error).__name__}") from error
-    return hashlib.sha256(content).digest()
+    return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)

@@ -3,7 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,8 +20,10 @@ __all__ = [
     "fit_image",
     "in_colour",
     "is_image",
+    "read_files",
     "read_image",
     "read_images",
+    "readable",
     "several",
     "side_by_side",
 ]
@@ -54,6 +57,22 @@ def is_image(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Read an image in this context: whatever goes wrong becomes a UserError that says what, without the path."""
+    from PIL import Image
+
+    try:
+        yield
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError("more pixels than an honest photo has") from error
+    except Exception as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(f"not a readable image: {why}") from error
+
+
 def read_image(path: Path, size: int) -> np.ndarray:
     """Read an image: its shorter side scaled to `size`, the longer cropped at both ends.
 
@@ -73,16 +92,9 @@ def read_image(path: Path, size: int) -> np.ndarray:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            image.draft(None, (2 * size, 2 * size))  # at least so many pixels are left to scale down from
-            return fit_image(image, size, size)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError("more pixels than an honest photo has") from error
-    except Exception as error:
-        raise UserError(f"not a readable image: {type(error).__name__}") from error
+    with readable(), Image.open(path) as image:
+        image.draft(None, (2 * size, 2 * size))  # at least so many pixels are left to scale down from
+        return fit_image(image, size, size)
 
 
 def fit_image(image: "Image.Image", height: int, width: int) -> np.ndarray:
@@ -137,23 +149,44 @@ def read_images(paths: Sequence[Path], size: int) -> np.ndarray:
     UserError
         If files are no readable images: all of them are named at once.
     """
-    images = np.empty((len(paths), size, size, 3), np.uint8)
+    return read_files(
+        paths, lambda path: read_image(path, size), np.empty((len(paths), size, size, 3), np.uint8)
+    )
 
-    def read(start: int) -> list[str]:
+
+def read_files(paths: Sequence[Path], read: Callable[[Path], np.ndarray], found: np.ndarray) -> np.ndarray:
+    """Fill the rows of an array, each with what is read from a file, several files at a time; return the array.
+
+    Parameters
+    ----------
+    paths
+        N files.
+    read
+        Returns one row; raises a UserError that says what is wrong with the file, without its path.
+    found
+        Shape ``(N, ...)``.
+
+    Raises
+    ------
+    UserError
+        If files cannot be read: all of them are named at once.
+    """
+
+    def fill(start: int) -> list[str]:
         wrong = []
         for number in range(start, min(start + AT_ONCE, len(paths))):
             try:
-                images[number] = read_image(paths[number], size)
+                found[number] = read(paths[number])
             except UserError as error:
                 wrong.append(f"{paths[number]} ({error})")
         return wrong
 
-    wrong = [complaint for part in side_by_side(read, range(0, len(paths), AT_ONCE)) for complaint in part]
+    wrong = [complaint for part in side_by_side(fill, range(0, len(paths), AT_ONCE)) for complaint in part]
     if wrong:
         raise UserError(
             f"{len(wrong)} of {len(paths)} files cannot be used: {several(wrong)}; mend or remove them"
         )
-    return images
+    return found
 
 
 def side_by_side(work: Callable[[int], T], starts: range) -> list[T]:

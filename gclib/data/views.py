@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gclib.data.photos import scaled_side
-from gclib.data.pictures import in_colour
-from gclib.errors import UserError
+from gclib.data.pictures import in_colour, readable
 
 __all__ = ["NUMBERS", "box", "centre", "decoder_name", "test_view", "training_view"]
 
@@ -68,7 +67,7 @@ def decoded(path: Path, scale: Callable[[int, int], float] | None = None) -> Ten
         If it is no readable image; the message is what is wrong, without the path.
     """
     decode = _torchcodec()
-    try:
+    with readable():
         content = path.read_bytes()
         large = len(content) >= LARGE
         if decode is not None and content.startswith(JPEG) and not large:
@@ -77,11 +76,6 @@ def decoded(path: Path, scale: Callable[[int, int], float] | None = None) -> Ten
             except RuntimeError:  # Pillow reads more kinds of JPEG, and says of a damaged one what is wrong
                 pass
         return _by_pillow(content, scale if large else None)
-    except UserError:
-        raise
-    except Exception as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise UserError(f"not a readable image: {why}") from error
 
 
 def _by_pillow(content: bytes, scale: Callable[[int, int], float] | None) -> Tensor:
