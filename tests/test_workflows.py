@@ -136,3 +136,14 @@ def test_images_that_were_not_packed_are_not_trained_on() -> None:
     images[-1] = 0
     with pytest.raises(UserError, match="digits at ratio 20 has images that were not packed"):
         whole(replace(digits, train=replace(digits.train, images=images)))
+
+
+def test_a_kit_is_packed_as_its_help_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    packed = runpy.run_path(str(ROOT / "workflow" / "packed.py"))
+    given: list[object] = []
+    monkeypatch.setitem(packed["main"].__globals__, "make", lambda *words: given.extend(words))
+    monkeypatch.setattr(
+        "sys.argv", ["packed.py", "make", str(tmp_path), "--ratio", "50", "cifar10", "cifar100"]
+    )
+    packed["main"]()
+    assert given == [tmp_path, ["cifar10", "cifar100"], 50]

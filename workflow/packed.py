@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=["cifar10", "cifar100"])
     parser.add_argument("--ratio", type=float, default=100.0)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()  # names may come after --ratio
     make(given.folder, given.names, given.ratio)
 
 
