@@ -16,6 +16,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -130,7 +131,12 @@ def use(folder: Path) -> None:
         source = sources.SOURCES[path.stem]
         sources.SOURCES[path.stem] = replace(source, read=lambda root, download, once=once: once())
     load = data.load
-    data.load = lambda *given, **options: whole(load(*given, **options))
+
+    def checked(name: str, *given: Any, **options: Any) -> data.LongTailed:
+        found = load(name, *given, **options)
+        return whole(found) if (folder / f"{name}.npz").exists() else found
+
+    data.load = checked
 
 
 def main() -> None:
