@@ -107,6 +107,20 @@ def test_a_run_that_goes_on_elsewhere_keeps_its_precision_and_names_both_devices
     assert at.variant == "plain, then norms"
 
 
+@pytest.mark.parametrize(("begun_on", "variant"), [("cpu", None), ("NVIDIA H200", "unknown, then plain")])
+def test_a_checkpoint_of_before_variants_and_runs_side_by_side_is_gone_on_with(
+    interrupted: Path, epochs: list[str], begun_on: str, variant: str | None
+) -> None:
+    folder = stage_folder(interrupted)
+    state = checkpoints.load(folder)
+    assert state is not None
+    del state["variants"], state["side_by_side"]
+    checkpoints.save(folder, state | {"devices": [begun_on]})
+    at = fit(interrupted).environment
+    assert len(epochs) == 1
+    assert at.variant == variant
+
+
 @pytest.mark.parametrize(("usable", "named"), [(True, "norms"), (False, "norms, then plain")])
 def test_on_its_device_a_run_goes_on_by_the_variant_it_was_begun_with_as_long_as_that_works(
     monkeypatch: pytest.MonkeyPatch, usable: bool, named: str

@@ -40,9 +40,10 @@ class Environment(Model):
     """Where a run was made. `precision` is what it trained in; `driver` is None on a CPU.
 
     `compiled` says whether training went through `torch.compile`. `variant` is how a GPU computed the network (see
-    `gclib.networks.VARIANTS`), None for torch's own operations and where a record is older than the field.
-    `side_by_side` is how many runs at most went on in turns in the process: the seconds of a course are those among
-    them. `processes` is how many at most trained together, each a share of the parts of a batch. `decoder` is what read
+    `gclib.networks.VARIANTS`), None for torch's own operations and where a record is older than the field; of a run
+    that went on from a checkpoint older than the field it begins with ``"unknown"``. `side_by_side` is how many runs at
+    most went on in turns in the process, as far as its checkpoints say: the seconds of a course are those among them.
+    `processes` is how many at most trained together, each a share of the parts of a batch. `decoder` is what read
     images from their files during the training, None where they were in memory. These stand in a file only where they
     say something.
     """

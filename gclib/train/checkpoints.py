@@ -87,6 +87,7 @@ def load(folder: Path) -> dict[str, Any] | None:
                 state = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
                 if not (isinstance(state, dict) and isinstance(state["epoch"], int) and state["epoch"] >= 0):
                     raise ValueError("no state of a stage")
+                state = _older(state) | state
             if state.get("stage", folder.name) != folder.name:
                 raise UserError(
                     f"{path} is a checkpoint of stage {state['stage']}, not of its folder; remove it"
@@ -97,6 +98,13 @@ def load(folder: Path) -> dict[str, Any] | None:
         advice = "going on from the checkpoint before" if state else "starting anew"
         warnings.warn(f"damaged: {' and '.join(damaged)}; {advice}", stacklevel=2)
     return state
+
+
+def _older(state: dict[str, Any]) -> dict[str, Any]:
+    """Fields that came later than a state, as they were then: a CPU has one variant, a GPU's is not known any more."""
+    if "variants" in state or "side_by_side" in state:
+        return {}
+    return {"variants": ["plain" if set(state["devices"]) == {"cpu"} else "unknown"], "side_by_side": 1}
 
 
 @contextmanager
