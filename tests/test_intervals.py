@@ -85,6 +85,16 @@ def test_recipes_that_share_a_first_stage_count_it_once() -> None:
     assert tables.noise(parted).deviation == pytest.approx(sqrt(one))
 
 
+def test_a_run_repeated_to_the_last_digit_says_nothing_about_chance() -> None:
+    fields = CE[0].model_dump(exclude={"digest"})
+    (stage,) = fields["stages"]
+    slower = [2 * seconds + 1 for seconds in stage["course"]["seconds"]]
+    twin = RunRecord(**fields | {"stages": [{**stage, "course": {**stage["course"], "seconds": slower}}]})
+    assert tables.noise([CE[0], twin]) is None
+    assert tables.spreads([CE[0], twin]) == (None, None)
+    assert tables.noise([*CE, twin]) == tables.noise(CE)
+
+
 def test_the_run_made_again_for_the_saturation_counts_as_a_repeat() -> None:
     runs = records.find(intervals.RESULTS, scale="paper", recipe="ce", dataset="cifar10")
     again = intervals._saturation()

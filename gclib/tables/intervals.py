@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gclib import ROOT, saturation
 from gclib.errors import UserError
-from gclib.records import RunRecord, content_hash
+from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
 
 __all__ = ["LEVEL", "Interval", "Spread", "holm", "interval", "noise", "pooled", "trainings"]
@@ -63,6 +63,11 @@ def first_stage(run: RunRecord) -> str:
     return content_hash([run.recipe.get("head"), one, run.data])
 
 
+def course(stage: StageRun) -> Course:
+    """Return the course of a stage without its times: where it is equal, one device said the same thing again."""
+    return stage.course.model_copy(update={"seconds": ()})
+
+
 def trainings(runs: Iterable[RunRecord]) -> list[list[list[RunRecord]]]:
     """Group records by what their first stage is, and within a group by the training that made it.
 
@@ -74,11 +79,12 @@ def trainings(runs: Iterable[RunRecord]) -> list[list[list[RunRecord]]]:
     Returns
     -------
     list
-        For each kind of first stage its trainings, with any seed, and for each of them its records.
+        For each kind of first stage its trainings, with any seed, and for each of them its records. A training that
+        was repeated to the last digit, as the same device does, counts once: it says nothing about chance.
     """
     groups: dict[str, dict[object, list[RunRecord]]] = {}
     for run in runs:
-        groups.setdefault(first_stage(run), {}).setdefault(run.stages[0].course, []).append(run)
+        groups.setdefault(first_stage(run), {}).setdefault(course(run.stages[0]), []).append(run)
     return [list(made.values()) for made in groups.values()]
 
 
@@ -106,13 +112,9 @@ def noise(
         values = [_any(made, quantity, best, True) for made in group]
         if not stage_one:
             names = dict.fromkeys(run.name for made in group for run in made)
-            whole = [
-                [value(run, quantity, best) for made in group for run in made if run.name == name][
-                    : len(group)
-                ]
-                for name in names
-            ]
-            values = next((ends for ends in whole if len(ends) == len(group)), values)
+            carried = ([[run for run in made if run.name == name] for made in group] for name in names)
+            ends = next((each for each in carried if all(each)), None)
+            values = [_any(made, quantity, best, False) for made in ends] if ends else values
         values += _measured_again(group[0][0].stages[0].hash, quantity, best)
         groups.append([found for found in values if found is not None])
     return pooled(groups)
