@@ -74,7 +74,9 @@ def test_no_mean_counts_a_repeat_as_a_seed() -> None:
         lambda runs: columns(tables.claim_table("competitors", runs), "first", "second"),
         tables.seeds_table,
         tables.stage_one_table,
-        lambda runs: tables.paired_table(runs, "gcl-official-cben"),
+        lambda runs: columns(
+            tables.paired_table(runs, 1), "recipe", "single differences", "single runs (clean)"
+        ),
     ):
         assert made(EVERY) == made(seeds)
 
@@ -87,18 +89,6 @@ def test_seeds_are_shown_with_mean_deviation_and_single_values() -> None:
     assert row["single runs (clean)"] == ", ".join(f"{value:.2f}" for value in clean)
     assert row["paper-style"] == f"{mean(best):.2f} ± {stdev(best):.2f}"
     assert row["single runs (paper-style)"] == ", ".join(f"{value:.2f}" for value in best)
-
-
-def test_differences_are_paired_by_seed() -> None:
-    found = tables.paired(reversed(GCL), [*CE[1:], paper_run("ce", 7)])
-    assert found == {seed: GCL[seed].clean.top1 - CE[seed].clean.top1 for seed in (1, 2)}
-    best = tables.paired(GCL, CE, best=True, stage_one=True)
-    assert best[2] == GCL[2].stages[0].best.top1 - CE[2].stages[0].best.top1
-    row = cells(tables.paired_table(EVERY, "gcl-official-cben"))["ce"]
-    values = list(tables.paired(GCL, CE).values())
-    assert row["clean"] == f"{mean(values):+.2f} ± {stdev(values):.2f}"
-    assert row["single differences (clean)"] == ", ".join(f"{value:+.2f}" for value in values)
-    assert not tables.paired_table([*CE, paper_run("bbn", 9)], "bbn").rows
 
 
 def test_stage_one_stands_alone_for_every_recipe_of_two_stages() -> None:

@@ -22,6 +22,7 @@ from gclib.tables.details import (
 )
 from gclib.tables.intervals import Interval, Spread, holm, interval, noise, pooled, trainings
 from gclib.tables.overview import overview_table
+from gclib.tables.pairs import paired, paired_interval, paired_table
 from gclib.tables.results import (
     VERDICT_RULE,
     readme_table,
@@ -32,8 +33,6 @@ from gclib.tables.rows import ROWS, Row, by_recipe, usable
 from gclib.tables.settings import settings_difference
 from gclib.tables.spread import (
     chance_table,
-    paired,
-    paired_table,
     repeats_table,
     seeds_table,
     spreads,
@@ -77,6 +76,7 @@ __all__ = [
     "noise",
     "overview_table",
     "paired",
+    "paired_interval",
     "paired_table",
     "per_class_table",
     "pooled",

@@ -1,4 +1,4 @@
-"""How far runs lie apart: over seeds, pair by pair, and where one run is made again and only rounding differs."""
+"""How far runs lie apart: over seeds, and where one run is made again and only rounding differs."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,6 @@ from gclib.tables.table import Table
 
 __all__ = [
     "chance_table",
-    "paired",
-    "paired_table",
     "repeats_table",
     "seeds_table",
     "spreads",
@@ -156,72 +154,13 @@ def seeds_table(runs: Iterable[RunRecord]) -> Table:
             text
             for best in (False, True)
             for values in [[accuracy(run, best) for run in group]]
-            for text in (mean_and_spread(values), _listed(values))
+            for text in (mean_and_spread(values), listed(values))
         ]
         rows.append([recipes.label(name), ", ".join(str(run.seed) for run in group), *columns])
     header = ["recipe", "seeds", "clean", "single runs (clean)", "paper-style", "single runs (paper-style)"]
     caption = (
         "Top-1 accuracy (%): mean over seeds ± sample standard deviation, and the single runs in the order of their "
         "seeds. Clean is the last epoch, paper-style the best epoch on the test set."
-    )
-    return Table.of(header, rows, caption)
-
-
-def paired(
-    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], best: bool = False, stage_one: bool = False
-) -> dict[int, float]:
-    """Subtract run from run with the same seed, which share the order of the images and the first weights if they can.
-
-    Parameters
-    ----------
-    ahead, behind
-        Records of two recipes on the same data; a run that was made again counts once.
-    best, stage_one
-        See `spreads`.
-
-    Returns
-    -------
-    dict
-        Seed to difference in percentage points, for the seeds that both have.
-    """
-    first, second = (
-        {run.seed: accuracy(run, best, stage_one) for run in one_a_seed(side)} for side in (ahead, behind)
-    )
-    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
-
-
-def paired_table(runs: Iterable[RunRecord], ahead: str) -> Table:
-    """Show how far one recipe is ahead of each other, seed by seed.
-
-    Parameters
-    ----------
-    runs
-        Records of one data set and ratio.
-    ahead
-        Name of the recipe from which the others are subtracted.
-
-    Returns
-    -------
-    Table
-        One row for each other recipe that has a seed in common with it.
-    """
-    groups = by_recipe(runs)
-    rows = []
-    for name, group in groups.items():
-        sides = [paired(groups.get(ahead, []), group, best) for best in (False, True)]
-        if name == ahead or not sides[0]:
-            continue
-        columns = [
-            text
-            for side in sides
-            for text in (mean_and_spread(list(side.values()), sign="+"), _listed(side.values(), "+"))
-        ]
-        rows.append([recipes.label(name), ", ".join(map(str, sides[0])), *columns])
-    header = ["behind", "seeds", "clean", "single differences (clean)", "paper-style"]
-    header += ["single differences (paper-style)"]
-    caption = (
-        f"How far {recipes.label(ahead)} is ahead, in percentage points of top-1 accuracy, paired by seed: mean ± "
-        "sample standard deviation of the differences, and the single ones in the order of the seeds."
     )
     return Table.of(header, rows, caption)
 
@@ -259,5 +198,6 @@ def stage_one_table(runs: Iterable[RunRecord]) -> Table:
     return Table.of(header, rows, caption)
 
 
-def _listed(values: Iterable[float], sign: str = "") -> str:
+def listed(values: Iterable[float], sign: str = "") -> str:
+    """Return single values as text; a sign of ``"+"`` is shown."""
     return ", ".join(f"{value:{sign}.2f}" for value in values)

@@ -1,0 +1,133 @@
+"""Differences between recipes, seed by seed, each with an interval of its own."""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from gclib import recipes
+from gclib.records import RunRecord
+from gclib.tables.claims import p_value, said
+from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise
+from gclib.tables.results import verdict
+from gclib.tables.rows import ROWS, accuracy, by_recipe, one_a_seed, usable
+from gclib.tables.spread import listed
+from gclib.tables.table import Table
+
+__all__ = ["paired", "paired_interval", "paired_table"]
+
+
+def paired(
+    ahead: Iterable[RunRecord],
+    behind: Iterable[RunRecord],
+    best: bool = False,
+    stage_one: bool = False,
+) -> dict[int, float]:
+    """Subtract run from run with the same seed, which share the order of the images and the first weights if they can.
+
+    Parameters
+    ----------
+    ahead, behind
+        Records of two recipes on the same data; a run that was made again counts once.
+    best
+        Whether the accuracy is that of the best epoch on the test set (paper-style) or of the last (clean).
+    stage_one
+        Whether the first stage alone is compared.
+
+    Returns
+    -------
+    dict
+        Seed to difference in percentage points, for the seeds that both have.
+    """
+    return _less(*(_by_seed(side, best, stage_one) for side in (ahead, behind)))
+
+
+def _by_seed(runs: Iterable[RunRecord], best: bool, stage_one: bool) -> dict[int, float]:
+    return {run.seed: accuracy(run, best, stage_one) for run in one_a_seed(runs)}
+
+
+def _less(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
+    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+def paired_interval(differences: Sequence[float], spread: Spread | None = None) -> Interval | None:
+    """Give the mean of differences that are paired by seed its interval.
+
+    Parameters
+    ----------
+    differences
+        One for each seed, in percentage points. Several say by themselves how far chance moves them: pairs that share
+        a first stage lie much closer together than any two runs do.
+    spread
+        What chance moves a single run, for one difference alone; see `gclib.tables.noise`.
+
+    Returns
+    -------
+    Interval or None
+        None where there is no difference, or one without a spread.
+
+    Examples
+    --------
+    >>> found = paired_interval([0.2, 0.3, 0.4])
+    >>> round(found.difference, 2), round(found.half, 2)
+    (0.3, 0.25)
+    """
+    if len(differences) < 2:
+        return interval(differences[0], spread, 1, 1) if differences else None
+    own = Spread(stdev(differences), len(differences) - 1, 1)
+    return interval(mean(differences), own, len(differences))
+
+
+def paired_table(
+    runs: Iterable[RunRecord],
+    number: int,
+    against: str = "gcl-official-cben",
+    dataset: str = "cifar10",
+    ratio: float = 100,
+) -> Table:
+    """Subtract one row of a table of the paper from the others, seed by seed.
+
+    Parameters
+    ----------
+    runs
+        Records, repeats among them; those of other data, of another scale or of changed recipes say only how far
+        chance moves a single run.
+    number
+        Which table: 1, 3, 4 or 5.
+    against
+        Name of the recipe that is subtracted, after its last stage.
+    dataset, ratio
+        Which of the paper's settings.
+
+    Returns
+    -------
+    Table
+        One row for each row of the paper that has a run, with the single runs.
+    """
+    runs, lines, found = list(runs), [], []
+    groups = by_recipe(usable(runs, [number], dataset, ratio))
+    reference = groups.get(against, [])
+    for row in (row for row in ROWS[number] if row.part == "paper" and row.recipe in groups):
+        single, compared = [], []
+        for best in (False, True):
+            ours = _by_seed(groups[row.recipe], best, row.stage_one)
+            single.append(listed(ours.values()))
+            gaps = list(_less(ours, _by_seed(reference, best, False)).values())
+            itself = row.recipe == against and not row.stage_one
+            apart = paired_interval([] if itself else gaps, noise(runs, best=best))
+            compared += [said(apart), "" if itself else listed(gaps, "+")]
+            found += [apart] * (not best)
+        lines.append([row.label, *compared, *single])
+    corrected = iter(holm([each.p for each in found if each]))
+    for line, each in zip(lines, found, strict=True):
+        p = next(corrected) if each else None
+        line[2:2] = ["", ""] if each is None or p is None else [verdict(each, p), p_value(p)]
+    header = ["recipe", "difference", "verdict", "p, corrected", "single differences", "paper-style"]
+    header += ["single differences (paper-style)", "single runs (clean)", "single runs (paper-style)"]
+    caption = (
+        f"Table {number}, less {recipes.label(against)}: percentage points of top-1 accuracy after the last epoch "
+        "(clean), the mean of the differences between runs of one seed. Behind it stands half of its "
+        f"{1 - LEVEL:.0%} interval, by Student's t from these differences themselves; where there is one alone, from "
+        "the spread of all recipes that were run more than once. The verdict is higher or lower where zero lies "
+        "outside and still does after Holm's correction for the rows of this table. All single values stand in the "
+        "order of the seeds."
+    )
+    return Table.of(header, lines, caption)
