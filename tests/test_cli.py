@@ -1,5 +1,6 @@
 """The command line: its manual, its exit codes, and one line for each mistake."""
 
+import inspect
 import os
 import re
 import shlex
@@ -103,6 +104,15 @@ def test_help_says_what_each_option_is_and_its_default(path):
             optional = not (parameter.required or getattr(parameter, "is_flag", False) or parameter.multiple)
             if optional and parameter.default is None:
                 assert "[default: " in parameter.help, parameter.name
+
+
+def test_no_option_is_named_by_what_stands_for_its_value():
+    """Typer 0.27 calls it so in capitals where the two are the same word, unless its name is given outright."""
+    for path, command in LEAVES.items():
+        for name, parameter in inspect.signature(command.callback.__wrapped__).parameters.items():
+            for option in getattr(parameter.annotation, "__metadata__", ()):
+                if isinstance(option, typer.models.OptionInfo) and option.default is ...:  # no name
+                    assert (option.metavar or "").lower() != name, (path, name)
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)

@@ -121,6 +121,7 @@ def run(
     profile: Annotated[
         str | None,
         typer.Option(
+            "--profile",
             metavar="PROFILE",
             help="snakemake: `slurm`, or the folder of a Snakemake profile of your own [default: this machine]",
         ),

@@ -42,6 +42,7 @@ def run(
     scale: Annotated[
         str | None,
         typer.Option(
+            "--scale",
             metavar="SCALE",
             help="`smoke` (seconds), `short` (minutes) or `paper` (full) [default: the notebook's own]",
         ),

@@ -32,7 +32,9 @@ def train(
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, max=1_000_000, help="Seed of the weights and of all draws.")
     ] = 0,
-    scale: Annotated[str, typer.Option(metavar="SCALE", help="`smoke`, `short` or `paper`.")] = "smoke",
+    scale: Annotated[
+        str, typer.Option("--scale", metavar="SCALE", help="`smoke`, `short` or `paper`.")
+    ] = "smoke",
     overrides: Annotated[
         str,
         typer.Option(metavar="'PATH=VALUE ...'", help="Changes to the recipe, such as `parts=8`."),
