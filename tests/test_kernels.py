@@ -30,8 +30,9 @@ with interpreted():  # Triton reads it as it is imported, so before any test
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _interpreted() -> Iterator[None]:
-    with interpreted():
+def _interpreted_and_compared_with_float32_of_all_its_bits() -> Iterator[None]:
+    """Else cuDNN computes convolutions of float32 with 10 bits, on both sides of some comparisons."""
+    with interpreted(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
