@@ -39,6 +39,19 @@ def test_more_tests_find_a_better_best() -> None:
     assert [float(cell) for cell in row[1:]] == [90, 3, 85, 5]
 
 
+def test_more_tests_of_stage_two_are_counted_from_the_best_epoch_of_stage_one() -> None:
+    run = make_record(epochs=(10, 10))
+    course = run_of([90.0, 10, 20, 30, 70, 40, 50, 60, 75, 80], [0.1] * 10).stages[0].course
+    stages = (
+        stage.model_copy(update={"course": course}) if stage.start == "best" else stage
+        for stage in run.stages
+    )
+    table = tables.draws_table([run.model_copy(update={"stages": tuple(stages)}), run], stage_two=True)
+    (row,) = [[cell[0] for cell in row[2:]] for row in table.rows]
+    assert [float(cell) for cell in row] == [10, 90, 3, 80, 10]
+    assert not tables.draws_table([make_record(epochs=(10,))], stage_two=True).rows
+
+
 def test_a_choice_is_shown_and_survives_its_file(tmp_path: Any) -> None:
     choice = records.Choice(candidates=(0.0, 0.1, 0.2), accuracy=(50.0, 70.0, 70.0))
     assert choice.chosen == 0.1

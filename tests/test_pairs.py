@@ -1,7 +1,7 @@
 """Differences paired by seed: the numbers by another way, and what the page on ablations makes of them in words."""
 
 import json
-from statistics import mean
+from statistics import mean, stdev
 
 import pytest
 from factories import paper_run
@@ -54,6 +54,25 @@ def test_a_row_is_subtracted_from_the_others_seed_by_seed() -> None:
 def sides() -> list[tuple[list[float], list[float]]]:
     whole = [run.clean.top1 for run in GCL]
     return [([run.stages[0].last.top1 for run in GCL], whole), ([run.clean.top1 for run in LWS], whole)]
+
+
+def test_recipes_on_one_first_stage_are_compared_over_the_first_stages() -> None:
+    shared = [
+        run.model_copy(update={"stages": (first.stages[0], *run.stages[1:])})
+        for first, run in zip(GCL, LWS, strict=True)
+    ]
+    gaps = [run.clean.top1 - first.clean.top1 for first, run in zip(GCL, shared, strict=True)]
+    found = tables.shared_first_stage([*GCL, *shared])
+    assert found == (pytest.approx(stdev(gaps)), 2, 1)
+    assert tables.shared_first_stage(GCL) is None
+    table = tables.kinds_table([*GCL, *shared])
+    assert [row[0][0] for row in table.rows] == [
+        "stage one, another seed",
+        "what two recipes make of one stage one",
+    ]
+    seeds = tables.spreads(GCL, stage_one=True)[0].deviation
+    assert table.rows[0][1:3] == [[f"{seeds:.2f}"], [f"{2**0.5 * seeds:.2f}"]]
+    assert table.rows[1][1:3] == [[""], [f"{stdev(gaps):.2f}"]]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from gclib.tables.details import (
 )
 from gclib.tables.intervals import Interval, Spread, holm, interval, noise, pooled, trainings
 from gclib.tables.overview import overview_table
-from gclib.tables.pairs import paired, paired_interval, paired_table
+from gclib.tables.pairs import kinds_table, paired, paired_interval, paired_table, shared_first_stage
 from gclib.tables.results import (
     VERDICT_RULE,
     readme_table,
@@ -73,6 +73,7 @@ __all__ = [
     "group_means",
     "holm",
     "interval",
+    "kinds_table",
     "noise",
     "overview_table",
     "paired",
@@ -87,6 +88,7 @@ __all__ = [
     "scatter_table",
     "seeds_table",
     "settings_difference",
+    "shared_first_stage",
     "spreads",
     "stage_one_table",
     "trainings",

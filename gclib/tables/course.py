@@ -49,17 +49,23 @@ def scatter_table(runs: Sequence[RunRecord]) -> Table:
     return Table.of([*header, "lowest", "highest"], rows, caption)
 
 
-def draws_table(runs: Sequence[RunRecord]) -> Table:
-    """Show what a best epoch gains where every epoch of stage one is tested, and not only those that most runs test.
+def draws_table(runs: Sequence[RunRecord], stage_two: bool = False) -> Table:
+    """Show what a best epoch gains where every epoch is tested, and not only every fifth and the last fifth of them.
 
     Parameters
     ----------
     runs
         Records; those that were not tested after every epoch are left out.
+    stage_two
+        Whether it is the best epoch of stage two, which starts from the best of stage one (paper-style), or that of
+        stage one.
     """
     rows = []
     for run in runs:
-        course = run.stages[0].course
+        stages = [stage for stage in run.stages[1:] if stage.start == "best"] if stage_two else run.stages[:1]
+        if not stages:
+            continue
+        course = stages[0].course
         epochs = len(course.loss)
         if not epochs or len(course.test_epochs) < epochs:
             continue
@@ -69,7 +75,8 @@ def draws_table(runs: Sequence[RunRecord]) -> Table:
             [recipes.label(run.name), run.seed, epochs, best, len(few), of_few, f"{best - of_few:+.2f}"]
         )
     caption = (
-        "Best test accuracy (%) of stage one among all epochs, and among those that the other runs test."
+        f"Best test accuracy (%) of stage {'two' if stage_two else 'one'} among all epochs, and among those that the "
+        "other runs test: every fifth, and each of the last fifth of the schedule."
     )
     header = ["recipe", "seed", "tests", "best of them", "tests of other runs", "best of these", "difference"]
     return Table.of(header, rows, caption)

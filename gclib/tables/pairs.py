@@ -1,18 +1,20 @@
 """Differences between recipes, seed by seed, each with an interval of its own."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import sqrt
 from statistics import mean, stdev
 
 from gclib import recipes
 from gclib.records import RunRecord
 from gclib.tables.claims import p_value, said
-from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise
+from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise, pooled, trainings
 from gclib.tables.results import verdict
 from gclib.tables.rows import ROWS, accuracy, by_recipe, one_a_seed, usable
-from gclib.tables.spread import listed
+from gclib.tables.spread import listed, spreads
 from gclib.tables.table import Table
 
-__all__ = ["paired", "paired_interval", "paired_table"]
+__all__ = ["kinds_table", "paired", "paired_interval", "paired_table", "shared_first_stage"]
 
 
 def paired(
@@ -131,3 +133,55 @@ def paired_table(
         "order of the seeds."
     )
     return Table.of(header, lines, caption)
+
+
+def kinds_table(runs: Iterable[RunRecord]) -> Table:
+    """Show how far chance moves a run and the difference of two, by what the two have in common.
+
+    Parameters
+    ----------
+    runs
+        Records of any recipes and data, repeats among them.
+    """
+    runs = list(runs)
+    seeds, repeats = spreads(runs, stage_one=True)
+    kinds = [
+        ("stage one, another seed", seeds, True),
+        ("stage one, the same seed on another device", repeats, True),
+        ("what two recipes make of one stage one", shared_first_stage(runs), False),
+    ]
+    rows = [
+        [what, found.deviation if alone else "", found.deviation * (sqrt(2) if alone else 1), found.freedom]
+        for what, found, alone in kinds
+        if found
+    ]
+    header = ["what differs", "standard deviation of one run", "of the difference of two"]
+    caption = (
+        "How far chance moves the accuracy of the last epoch, in percentage points, pooled over all recipes that were "
+        "run more than once. The last row is how far the difference of two recipes scatters from one first stage that "
+        "they share to the next."
+    )
+    return Table.of([*header, "degrees of freedom"], rows, caption)
+
+
+def shared_first_stage(runs: Iterable[RunRecord]) -> Spread | None:
+    """Pool how far the difference of two recipes scatters over the first stages that both go on from.
+
+    Each recipe is compared with the commonest of those that share its first stage, after the last epoch.
+
+    Parameters
+    ----------
+    runs
+        Records of any recipes and data, repeats among them.
+    """
+    groups = []
+    for kind in trainings(runs):
+        ends = [{run.name: accuracy(run) for run in made} for made in kind]
+        common = Counter(name for names in ends for name in names)
+        against = max(common, key=common.__getitem__)
+        groups += [
+            [end[name] - end[against] for end in ends if name in end and against in end]
+            for name in common
+            if name != against
+        ]
+    return pooled(groups)
