@@ -151,7 +151,10 @@ def test_a_measured_gpu_goes_before_a_prediction(tmp_path: Path) -> None:
         1500.0,
         "a measurement of 60 s on NVIDIA A100-SXM4-80GB, 2026-01-01",
     )
-    assert grid.rates_of("H100", tmp_path).trained == pytest.approx(750 * 3.35)
+    predicted, measured = grid.rates_of("H100", tmp_path), grid.rates_of("H200")
+    assert "a measurement of" in measured.basis
+    assert predicted.trained == pytest.approx(measured.trained * 3.35 / 4.8, rel=0.001)
+    assert predicted.tested == pytest.approx(measured.tested * 3.35 / 4.8, rel=0.001)
     with pytest.raises(UserError, match="GPU"):
         grid.rates_of("abacus", tmp_path)
     (tmp_path / "a100.json").write_text("{}")
