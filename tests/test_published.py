@@ -1,6 +1,7 @@
 """The sets of Table 2: official lists proven by hash, every usual layout, and one clear line for what is missing."""
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,13 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photographs import photo
+from training import no_fingerprint, small_network
 
-from gclib import data
+from gclib import classifier, data, load_classifier, recipes, train
 from gclib.cli import data as cli
 from gclib.data.listed import listed, published_images
 from gclib.data.longtail import positions_in_class, subset_digest
 from gclib.data.published import PUBLISHED, Published, published_counts
 from gclib.errors import UserError
+from gclib.train import loop, runner, runs
+
+lists = importlib.import_module("gclib.data.listed")  # of this name there is a function, too
 
 # Two classes with three training images and two test images, written as the official lists are.
 SMALL = {
@@ -227,6 +233,38 @@ def test_a_published_set_is_loaded_with_its_photographs_in_their_files(
     assert (augmentation.resized, augmentation.jitter) == (True, 0.0 if name == "inaturalist2018" else 0.4)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [("imagenet-lt", flat), ("places-lt", places), ("inaturalist2018", str)]
+)
+def test_the_paper_s_method_trains_on_a_published_set_and_predicts(
+    small: Callable[[str], Path], name: str, place: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the lists on: its own settings of Table 2, photographs that are read from their files, a small network."""
+    for module in (loop, runner, classifier):
+        monkeypatch.setattr(module, "make_network", small_network)
+    monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
+    monkeypatch.setattr(lists, "SIDE", 66)
+    monkeypatch.setenv("GCLIB_WORKERS", "0")
+    folder = small(name)
+    lay(folder, name, place)
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")]
+    for number, path in enumerate(files):
+        photo(number).save(path, quality=92)
+    images = data.load(name, None, folder.parent, scale="smoke")
+    recipe = recipes.get("gcl-official-cben").resolve(
+        images, "smoke", network="resnet18", weights="new", epochs=2, **{"stage-two.epochs": 1}
+    )
+    assert recipe.stages[0].trains == ("last-block" if name == "places-lt" else "all")
+    record = train.fit(recipe, images, seed=0, device="cpu", workdir=folder / "runs")
+    assert record.data.class_counts == (2, 1)
+    assert record.environment.decoder
+    assert len(record.stages[0].course.loss) == 2
+    assert all(np.isfinite(stage.course.loss).all() for stage in record.stages)
+    trained = load_classifier(folder / "runs" / record.identity / "classifier.safetensors")
+    assert trained.class_names == images.class_names
+    assert trained.probabilities(trained.transform(files[0])[None]).sum() == pytest.approx(1)
+
+
 def test_other_annotations_of_as_many_photographs_are_another_set(small: Callable[[str], Path]) -> None:
     folder = small("inaturalist2018")
     before = data.without_images("inaturalist2018", None, folder.parent).digest
@@ -236,10 +274,16 @@ def test_other_annotations_of_as_many_photographs_are_another_set(small: Callabl
 
 
 def test_the_command_names_all_that_is_missing(
-    small: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    small: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = small("places-lt")
     lay(folder, "places-lt", str)
+    read: list[str] = []
+    once = lists._read
+    monkeypatch.setattr(lists, "_read", lambda of, file, *rest: read.append(file) or once(of, file, *rest))
+    cli.check("places-lt", folder.parent)
+    assert read == ["Places_LT_train.txt", "Places_LT_test.txt"]  # and neither twice
+    assert "whole; 2 classes, 3 training images" in capsys.readouterr().out
     (folder / "train/airfield/00004596.jpg").unlink()
     for command in (cli.check, cli.fetch):
         with pytest.raises(UserError, match=r"1 training photographs are missing .*00004596.jpg.*; unpack"):

@@ -88,13 +88,18 @@ def listed(name: str, root: Path) -> Listed:
         If a list is missing, or is not the official one.
     """
     require_one_of("published data set", name, PUBLISHED)
-    published = PUBLISHED[name]
-    places = [root / name, root]
-    splits = [
-        _read(published, file, sha256, size, places)
-        for (file, sha256), size in zip((published.train, published.test), published.sizes, strict=True)
-    ]
-    names: dict[int, str] = {}
+    published, places = PUBLISHED[name], [root / name, root]
+    return _listed(name, [_read(published, *one, places) for one in _lists(published)], places)
+
+
+def _lists(published: Published) -> list[tuple[str, str | None, int]]:
+    """File, SHA-256 and length of the list of each split."""
+    return [(*published.train, published.sizes[0]), (*published.test, published.sizes[1])]
+
+
+def _listed(name: str, splits: Sequence[Sequence[tuple[str, int]]], places: Sequence[Path]) -> Listed:
+    """Put what the lists of both splits say in order."""
+    published, names = PUBLISHED[name], dict[int, str]()
     for entries in splits:
         for path, label in entries:
             names.setdefault(label, path.rpartition("/")[0].partition("/")[2])
@@ -124,10 +129,10 @@ def standing(name: str, root: Path) -> tuple[list[str], list[str]]:
         What is there, and what is missing or wrong and where it is had; each in one line.
     """
     published, places = PUBLISHED[name], [root / name, root]
-    there, lacking = [], []
-    for (file, sha256), size in zip((published.train, published.test), published.sizes, strict=True):
+    there, lacking, lists = [], [], []
+    for file, sha256, size in _lists(published):
         try:
-            _read(published, file, sha256, size, places)
+            lists.append(_read(published, file, sha256, size, places))
         except UserError as error:
             lacking.append(str(error))
         else:
@@ -136,7 +141,7 @@ def standing(name: str, root: Path) -> tuple[list[str], list[str]]:
     if lacking:
         return there, lacking
     try:
-        splits = listed(name, root).files()
+        splits = _listed(name, lists, places).files()
     except UserError as error:
         return there, [str(error)]
     for which, files in zip(("training", "test"), splits, strict=True):
