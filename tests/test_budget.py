@@ -3,6 +3,7 @@
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,3 +148,25 @@ def test_a_larger_network_takes_longer_and_more_memory() -> None:
     memory = [float(re.findall(r"([\d.]+) GB", text)[0]) for text in said]
     assert hours == sorted(set(hours))
     assert memory == sorted(set(memory))
+
+
+def test_frozen_features_cost_one_pass_and_no_memory_of_a_batch() -> None:
+    photographs = data.without_images("imagenet-lt", None)
+
+    def said(epochs: int, **overrides: Any) -> tuple[int, float]:
+        changes = {"network": "resnet50", "weights": "ab" * 32, "trains": "head", "mixup": 0.0} | overrides
+        later = {"stage-two.epochs": epochs, "stage-two.augment": changes["augment"], "stage-two.mixup": 0.0}
+        recipe = recipes.get("gcl-official-cben").resolve(
+            photographs, "paper", epochs=epochs, **changes, **later
+        )
+        text = effort(recipe, photographs)
+        number, unit = re.findall(r"about (\d+) (hours|minutes)", text)[0]
+        return int(number) * (60 if unit == "hours" else 1), float(re.findall(r"([\d.]+) GB", text)[0])
+
+    once, long, anew = said(1, augment=False), said(20, augment=False), said(20, augment=True)
+    images = len(photographs.train) + len(photographs.test)
+    through = (0.0005 + 0.94 * 0.0022 * 49) / 3  # forward, on one core
+    assert once[0] == pytest.approx(images * through / 60, rel=0.35)
+    assert once[0] <= long[0] < 1.5 * once[0]
+    assert anew[0] > 20 * once[0]
+    assert once[1] == long[1] < 2 < anew[1]

@@ -32,6 +32,7 @@ RELATIVE = {
 # Measured on one core of a Xeon at 8, 32 and 64 pixels a side: seconds for an image forward and backward, once for
 # each image and once for each 32 x 32 pixels; smoke runs compute in float64, others in float32 or bfloat16.
 SECONDS = {"smoke": (0.004, 0.025), "short": (0.0005, 0.0022), "paper": (0.0005, 0.0022)}
+ON_FEATURES = 2e-5  # seconds for a feature forward and backward through a classifier
 BYTES = {"smoke": 8, "short": 4, "paper": 4}  # of a value
 TESTED_AT_ONCE = (500, 32 * 32 * 4)  # images, and of how many bytes a channel, as in gclib.train.resident
 TRAINING_VALUES, TESTING_VALUES = 1100, 260  # for each pixel of an image of the batch, in ResNet-32
@@ -74,15 +75,19 @@ def _images(recipe: Recipe, data: LongTailed) -> tuple[int, int]:
 
 def _seconds(recipe: Recipe, data: LongTailed) -> float:
     height, width = data.train.images.shape[1:3]
-    # Forward alone is a third, and what does not learn is passed forward alone.
-    passes = sum(
-        times * (stage.epochs * len(data.train) * (1 if stage.trains == "all" else 1 / 3))
-        for stage, times in _runs(recipe)
-    )
     each, area = SECONDS[recipe.scale]
-    return (passes + _images(recipe, data)[1] / 3) * (
-        each + RELATIVE[recipe.network][0] * area * height * width / 1024
-    )
+    through = each + RELATIVE[recipe.network][0] * area * height * width / 1024
+    seconds, embedded = 0.0, False
+    for stage, times in _runs(recipe):
+        trained, tested = stage.epochs * len(data.train), tests_of(stage) * len(data.test)
+        if on_features(stage):
+            seconds += times * (trained + tested / 3) * ON_FEATURES
+            # Each image once for each embedding; one that never learns is the same for all stages.
+            trained, tested = 0, 0 if embedded else len(data.train) + len(data.test)
+            embedded |= stage.trains == "head"
+        # Forward alone is a third.
+        seconds += times * (trained * (1 / 3 if forward_alone(stage) else 1) + tested / 3) * through
+    return seconds
 
 
 def _memory(recipe: Recipe, data: LongTailed) -> float:
@@ -93,11 +98,15 @@ def _memory(recipe: Recipe, data: LongTailed) -> float:
     if isinstance(data.train.images, Photos):  # they stay in their files
         images = 0
     learning = TRAINING_VALUES * RELATIVE[recipe.network][1]
-    values = max(s.batch_size * (TESTING_VALUES if forward_alone(s) else learning) for s in recipe.stages)
+    at_a_step = [
+        s.batch_size * (TESTING_VALUES if forward_alone(s) else learning)
+        for s in recipe.stages
+        if not on_features(s)
+    ]
     most, size = TESTED_AT_ONCE
     channel = height * width * BYTES[recipe.scale]
     at_once = min(most, len(data.test), max(1, most * size // max(1, channel)))
-    return PACKAGES + images + (values + at_once * TESTING_VALUES) * channel
+    return PACKAGES + images + (max(at_a_step, default=0) + at_once * TESTING_VALUES) * channel
 
 
 def _caution(recipe: Recipe, data: LongTailed) -> str:
@@ -118,6 +127,13 @@ def forward_alone(stage: StageSettings) -> bool:
     from gclib.methods.stage import Stage  # with torch
 
     return stage.trains != "all" or Stage.methods[stage.method].work < 1
+
+
+def on_features(stage: StageSettings) -> bool:
+    """Whether images pass the network once for all epochs; see `gclib.train.features`."""
+    from gclib.methods.stage import Stage  # with torch
+
+    return Stage.methods[stage.method].on_features(stage)
 
 
 def tests_of(stage: StageSettings) -> int:

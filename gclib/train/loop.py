@@ -202,6 +202,7 @@ class Trainer:
             self.evaluate(0)
         with EpochProgress(self.settings.name, epochs, done) as progress:
             begun = saved = time.perf_counter()
+            self.steps.report = progress.step
             for epoch in range(done, epochs):
                 loss = self.train_epoch(epoch)
                 accuracy = None

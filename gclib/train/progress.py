@@ -1,6 +1,7 @@
 """A live progress bar in a terminal or a notebook, and silence elsewhere."""
 
 import os
+import time
 from contextlib import suppress
 from types import TracebackType
 
@@ -10,6 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gclib.train import fleet, world
 
 __all__ = ["EpochProgress"]
+
+BETWEEN_LINES = (
+    1.0  # seconds from one line within an epoch to the next, and from the epoch's begin to its first
+)
 
 
 class EpochProgress:
@@ -46,6 +51,7 @@ class EpochProgress:
             disable=not shown,
         )
         self.task = self.bar.add_task(name, total=epochs, completed=done, status="")
+        self.epoch, self.status, self.told = done, "", time.monotonic()
 
     def __enter__(self) -> "EpochProgress":
         with suppress(OSError):
@@ -67,4 +73,13 @@ class EpochProgress:
         status = f"loss {loss:.3f}  train {train_accuracy:.1f}%"
         if test_accuracy is not None:
             status += f"  test {test_accuracy:.1f}%"
+        self.epoch, self.status, self.told = epoch, status + "  ", time.monotonic()
         self.bar.update(self.task, completed=epoch, status=status)
+
+    def step(self, done: int, steps: int) -> None:
+        """Show how many of its `steps` an epoch has done, if it takes more than a second."""
+        if self.bar.disable or time.monotonic() - self.told < BETWEEN_LINES:
+            return
+        self.told = time.monotonic()
+        status = f"{self.status}batch {done:,} of {steps:,}"
+        self.bar.update(self.task, completed=self.epoch + done / steps, status=status)

@@ -67,6 +67,9 @@ class Steps:
         self.seeds: Tensor | None = None
         self.number = 0
         self.losses = self.outputs = torch.empty(0)
+        self.report: Callable[[int, int], None] | None = (
+            None  # takes steps that are done, and those of the epoch
+        )
 
     def epoch(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Make all steps of an epoch; return their losses and numbers of images, float64 ``(steps,)`` on the CPU."""
@@ -94,6 +97,8 @@ class Steps:
                 ahead.append(torch.cuda.current_stream().record_event())
                 if len(ahead) > AHEAD:
                     reached(ahead.popleft())
+            if self.report:
+                self.report(number + 1, len(sizes))
         world.add([self.losses, self.stage.correct])
         if self.statistics:
             self.statistics.average()
