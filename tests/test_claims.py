@@ -16,7 +16,10 @@ ALL = [paper_run(name, seed) for seed, name in enumerate(sorted(NAMES))]
 
 
 def row(table: tables.Table, place: int = 0) -> dict[str, str]:
-    texts = (", ".join(getattr(item, "text", item) for item in cell) for cell in table.rows[place])
+    def text(item: tables.table.Item) -> str:
+        return "/".join(item.texts) if isinstance(item, tables.Singles) else getattr(item, "text", item)
+
+    texts = (", ".join(map(text, cell)) for cell in table.rows[place])
     return dict(zip(table.header, texts, strict=True))
 
 
@@ -83,6 +86,24 @@ def test_runs_of_the_same_seed_are_compared_with_each_other() -> None:
     assert tables.findings(apart)["cben"][0].interval.difference == pytest.approx(25.0)
 
 
+def test_of_several_seeds_every_difference_is_shown() -> None:
+    ours, theirs = ([paper_run(name, seed) for seed in range(3)] for name in (GCL, EN))
+    gaps = [a.clean.top1 - b.clean.top1 for a, b in zip(ours, theirs, strict=True)]
+    shown = row(tables.claim_table("cben", [*ours, *theirs]))
+    half = tables.interval(0, tables.noise([*ours, *theirs]), 3, 3).half
+    assert shown["difference"] == f"{mean(gaps):+.2f} ± {half:.2f}, " + "/".join(f"{g:+.2f}" for g in gaps)
+    shown = row(tables.claim_table("cben", [*ours, theirs[1]]))
+    assert shown["difference"].startswith(f"{gaps[1]:+.2f} ± ")
+    assert shown["difference"].endswith(", seed 1 alone")
+
+
+def test_only_runs_that_hold_the_quantity_stand_behind_it() -> None:
+    runs = records.find(ROOT / "results", scale="paper", dataset="cifar10", ratio=100.0, repeats=True)
+    shown = row(tables.claim_table("spans", runs))
+    kept = [run for run in runs if run.name == "gcl-official" and comparisons.value(run, "span") is not None]
+    assert shown["first"].count("seed") == len(kept)
+
+
 def test_every_comparison_names_recipes_and_the_right_cells() -> None:
     for claim in tables.CLAIMS.values():
         assert claim.comparisons
@@ -107,9 +128,10 @@ def test_a_difference_comes_from_the_records() -> None:
     shown = row(tables.claim_table("cben", [theirs, *ours]))
     clean = mean(r.clean.top1 for r in ours) - theirs.clean.top1
     half = tables.interval(clean, tables.noise([theirs, *ours]), 2, 1).half
-    assert shown["difference"] == f"{clean:+.2f} ± {half:.2f}"
+    assert shown["difference"] == f"{clean:+.2f} ± {half:.2f}, seeds differ"
     assert shown["paper-style"] == f"{mean(r.paper_style.top1 for r in ours) - theirs.paper_style.top1:+.2f}"
-    assert shown["first"].endswith(", seed 0, seed 1")
+    single = "/".join(f"{r.clean.top1:.2f}" for r in ours)
+    assert shown["first"].endswith(f", {single}, seed 0, seed 1")
     assert shown["second"] == f"{theirs.clean.top1:.2f}, seed 5"
 
 
@@ -123,6 +145,31 @@ def test_a_heading_says_undecided_only_over_something_that_is() -> None:
             verdicts = {finding.verdict for finding in found[name]}
             assert "undecided" in verdicts or "undecided" not in heading.lower(), heading
     assert checked == list(tables.CLAIMS)
+
+
+def test_what_the_page_says_of_several_seeds_holds() -> None:
+    runs = records.find(ROOT / "results", scale="paper", repeats=True)
+    found = tables.findings(runs)
+
+    def of(claim: str, behind: str) -> tables.Finding:
+        return next(each for each in found[claim] if each.comparison.behind == behind)
+
+    lws, mislas, text = of("crt", "gcl-official-lws"), of("competitors", "mislas"), of("sources", "gcl-paper")
+    assert min(lws.gap.singles.values()) >= 0  # "in no seed is cRT behind"
+    assert (
+        min(*mislas.gap.singles.values(), *text.gap.singles.values()) > 0
+    )  # "in every seed", "in every one"
+    assert {each.verdict for each in (lws, mislas, text, of("competitors", "tde"))} == {"undecided"}
+    assert text.interval.crosses_zero is False  # "not by enough for the correction"
+    unified = {each.comparison.behind: each.interval for each in found["unified"] if each.interval}
+    above = {name for name, each in unified.items() if each.difference < 0}
+    assert above == {"ncm-unified", "mislas-unified"}  # "two end above GCL"
+    shared = tables.pooled([list(lws.gap.singles.values())])
+    assert shared.deviation < tables.noise(runs).deviation  # "closer together than it allows"
+    squeezed = of("confusion", "ce")
+    assert abs(squeezed.paper_style) < abs(
+        squeezed.interval.difference
+    )  # "at the best epochs closer together"
 
 
 def test_the_tail_is_the_rarest_third_after_stage_one() -> None:

@@ -100,9 +100,11 @@ def test_stage_one_stands_alone_for_every_recipe_of_two_stages() -> None:
         "stage one, best": [r.stages[0].best.top1 for r in GCL],
         "clean": [r.clean.top1 for r in GCL],
     }.items():
-        assert row[column] == f"{mean(values):.2f} ± {stdev(values):.2f}"
+        single = ", ".join(f"{value:.2f}" for value in values)
+        assert row[column] == f"{mean(values):.2f} ± {stdev(values):.2f} ({single})"
     gains = [r.clean.top1 - r.stages[0].last.top1 for r in GCL]
-    assert row["gain, clean"] == f"{mean(gains):+.2f} ± {stdev(gains):.2f}"
+    single = ", ".join(f"{value:+.2f}" for value in gains)
+    assert row["gain, clean"] == f"{mean(gains):+.2f} ± {stdev(gains):.2f} ({single})"
 
 
 def test_spread_is_pooled_over_seeds_and_over_repeats() -> None:

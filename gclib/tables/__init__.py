@@ -22,9 +22,12 @@ from gclib.tables.details import (
 )
 from gclib.tables.intervals import Interval, Spread, holm, interval, noise, pooled, trainings
 from gclib.tables.overview import overview_table
-from gclib.tables.pairs import kinds_table, paired, paired_interval, paired_table, shared_first_stage
+from gclib.tables.pairs import kinds_table, lead, paired, paired_interval, paired_table, shared_first_stage
 from gclib.tables.results import (
+    PAIRED_RULE,
     VERDICT_RULE,
+    difference,
+    mean_and_singles,
     readme_table,
     results_table,
     verdict,
@@ -38,10 +41,11 @@ from gclib.tables.spread import (
     spreads,
     stage_one_table,
 )
-from gclib.tables.table import Code, Command, Link, Table
+from gclib.tables.table import Code, Command, Link, Singles, Table
 
 __all__ = [
     "CLAIMS",
+    "PAIRED_RULE",
     "ROWS",
     "RULE",
     "VERDICT_RULE",
@@ -54,6 +58,7 @@ __all__ = [
     "Interval",
     "Link",
     "Row",
+    "Singles",
     "Spread",
     "Table",
     "answers",
@@ -68,12 +73,15 @@ __all__ = [
     "class_table",
     "conclusion",
     "cost_table",
+    "difference",
     "draws_table",
     "findings",
     "group_means",
     "holm",
     "interval",
     "kinds_table",
+    "lead",
+    "mean_and_singles",
     "noise",
     "overview_table",
     "paired",

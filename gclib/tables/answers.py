@@ -10,9 +10,10 @@ from gclib import paper, recipes
 from gclib.data import training_counts
 from gclib.records import RunRecord
 from gclib.sampling import class_probabilities
-from gclib.tables.claims import Finding, findings, said
+from gclib.tables.claims import Finding, findings
 from gclib.tables.details import group_means
-from gclib.tables.intervals import interval, noise
+from gclib.tables.intervals import interval, noise, said
+from gclib.tables.results import mean_and_spread
 from gclib.tables.rows import ROWS, accuracy, by_recipe, record_links, usable
 from gclib.tables.table import Item, Link, Table
 
@@ -56,6 +57,15 @@ class Evidence:
         """Its difference with the interval, as text."""
         return said(self.compared(claim, behind, data, stage_one).interval) or "not measured yet"
 
+    def behind(self, finding: Finding) -> str:
+        """What a difference rests on, as text."""
+        if finding.gap is None:
+            return "no run"
+        pairs = len(finding.gap.singles)
+        return (
+            f"{pairs} pairs of runs" if pairs > 1 else "one pair of runs" if pairs else "runs of other seeds"
+        )
+
     def value(self, name: str, data: str = "cifar10", best: bool = False, stage_one: bool = False) -> str:
         """Mean accuracy of a recipe, as text."""
         runs = self.groups[data].get(name, [])
@@ -85,50 +95,54 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
     apart = np.abs(class_probabilities(counts, "cben") - class_probabilities(counts, "effective")).max()
     cloud, lead = of.compared("cloud", "gcl-official-mean"), of.compared("settings", CODE)
     unified = "logit-adjustment-unified"
+    sources, one = of.compared("sources", TEXT), of.compared("unified-one", unified, stage_one=True)
+    samplers = of.compared("cben", "gcl-official-effective")
+    hundred = of.compared("competitors", "ce", "cifar100")
     return [
         Answer(
             "Does GCL's printed number come out?",
             f"It cannot be told apart from ours. With the settings of the released code we end {of.printed(CODE)} "
-            f"points from it, with those of the paper's text {of.printed(TEXT)}. Single runs tell the two apart from "
-            "each other no better.",
+            f"points from it, with those of the paper's text {of.printed(TEXT)}. Between the two of ours lie "
+            f"{said(sources.interval)} points after the last epoch ({of.behind(sources)}): {sources.verdict}.",
             "not told apart",
             "text-and-code.ipynb",
         ),
         Answer(
             "Does the random cloud beat its own mean?",
             f"Not in our runs. GCL against the same margin without its randomness: {said(cloud.interval)} points; "
-            f"after stage one {of.said('cloud', 'gcl-official-mean', stage_one=True)}.",
+            f"after stage one {of.said('cloud', 'gcl-official-mean', stage_one=True)} ({of.behind(cloud)}).",
             cloud.verdict,
             "noise.ipynb",
         ),
         Answer(
             "Is its first stage ahead of logit adjustment, under one protocol?",
             f"There is no sign of it: {of.value('gcl-unified', stage_one=True)} % against {of.value(unified)} %, "
-            f"{of.said('unified-one', unified, stage_one=True)} points. What lead there is comes with stage two: "
+            f"{said(one.interval)} points ({of.behind(one)}). What lead there is comes with stage two: "
             f"{of.said('unified', unified)}.",
-            of.compared("unified-one", unified, stage_one=True).verdict,
+            one.verdict,
             "results.ipynb#what-stage-one-does-alone",
         ),
         Answer(
             "Is CBEN a sampler of its own?",
             f"Not with the released constants: no class is drawn with a probability that differs from that of "
             f"effective-number sampling by more than {apart:.4f}. The accuracies differ by "
-            f"{of.said('cben', 'gcl-official-effective')} points.",
+            f"{said(samplers.interval)} points ({of.behind(samplers)}).",
             "the same sampler, by computation",
             "rebalancing.ipynb",
         ),
         Answer(
             "Who gains on CIFAR-100-LT?",
-            f"The mean, {of.said('competitors', 'ce', 'cifar100')} points ahead of cross-entropy, hides a trade: "
-            f"few-shot classes gain {of.traded('few')}, many-shot classes {of.traded('many')} (one run of each).",
-            of.compared("competitors", "ce", "cifar100").verdict,
+            f"The mean, {said(hundred.interval)} points ahead of cross-entropy, hides a trade: few-shot classes gain "
+            f"{of.traded('few')}, many-shot classes {of.traded('many')} ({of.behind(hundred)}).",
+            hundred.verdict,
             "table1.ipynb",
         ),
         Answer(
             "What decides more than the loss?",
             f"The settings around it: batch size, learning rate and mixup, taken together. The same loss and second "
-            f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings. "
-            f"That is more than its lead over LDAM-DRW there, {of.said('unified', 'ldam-drw-unified')}.",
+            f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings "
+            f"({of.behind(lead)}). That is more than its lead over LDAM-DRW there, "
+            f"{of.said('unified', 'ldam-drw-unified')}.",
             "settings decide" if lead.verdict == "contradicted" else lead.verdict,
             "results.ipynb#one-protocol-for-all",
         ),
@@ -157,7 +171,7 @@ def choices_table(
 
     def ece(name: str) -> str:
         group = of.groups["cifar10"].get(name, [])
-        return f"{100 * mean(run.clean.ece for run in group):.1f}" if group else "not measured yet"
+        return mean_and_spread([100 * run.clean.ece for run in group]) if group else "not measured yet"
 
     rows: list[tuple[str, str, str, str, str, Sequence[str]]] = [
         (
@@ -190,17 +204,18 @@ def choices_table(
         (
             "Batch size, schedule and augmentation are given",
             f"without its own settings GCL changes by {of.said('settings', CODE)} points; against LDAM-DRW "
-            f"it is then {of.said('unified', 'ldam-drw-unified')} ahead",
-            "what is simplest: logit adjustment or LDAM-DRW, and GCL only if you can try both",
+            f"it is then {of.said('unified', 'ldam-drw-unified')} ahead, against the nearest class mean on features of "
+            f"cross-entropy {of.said('unified', 'ncm-unified')}",
+            "what is simplest: class means, logit adjustment or LDAM-DRW, and GCL only if you can try both",
             f"whether its settings matter: {settings}",
             "cifar10",
-            ("gcl-unified", CODE, "ldam-drw-unified"),
+            ("gcl-unified", CODE, "ldam-drw-unified", "ncm-unified"),
         ),
         (
             "Probabilities are used, not only the answer",
             f"ECE {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, {ece('mislas')} % with MisLAS",
             "any of them, and calibrate on held-out images",
-            "little: runs are too few for an interval of the ECE",
+            "little: there is no interval of the ECE",
             "cifar10",
             (CODE, "ce", "mislas"),
         ),
@@ -217,15 +232,14 @@ def choices_table(
     for situation, words, take, how_sure, data, names in rows:
         links: list[Item] = []
         for name in names:
-            for link in record_links(of.groups[data].get(name, []), link_root, marks):
-                text = link.text if isinstance(link, Link) else str(link)
-                links.append(
-                    Link(f"{recipes.label(name)}, {text}", link.target) if isinstance(link, Link) else link
-                )
+            first, *others = record_links(of.groups[data].get(name, []), link_root, marks) or [""]
+            if isinstance(first, Link):
+                links += [Link(f"{recipes.label(name)}, {first.text}", first.target), *others]
         lines.append([[situation], [words], [take], [how_sure], links])
     caption = (
         "Points of top-1 accuracy after the last epoch, on CIFAR-10-LT or CIFAR-100-LT at ratio 100, with half of the "
-        "95% interval. Each record leads to its settings and to the command that makes it again."
+        "95% interval; the ECE as a mean over seeds with their standard deviation. Each record leads to its settings "
+        "and to the command that makes it again."
     )
     header = ["your situation", "our runs say", "we would take", "how sure", "records"]
     return Table(header, lines, caption)

@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from statistics import mean
 
 from gclib import recipes
 from gclib.records import RunRecord
 from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
-from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise
-from gclib.tables.results import mean_and_spread, not_run
+from gclib.tables.intervals import LEVEL, Gap, Interval, Spread, gap, holm, interval, noise
+from gclib.tables.results import PAIRED_RULE, apart, mean_and_singles, not_run
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
 from gclib.tables.table import Item, Table
 
@@ -48,6 +47,8 @@ class Finding:
         ``"supported"``, ``"contradicted"``, ``"undecided"`` or ``"not measured yet"``, by `RULE`.
     runs
         The records of the two recipes.
+    gap
+        The difference before chance is asked, with that of each seed that both have.
     """
 
     comparison: Comparison
@@ -58,6 +59,7 @@ class Finding:
     paper_style: float | None
     verdict: str
     runs: tuple[list[RunRecord], list[RunRecord]]
+    gap: Gap | None = None
 
 
 def findings(
@@ -93,32 +95,27 @@ def _finding(
     groups: Mapping[str, list[RunRecord]],
     spread: Callable[[str, bool], Spread | None],
 ) -> Finding:
-    sides = groups.get(comparison.ahead, []), groups.get(comparison.behind, [])
-
-    def by_seed(group: list[RunRecord], best: bool) -> dict[int, float]:
-        values = {run.seed: value(run, comparison.quantity, best, comparison.stage_one) for run in group}
+    def by_seed(name: str, best: bool) -> dict[int, float]:
+        values = {
+            run.seed: value(run, comparison.quantity, best, comparison.stage_one)
+            for run in groups.get(name, [])
+        }
         return {seed: found for seed, found in values.items() if found is not None}
 
-    def difference(best: bool) -> tuple[float, int, int] | None:
-        """The difference, and how many runs stand behind each of its sides."""
-        first, second = (by_seed(side, best) for side in sides)
-        if not first or not second:
-            return None
-        if both := first.keys() & second.keys():
-            return mean(first[seed] - second[seed] for seed in both), len(both), len(both)
-        return mean(first.values()) - mean(second.values()), len(first), len(second)
-
-    clean, best = difference(False), difference(True)
-    chance = spread(comparison.quantity, comparison.stage_one) if clean else None
+    names = comparison.ahead, comparison.behind
+    clean, best = ([by_seed(name, best) for name in names] for best in (False, True))
+    found, found_best = gap(*clean), gap(*best)
+    chance = spread(comparison.quantity, comparison.stage_one) if found else None
     return Finding(
         comparison,
-        tuple(by_seed(sides[0], False).values()),
-        tuple(by_seed(sides[1], False).values()),
-        interval(clean[0], chance, *clean[1:]) if clean else None,
+        tuple(clean[0].values()),
+        tuple(clean[1].values()),
+        interval(found.difference, chance, *found.runs) if found else None,
         None,
-        best[0] if best else None,
-        UNDECIDED if clean else NOT_MEASURED,
-        sides,
+        found_best.difference if found_best else None,
+        UNDECIDED if found else NOT_MEASURED,
+        (groups.get(names[0], []), groups.get(names[1], [])),
+        found,
     )
 
 
@@ -172,14 +169,15 @@ def claim_table(
         words += f": {MEASURES[c.quantity].words}" * (len(quantities) > 1)
         cells: list[Sequence[Item]] = [
             [words],
-            [said(finding.interval)],
+            apart(finding.gap, finding.interval),
             [finding.verdict],
             ["" if finding.corrected is None else p_value(finding.corrected)],
             ["" if finding.paper_style is None else f"{finding.paper_style:+.2f}"],
             ["–" if printed is None else f"{printed:+.2f}"],
         ]
         for numbers, made in zip((finding.ahead, finding.behind), finding.runs, strict=True):
-            cells.append([mean_and_spread(numbers), *record_links(made, link_root, marks)])
+            holding = [run for run in made if value(run, c.quantity, stage_one=c.stage_one) is not None]
+            cells.append([*mean_and_singles(numbers), *record_links(holding, link_root, marks)])
         rows.append(cells)
     header = [one or "comparison", "difference", "verdict", "p, corrected", "paper-style", "in the paper"]
     header += ["first", "second"]
@@ -191,15 +189,12 @@ def claim_table(
         ]
         commands = dict.fromkeys(command(recipe, dataset, ratio) for recipe, group in pairs if not group)
         rows.append(not_run(list(commands), len(header), "comparison", len(missing)))
-    caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
+    caption = (
+        f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}. {PAIRED_RULE}"
+    )
     if len(quantities) == 1:
         caption += f" Compared: {quantities.pop()}."
     return Table(header, rows, caption)
-
-
-def said(found: Interval | None) -> str:
-    """Return a difference with half the width of its interval, as text."""
-    return "" if found is None else f"{found.difference:+.2f} ± {found.half:.2f}"
 
 
 def p_value(p: float) -> str:

@@ -205,6 +205,11 @@ CLAIMS = {
         "Abstract, Section 4.4.1, Table 1",
         _against("gcl-paper", "published", 1),
     ),
+    "sources": Claim(
+        "the settings of the released code end above those of the paper's text",
+        "nowhere; the question is ours",
+        (Comparison(GCL, "gcl-paper"),),
+    ),
     "unified": Claim(
         "the same with one protocol for all methods",
         "nowhere; the question is ours",

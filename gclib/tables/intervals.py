@@ -5,7 +5,7 @@ pooled over all recipes that have several, gives every difference an interval by
 freedom of the pool. All comparisons of a family are corrected together, as Holm (1979) does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from math import sqrt
 from statistics import mean, variance
@@ -16,7 +16,19 @@ from gclib.errors import UserError
 from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
 
-__all__ = ["LEVEL", "Interval", "Spread", "holm", "interval", "noise", "pooled", "trainings"]
+__all__ = [
+    "LEVEL",
+    "Gap",
+    "Interval",
+    "Spread",
+    "gap",
+    "holm",
+    "interval",
+    "noise",
+    "pooled",
+    "said",
+    "trainings",
+]
 
 LEVEL = 0.05  # of a test, and what an interval leaves out
 RESULTS = ROOT / "results"
@@ -157,6 +169,57 @@ class Interval(NamedTuple):
     def crosses_zero(self) -> bool:
         """Whether zero lies within."""
         return abs(self.difference) <= self.half
+
+
+class Gap(NamedTuple):
+    """How far two recipes lie apart.
+
+    Attributes
+    ----------
+    difference
+        The mean of the differences seed by seed; where no seed is common, that of the means.
+    runs
+        How many runs of each count in it.
+    singles
+        Seed to difference, for the seeds that both have.
+    left_out
+        How many runs have no partner of their seed, where others have.
+    """
+
+    difference: float
+    runs: tuple[int, int]
+    singles: dict[int, float]
+    left_out: int = 0
+
+
+def gap(first: Mapping[int, float], second: Mapping[int, float]) -> Gap | None:
+    """Subtract values by seed, run from run where both have the seed; None where one side has no run.
+
+    Examples
+    --------
+    >>> gap({0: 3.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 3.0})
+    Gap(difference=1.5, runs=(2, 2), singles={0: 1.0, 1: 2.0}, left_out=1)
+    >>> gap({0: 3.0, 1: 5.0}, {2: 3.0})
+    Gap(difference=1.0, runs=(2, 1), singles={}, left_out=0)
+    """
+    if not first or not second:
+        return None
+    if both := less(first, second):
+        alone = len(first.keys() ^ second.keys())
+        return Gap(mean(both.values()), (len(both), len(both)), both, alone)
+    return Gap(mean(first.values()) - mean(second.values()), (len(first), len(second)), {})
+
+
+def less(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    """Subtract values of equal seed."""
+    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+def said(found: Interval | None) -> str:
+    """Return a difference with half the width of its interval, as text."""
+    return (
+        "" if found is None else f"{round(found.difference, 2) + 0:+.2f} ± {found.half:.2f}"
+    )  # + 0: no -0.00
 
 
 def interval(difference: float, spread: Spread | None, *runs: int) -> Interval | None:

@@ -7,14 +7,26 @@ from statistics import mean, stdev
 
 from gclib import recipes
 from gclib.records import RunRecord
-from gclib.tables.claims import p_value, said
-from gclib.tables.intervals import LEVEL, Interval, Spread, holm, interval, noise, pooled, trainings
-from gclib.tables.results import verdict
+from gclib.tables.claims import p_value
+from gclib.tables.intervals import (
+    LEVEL,
+    Interval,
+    Spread,
+    gap,
+    holm,
+    interval,
+    less,
+    noise,
+    pooled,
+    said,
+    trainings,
+)
+from gclib.tables.results import apart, verdict
 from gclib.tables.rows import ROWS, accuracy, by_recipe, one_a_seed, usable
 from gclib.tables.spread import listed, spreads
-from gclib.tables.table import Table
+from gclib.tables.table import Item, Table
 
-__all__ = ["kinds_table", "paired", "paired_interval", "paired_table", "shared_first_stage"]
+__all__ = ["kinds_table", "lead", "paired", "paired_interval", "paired_table", "shared_first_stage"]
 
 
 def paired(
@@ -39,15 +51,29 @@ def paired(
     dict
         Seed to difference in percentage points, for the seeds that both have.
     """
-    return _less(*(_by_seed(side, best, stage_one) for side in (ahead, behind)))
+    return less(*(_by_seed(side, best, stage_one) for side in (ahead, behind)))
 
 
 def _by_seed(runs: Iterable[RunRecord], best: bool, stage_one: bool) -> dict[int, float]:
     return {run.seed: accuracy(run, best, stage_one) for run in one_a_seed(runs)}
 
 
-def _less(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
-    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+def lead(
+    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], spread: Spread | None, best: bool = False
+) -> list[Item]:
+    """Return a cell: how far one recipe is ahead of another, with half of the interval, and each difference by seed.
+
+    Parameters
+    ----------
+    ahead, behind
+        Records of two recipes on the same data; a run that was made again counts once.
+    spread
+        What chance moves a single run; see `gclib.tables.noise`.
+    best
+        See `paired`.
+    """
+    found = gap(*(_by_seed(side, best, False) for side in (ahead, behind)))
+    return apart(found, interval(found.difference, spread, *found.runs) if found else None)
 
 
 def paired_interval(differences: Sequence[float], spread: Spread | None = None) -> Interval | None:
@@ -112,7 +138,7 @@ def paired_table(
         for best in (False, True):
             ours = _by_seed(groups[row.recipe], best, row.stage_one)
             single.append(listed(ours.values()))
-            gaps = list(_less(ours, _by_seed(reference, best, False)).values())
+            gaps = list(less(ours, _by_seed(reference, best, False)).values())
             itself = row.recipe == against and not row.stage_one
             apart = paired_interval([] if itself else gaps, noise(runs, best=best))
             compared += [said(apart), "" if itself else listed(gaps, "+")]

@@ -7,12 +7,15 @@ from statistics import mean, stdev
 from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.intervals import LEVEL, Interval, holm, interval, noise
+from gclib.tables.intervals import LEVEL, Gap, Interval, holm, interval, noise, said
 from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
-from gclib.tables.table import Command, Item, Table
+from gclib.tables.table import Command, Item, Singles, Table
 
 __all__ = [
+    "PAIRED_RULE",
     "VERDICT_RULE",
+    "difference",
+    "mean_and_singles",
     "readme_table",
     "results_table",
     "verdict",
@@ -30,7 +33,12 @@ OURS_RULE = (
     "The paper has no number to compare with."
 )
 SPREAD_RULE = (
-    "A number with ± is a mean over seeds with its sample standard deviation; one without is a single run."
+    "An accuracy with ± is a mean over seeds with its sample standard deviation, and below it, small, the single runs; "
+    "one without is a single run."
+)
+PAIRED_RULE = (
+    "A difference is the mean over the seeds that both have; of several, each stands below it. Where no seed is "
+    "common, the means are subtracted."
 )
 COLUMNS = {  # what a phone shows comes first
     "paper": (
@@ -128,7 +136,7 @@ def results_table(
             "paper prints": ["–" if printed is None else f"{printed:.2f}"],
             "provenance": [cell.provenance if cell and printed is not None else ""],
             "record": [*record_links(ours, link_root, marks), again],
-            **{name: [value] for name, value in numbers(row, ours).items()},
+            **numbers(row, ours),
             **{name: [value] for name, value in compared.get(row.label, NOTHING).items()},
         }
         lines.append([columns[name] for name in COLUMNS[part]])
@@ -144,12 +152,13 @@ def results_table(
     return Table(COLUMNS[part], lines, caption)
 
 
-def numbers(row: Row, runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return clean and paper-style, as text."""
-    if not runs:
-        return {"clean": "", "paper-style": ""}
-    clean, paper_style = ([accuracy(run, best, row.stage_one) for run in runs] for best in (False, True))
-    return {"clean": mean_and_spread(clean), "paper-style": mean_and_spread(paper_style)}
+def numbers(row: Row, runs: Sequence[RunRecord]) -> dict[str, list[Item]]:
+    """Return the cells of clean and paper-style."""
+    kinds = {"clean": False, "paper-style": True}
+    return {
+        kind: mean_and_singles([accuracy(run, best, row.stage_one) for run in runs])
+        for kind, best in kinds.items()
+    }
 
 
 def not_run(
@@ -188,6 +197,37 @@ def _compared(
 def mean_and_spread(values: Sequence[float], sign: str = "") -> str:
     """Return the mean and, of several values, the sample standard deviation, as text; a sign of ``"+"`` is shown."""
     return f"{mean(values):{sign}.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def mean_and_singles(values: Sequence[float], sign: str = "") -> list[Item]:
+    """Return a cell: the mean, and of several values the sample standard deviation and each of them."""
+    if not values:
+        return [""]
+    shown: list[Item] = [mean_and_spread(values, sign)]
+    return [*shown, singles(values, sign)] if len(values) > 1 else shown
+
+
+def apart(found: Gap | None, around: Interval | None) -> list[Item]:
+    """Return a cell: a difference with half of its interval, and below it what it is the mean of, by `PAIRED_RULE`."""
+    if found is None:
+        return [""]
+    if len(found.singles) > 1:
+        return difference(list(found.singles.values()), around)
+    shown: list[Item] = [said(around) or f"{found.difference:+.2f}"]
+    if not found.singles:
+        return [*shown, Singles(("seeds differ",))]
+    return [*shown, *(Singles((f"seed {seed} alone",)) for seed in found.singles if found.left_out)]
+
+
+def difference(gaps: Sequence[float], around: Interval | None) -> list[Item]:
+    """Return a cell: the mean of differences that are paired by seed, half of its interval, and of several each."""
+    shown: list[Item] = [said(around) or f"{mean(gaps):+.2f}"]
+    return [*shown, singles(gaps, "+")] if len(gaps) > 1 else shown
+
+
+def singles(values: Iterable[float], sign: str = "") -> Singles:
+    """Return single values as an item of a cell; a sign of ``"+"`` is shown."""
+    return Singles(tuple(f"{value:{sign}.2f}" for value in values))
 
 
 def readme_table(root: str | Path = "results") -> str:

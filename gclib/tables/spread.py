@@ -6,9 +6,9 @@ from gclib import recipes
 from gclib.records import RunRecord, content_hash
 from gclib.tables.comparisons import MEASURES
 from gclib.tables.intervals import LEVEL, Spread, course, first_stage, interval, noise, pooled
-from gclib.tables.results import mean_and_spread
+from gclib.tables.results import mean_and_singles, mean_and_spread
 from gclib.tables.rows import accuracy, by_recipe, one_a_seed
-from gclib.tables.table import Table
+from gclib.tables.table import Item, Table
 
 __all__ = [
     "chance_table",
@@ -173,7 +173,7 @@ def stage_one_table(runs: Iterable[RunRecord]) -> Table:
     runs
         Records of one data set and ratio; those of one stage are left out, a run that was made again counts once.
     """
-    rows = []
+    rows: list[list[list[Item]]] = []
     for name, group in by_recipe(run for run in one_a_seed(runs) if len(run.stages) > 1).items():
         columns = [
             [accuracy(run, best, stage_one) for run in group]
@@ -184,18 +184,16 @@ def stage_one_table(runs: Iterable[RunRecord]) -> Table:
             [whole - one for one, whole in zip(columns[at], columns[at + 2], strict=True)] for at in (0, 1)
         ]
         seeds = ", ".join(str(run.seed) for run in group)
-        shown = [mean_and_spread(values) for values in columns]
-        rows.append(
-            [recipes.label(name), seeds, *shown, *(mean_and_spread(values, sign="+") for values in gains)]
-        )
+        shown = [*map(mean_and_singles, columns), *(mean_and_singles(values, "+") for values in gains)]
+        rows.append([[recipes.label(name)], [seeds], *shown])
     header = ["recipe", "seeds", "stage one, last", "stage one, best", "clean", "paper-style"]
     header += ["gain, clean", "gain, paper-style"]
     caption = (
         "Top-1 accuracy (%) of recipes with several stages: the first stage alone after its last epoch and after its "
         "best on the test set, then the whole. The gain is paired by seed. A number with ± is a mean over seeds with "
-        "its sample standard deviation."
+        "its sample standard deviation; below it stand the single values."
     )
-    return Table.of(header, rows, caption)
+    return Table(header, rows, caption)
 
 
 def listed(values: Iterable[float], sign: str = "") -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote
 
-__all__ = ["Code", "Command", "Item", "Link", "Table"]
+__all__ = ["Code", "Command", "Item", "Link", "Singles", "Table"]
 
 
 NO_MATHS = "tex2jax_ignore mathjax_ignore"  # JupyterLab's MathJax then leaves dollars alone
@@ -37,11 +37,18 @@ class Command:
     name: str = "command"
 
 
+@dataclass(frozen=True)
+class Singles:
+    """The single values behind a mean, small below it."""
+
+    texts: tuple[str, ...]
+
+
 # Marks of Markdown that may mean something where they stand: an underscore within a word does not.
 MARKDOWN = re.compile(r"[*`|$~]|\](?=\()|\\(?=[!-/:-@[-`{-~])|(?<!\w)_|_(?!\w)")
 URL = "/:#?=&%@+,;!'~*$"  # beside letters and digits, what an address may hold
 
-Item = str | Link | Code | Command
+Item = str | Link | Code | Command | Singles
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Table:
     def to_markdown(self) -> str:
         """Return the table as Markdown, the caption below."""
         lines = [[*map(_markdown, self.header)], ["---"] * len(self.header)]
-        lines += [[", ".join(map(_item_markdown, cell)) for cell in row] for row in self.rows]
+        lines += [[_cell_markdown(cell) for cell in row] for row in self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_markdown(self.caption)}"
 
     def _repr_html_(self) -> str:
@@ -110,14 +117,25 @@ class Table:
 def _is_number(cell: Sequence[Item]) -> bool:
     """Whether a cell is empty, a dash or a number, perhaps with its spread."""
     return all(
-        isinstance(item, str) and re.fullmatch(r"–?|[-+−]?\d[\d,.]*( ± [\d.]+)?", item) for item in cell
+        isinstance(item, Singles)
+        or (isinstance(item, str) and re.fullmatch(r"–?|[-+−]?\d[\d,.]*( ± [\d.]+)?", item))
+        for item in cell
     )
 
 
 def _cell_html(cell: Sequence[Item]) -> str:
-    """Words and links on one line, commands folded below."""
-    line = ", ".join(_item_html(item) for item in cell if not isinstance(item, Command))
-    return line + "".join(_item_html(item) for item in cell if isinstance(item, Command))
+    """Words and links on one line, single values and folded commands below."""
+    below = (Command, Singles)
+    line = ", ".join(_item_html(item) for item in cell if not isinstance(item, below))
+    return line + "".join(_item_html(item) for item in cell if isinstance(item, below))
+
+
+def _cell_markdown(cell: Sequence[Item]) -> str:
+    """Words and links on one line, single values in brackets behind what they follow."""
+    return "".join(
+        (" " if isinstance(item, Singles) else ", ") * (place > 0) + _item_markdown(item)
+        for place, item in enumerate(cell)
+    )
 
 
 def _item_html(item: Item) -> str:
@@ -129,6 +147,8 @@ def _item_html(item: Item) -> str:
         case Command():
             name, text = _text_html(item.name), _text_html(item.text)
             return f"<details><summary>{name}</summary><code>{text}</code></details>"
+        case Singles():
+            return f'<small style="display: block">{_text_html(", ".join(item.texts))}</small>'
     return _text_html(item)
 
 
@@ -157,6 +177,8 @@ def _item_markdown(item: Item) -> str:
         case Command():
             # Markdown has no way to fold; it reads what stands between tags.
             return MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", _item_html(item))
+        case Singles():
+            return f"({_markdown(', '.join(item.texts))})"
     return _markdown(item)
 
 
