@@ -144,11 +144,11 @@ def test_cifar_is_refused_when_missing_truncated_or_altered(real_cifar: Path, tm
 
 def test_files_are_proven_without_reading_an_image(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    md5s = {}
+    digests = {}
     for name in ("train", "test", "meta"):
         (tmp_path / "folder" / name).write_bytes(name.encode())
-        md5s[name] = {name: hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}
-    files = cifar.Files("CIFAR10", "archive", "folder", "labels", "names", **md5s)
+        digests[name] = {name: hashlib.sha256(name.encode()).hexdigest()}
+    files = cifar.Files("CIFAR10", "archive", "folder", "labels", "names", **digests)
     files.prove(tmp_path)
     (tmp_path / "folder" / "test").write_bytes(b"tesT")
     with pytest.raises(UserError, match="altered or incomplete"):
@@ -165,6 +165,18 @@ def test_real_cifar_is_cut_to_the_known_subset(real_cifar: Path) -> None:
         assert len(loaded.test) == 10_000
         assert loaded.train.images.shape[1:] == (32, 32, 3)
         assert [len(set(loaded.train.labels[:k])) for k in (1, len(loaded.train))] == [1, loaded.num_classes]
+
+
+def test_the_files_that_are_taken_for_cifar_are_those_with_the_published_md5s(real_cifar: Path) -> None:
+    from torchvision import datasets
+
+    for files, usual in ((cifar.CIFAR10, datasets.CIFAR10), (cifar.CIFAR100, datasets.CIFAR100)):
+        files.prove(real_cifar)
+        published = dict([*usual.train_list, *usual.test_list, (usual.meta["filename"], usual.meta["md5"])])
+        assert published.keys() == (files.train | files.test | files.meta).keys()
+        for name, md5 in published.items():
+            with (real_cifar / files.folder / name).open("rb") as file:
+                assert hashlib.file_digest(file, "md5").hexdigest() == md5
 
 
 def _image_folder(root: Path, counts: dict[str, int]) -> Path:

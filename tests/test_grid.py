@@ -199,6 +199,16 @@ def test_the_dry_run_shows_cells_states_and_time_and_writes_nothing(gcl: Callabl
     assert "it rests on the speed of 6 records of digits made on other devices" in out
 
 
+def test_what_is_done_needs_no_other_record_to_go_by(
+    gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cell in digit_cells():
+        records.save(record_of(cell), tmp_path / "results" / cell.place)
+    monkeypatch.setattr(records, "find", None)
+    out = gcl("table4 --dry-run --data digits --ratio 20 --scale smoke")[1]
+    assert "4 cells, 4 done, 0 to run" in out
+
+
 def test_seeds_may_stand_anywhere_and_one_is_enough(gcl: Callable) -> None:
     options = "--dry-run --data digits --ratio 20 --scale smoke"
     for line in (f"--seeds 3 table5 {options}", f"table5 {options} --seeds 3", f"table5 --seeds 3 {options}"):

@@ -39,6 +39,12 @@ def test_all_committed_records_hold() -> None:
     assert [(path, said) for path, record in found if (said := contradictions(record))] == []
 
 
+def test_records_of_one_recipe_resolve_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert other_recipe(HONEST) is None
+    monkeypatch.setattr(recipes, "get", None)
+    assert other_recipe(forged("seed", value=1)) is None
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "said"),
     [

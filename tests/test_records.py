@@ -6,8 +6,10 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from factories import RECORD, make_record
+from pydantic import TypeAdapter
 
 from gclib.errors import UserError
 from gclib.records import (
@@ -23,6 +25,7 @@ from gclib.records import (
     run_identity,
     save,
 )
+from gclib.records.fields import Percents, Seconds
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = RECORD.model_dump(mode="json")
@@ -70,6 +73,15 @@ class TestRoundTrip:
         save(record, path)
         assert path.stat().st_size <= 40_000
         assert len(load(path).stages[0].course.loss) == 200
+
+    def test_a_column_is_rounded_as_each_number_of_it_is(self):
+        random = 100 * np.random.default_rng(0).random(300)
+        column = [*random, *(k / 1e4 for k in range(300)), *np.nextafter(random.round(4), 0), 0, 5e-5, 100]
+        assert TypeAdapter(Percents).validate_python(column) == tuple(round(value, 4) for value in column)
+
+    def test_numbers_too_large_to_be_rounded_stay(self):
+        column = (1e13 + 0.3, 2.0**53 + 2, 1e308)
+        assert TypeAdapter(Seconds).validate_python(column) == column
 
     def test_numbers_are_rounded(self):
         course = Course(

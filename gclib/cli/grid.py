@@ -174,7 +174,8 @@ def run(
     folder, results = workdir or ROOT / "runs", ROOT / "results"
     progress = _progress(tables, data, ratio, seeds, scale, folder)
     if dry_run:
-        found = [record for root in (results, folder) for record in records.find(root)]
+        waits = any(one.open for one in progress)  # what is done needs no records to go by
+        found = [record for root in (results, folder) for record in records.find(root)] if waits else []
         for (name, _), group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
             if name in PUBLISHED:
                 print_price(list(group), gpu, price, jobs)

@@ -18,7 +18,10 @@ SIDE = 32  # pixels
 
 @dataclass(frozen=True)
 class Files:
-    """Where the images, labels and class names of one of the two lie, and the MD5 of each file as published.
+    """Where the images, labels and class names of one of the two lie, and the SHA-256 of each file as published.
+
+    Published are MD5s, which the files have that these were computed of; SHA-256 is the safer, and the faster where the
+    processor computes it.
 
     Attributes
     ----------
@@ -29,7 +32,7 @@ class Files:
     labels, class_names
         Keys under which the files hold them.
     train, test, meta
-        Files of the training images, of the test images, and of the class names, with their MD5.
+        Files of the training images, of the test images, and of the class names, with their SHA-256.
     """
 
     name: str
@@ -72,7 +75,7 @@ class Files:
             raise UserError(self._missing(root, error)) from error
 
     def prove(self, root: Path) -> None:
-        """Compare every file with its MD5: then the images are the published ones, and need not be read.
+        """Compare every file with its SHA-256: then the images are the published ones, and need not be read.
 
         Raises
         ------
@@ -80,10 +83,10 @@ class Files:
             If a file is missing or altered.
         """
         try:
-            for name, md5 in (self.train | self.test | self.meta).items():
+            for name, digest in (self.train | self.test | self.meta).items():
                 path = root / self.folder / name
                 with path.open("rb") as file:
-                    if hashlib.file_digest(file, _md5).hexdigest() != md5:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                         raise AlteredError(path)
         except OSError as error:
             raise UserError(self._missing(root, error)) from error
@@ -92,7 +95,7 @@ class Files:
         self, root: Path
     ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
         train, test, (meta,) = (
-            [_contents(root / self.folder / name, md5) for name, md5 in files.items()]
+            [_contents(root / self.folder / name, digest) for name, digest in files.items()]
             for files in (self.train, self.test, self.meta)
         )
         return (
@@ -119,13 +122,9 @@ class AlteredError(OSError):
     """A file is not the published one."""
 
 
-def _md5(content: bytes = b"") -> Any:
-    return hashlib.md5(content, usedforsecurity=False)
-
-
-def _contents(path: Path, md5: str) -> dict[str, Any]:
+def _contents(path: Path, digest: str) -> dict[str, Any]:
     content = path.read_bytes()
-    if _md5(content).hexdigest() != md5:
+    if hashlib.sha256(content).hexdigest() != digest:
         raise AlteredError(path)
     # As text, which Python 2 did not tell from bytes, pixels would be decoded and encoded again.
     found = _Arrays(io.BytesIO(content), encoding="bytes").load()
@@ -152,14 +151,14 @@ CIFAR10 = Files(
     "labels",
     "label_names",
     {
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+        "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+        "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+        "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+        "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
     },
-    {"test_batch": "40351d587109b95175f43aff81a1287e"},
-    {"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
+    {"test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831"},
+    {"batches.meta": "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb"},
 )
 CIFAR100 = Files(
     "CIFAR100",
@@ -167,7 +166,7 @@ CIFAR100 = Files(
     "cifar-100-python",
     "fine_labels",
     "fine_label_names",
-    {"train": "16019d7e3df5f24257cddd939b257f8d"},
-    {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
-    {"meta": "7973b15100ade9c7d40fb424638fde48"},
+    {"train": "735e79b04f092ca3d2e6d07f368c0a7d70d48c48d28865950cc24454cf45129b"},
+    {"test": "4b67687d9933c4db8f0831104447f15b93774f4f464bd0516f0f0f2ac83b7864"},
+    {"meta": "a5d4786345c961390f865e93b434dbd5c6904ce880667e0cb888c97d449f28b9"},
 )

@@ -19,6 +19,16 @@ def places(decimals: int) -> AfterValidator:
     return AfterValidator(partial(round, ndigits=decimals))
 
 
+def _rounded(values: tuple[float, ...], decimals: int) -> tuple[float, ...]:
+    """Round each to so many decimals.
+
+    What is read from a file is rounded already: a whole number divided by the power of ten, which is exact to the last
+    bit. To see that takes a third of the time of rounding.
+    """
+    power = 10.0**decimals
+    return tuple([v if (v * power + 0.5) // 1 / power == v else round(v, decimals) for v in values])
+
+
 def _utc(value: str) -> str:
     if datetime.fromisoformat(value).utcoffset() != timedelta(0):
         raise ValueError("expected a time in UTC, for example 2026-01-31T12:00:00+00:00")
@@ -35,7 +45,16 @@ Natural = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Strict(), AfterValidator(significant)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100), places(4)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1), places(6)]
-Seconds = Annotated[float, Strict(), Field(ge=0), places(3)]
+# Columns, rounded as a whole: most of a record is in them.
+Percents = Annotated[
+    tuple[Annotated[float, Strict(), Field(ge=0, le=100)], ...], AfterValidator(partial(_rounded, decimals=4))
+]
+Shares = Annotated[
+    tuple[Annotated[float, Strict(), Field(ge=0, le=1)], ...], AfterValidator(partial(_rounded, decimals=6))
+]
+Seconds = Annotated[
+    tuple[Annotated[float, Strict(), Field(ge=0)], ...], AfterValidator(partial(_rounded, decimals=3))
+]
 
 
 class Model(BaseModel):
@@ -74,5 +93,7 @@ def content_hash(value: object) -> str:
     ValueError, TypeError
         If the value holds NaN or an infinity, or something that is not JSON.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain).encode

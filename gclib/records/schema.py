@@ -19,8 +19,10 @@ from gclib.records.fields import (
     Natural,
     Number,
     Percent,
+    Percents,
     Seconds,
     Share,
+    Shares,
     Text,
     Time,
     content_hash,
@@ -111,10 +113,10 @@ class Course(Model):
 
     loss: tuple[Number, ...]
     learning_rate: tuple[Number, ...]
-    train_accuracy: tuple[Percent, ...]
-    seconds: tuple[Seconds, ...]
+    train_accuracy: Percents
+    seconds: Seconds
     test_epochs: tuple[Count, ...]
-    test_accuracy: tuple[Percent, ...]
+    test_accuracy: Percents
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:
@@ -135,8 +137,8 @@ class Course(Model):
 class Bins(Model):
     """Confidence (0..1), accuracy (0..1) and images in bins of equal width, as `gclib.metrics.reliability` has them."""
 
-    confidence: tuple[Share, ...]
-    accuracy: tuple[Share, ...]
+    confidence: Shares
+    accuracy: Shares
     images: tuple[Natural, ...]
 
 
@@ -149,7 +151,7 @@ class Outcome(Model):
 
     epoch: Natural
     top1: Percent
-    per_class: Annotated[tuple[Percent, ...], Field(min_length=1)]
+    per_class: Annotated[Percents, Field(min_length=1)]
     many: Percent | None
     medium: Percent | None
     few: Percent | None
@@ -162,9 +164,9 @@ class Outcome(Model):
         classes = len(data.test_counts)
         require(len(self.per_class) == classes, f"per_class: expected {classes} classes as in data")
         per_class, tested = np.array(self.per_class), np.array(data.test_counts)
-        expected: dict[str, float | None] = {"top1": float(per_class @ tested / tested.sum())}
+        expected: dict[str, float | None] = {"top1": float(per_class @ tested / sum(data.test_counts))}
         for group, of in _groups(data.class_counts).items():
-            expected[group] = float(per_class[of].mean()) if len(of) else None
+            expected[group] = float(per_class[of].sum() / len(of)) if len(of) else None
         for name, mean in expected.items():
             given = getattr(self, name)
             same = given == mean if given is None or mean is None else abs(given - mean) <= ROUNDING
@@ -199,7 +201,7 @@ class Choice(Model):
     """A parameter that a stage chose on held-out training images: the candidates, and the accuracy (%) of each."""
 
     candidates: Annotated[tuple[Number, ...], Field(min_length=1)]
-    accuracy: tuple[Percent, ...]
+    accuracy: Percents
 
     @property
     def chosen(self) -> float:

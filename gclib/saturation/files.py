@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from gclib import ROOT, records
 from gclib.errors import UserError
 from gclib.files import write_atomically
-from gclib.records.fields import Count, Hash, Model, Natural, Number, Percent, Text
+from gclib.records.fields import Count, Hash, Model, Natural, Number, Percents, Text
 
 
 class Saturation(Model):
@@ -58,8 +58,8 @@ class Saturation(Model):
     threshold: Number
     saturated: tuple[tuple[Natural, ...], ...]
     mean: tuple[tuple[Number, ...], ...]
-    train_accuracy: tuple[tuple[Percent, ...], ...]
-    test_accuracy: tuple[tuple[Percent, ...], ...]
+    train_accuracy: tuple[Percents, ...]
+    test_accuracy: tuple[Percents, ...]
     leads: tuple[Number, ...]
     histogram: tuple[tuple[tuple[Natural, ...], ...], ...]
     digest: Hash = Field(default_factory=lambda fields: records.content_hash(fields))

@@ -26,6 +26,12 @@ def learning_rates(schedule: Schedule, base: float, epochs: int) -> tuple[float,
     return tuple(significant(base * schedule.factor(epoch, epochs)) for epoch in range(epochs))
 
 
+@cache
+def as_named(name: str, dataset: str, ratio: float, scale: str) -> dict[str, JsonValue]:
+    """Recipe that has this name today, as a record holds it."""
+    return recipes.get(name).resolve(known(dataset, ratio), scale).model_dump(mode="json")
+
+
 def contradictions(record: records.RunRecord) -> list[str]:
     """Say what in a record does not follow from its recipe, its data and its seed.
 
@@ -95,11 +101,13 @@ def other_recipe(record: records.RunRecord) -> str | None:
     if seen is None:
         return None
     try:
-        named = recipes.get(record.name)
-        today = named.resolve(seen, record.scale, **(overrides if isinstance(overrides, dict) else {}))
+        if isinstance(overrides, dict) and overrides:
+            now = recipes.get(record.name).resolve(seen, record.scale, **overrides).model_dump(mode="json")
+        else:
+            now = as_named(record.name, record.data.name, record.data.ratio, record.scale)
     except (UserError, TypeError) as error:
         return f"recipe: not one of today's ({error})"
-    now, then = today.model_dump(mode="json"), record.recipe
+    then = record.recipe
     if now == then:
         return None
     settings = [recipes.by_path(_stages(recipe)) for recipe in (then, now)]
