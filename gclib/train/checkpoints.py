@@ -102,7 +102,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 def _older(state: dict[str, Any]) -> dict[str, Any]:
     """Fields that came later than a state, as they were then: a CPU has one variant, a GPU's is not known any more."""
-    if "variants" in state or "side_by_side" in state:
+    if "devices" not in state or "variants" in state or "side_by_side" in state:
         return {}
     return {"variants": ["plain" if set(state["devices"]) == {"cpu"} else "unknown"], "side_by_side": 1}
 
