@@ -17,6 +17,7 @@ import yaml
 
 from gclib import data
 from gclib.errors import UserError
+from gclib.train import environment
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -51,8 +52,9 @@ def test_a_checkout_with_crlf_line_ends_keeps_scripts_and_hashed_files_as_they_a
 # Stands for Python with gclib: it notes what it is asked for, and a grid ends when told to, or never does.
 STANDIN = """#!/bin/bash
 case "$*" in
-*"bench gpu"*) ;;
-*"grid run"*) {trap}; touch begun; while true; do sleep 0.1; done ;;
+"-c "*) python3 "$@" ;;
+*"bench gpu"*) mkdir -p runs/probe; cp found.json runs/probe/; {probe} ;;
+*"grid run"*) echo "$GCLIB_VARIANT $GCLIB_GIT $*" > asked; {trap}; touch begun; while true; do sleep 0.1; done ;;
 *"grid pack"*) touch packed ;;
 esac
 """
@@ -64,13 +66,14 @@ def visit(tmp_path: Path) -> Callable[..., subprocess.Popen]:
     (tmp_path / "workflow").mkdir()
     shutil.copy(ROOT / "workflow" / "gpu.sh", tmp_path / "workflow")
 
-    def start(trap: str, seconds: int, packing: int) -> subprocess.Popen:
+    def start(trap: str, seconds: int, packing: int, probe: str = "", **given: str) -> subprocess.Popen:
+        (tmp_path / "found.json").write_text('{"fastest": {"variant": "norms", "places": 3}}')
         python = tmp_path / "python"
-        python.write_text(STANDIN.format(trap=trap))
+        python.write_text(STANDIN.format(trap=trap, probe=probe))
         python.chmod(0o755)
         command = ["bash", tmp_path / "workflow" / "gpu.sh", str(seconds), "kit", "out", "table1"]
-        given = {**os.environ, "PYTHON": str(python), "PACKING_SECONDS": str(packing)}
-        return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL)
+        variables = {**os.environ, "PYTHON": str(python), "PACKING_SECONDS": str(packing), **given}
+        return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL)
 
     return start
 
@@ -93,39 +96,47 @@ def test_a_visit_to_a_gpu_that_is_told_to_stop_packs(
 def test_a_grid_that_does_not_end_in_time_leaves_its_seconds_to_packing(
     visit: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
-    process = visit("trap '' TERM", 4, 3)
+    process = visit("trap '' TERM", 5, 3, LAST="yes")
     assert process.wait(20) == 0
-    assert (tmp_path / "begun").exists()
+    assert "--budget" in (tmp_path / "asked").read_text()  # in the last visit what would not end is not begun
+    assert (tmp_path / "packed").exists()
+
+
+def test_a_visit_takes_what_a_probe_found_that_was_cut_off_and_begins_runs_to_the_end(
+    visit: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    (tmp_path / "kit" / "git").mkdir(parents=True)
+    process = visit("trap 'exit 130' TERM", 4, 1, "exec sleep 60", PROBE_SECONDS="1")
+    assert process.wait(20) == 0
+    asked = (tmp_path / "asked").read_text().split(" ", 2)
+    assert asked[:2] == ["norms", f"{tmp_path}/kit/git"]
+    assert "--places 3" in asked[2]
+    assert "--budget" not in asked[2]
     assert (tmp_path / "packed").exists()
 
 
 def test_what_names_the_commit_on_another_machine_is_small_and_notices_a_change(
-    git: Callable[..., str], tmp_path: Path
+    git: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runpy.run_path(str(ROOT / "workflow" / "packed.py"))["pack_commit"](tmp_path)
     there = tmp_path / "there"
     git("archive", f"--output={there}.tar", "HEAD")
     with tarfile.open(f"{there}.tar") as tar:
         tar.extractall(there, filter="data")
-    kit = (tmp_path / "git").rename(there / ".git")
+    kit = tmp_path / "git"
     assert sum(path.stat().st_size for path in kit.rglob("*")) < 2**20
+    subprocess.run(["git", "init", "--quiet", there], check=True)  # a .git that travelled, of something else
+    monkeypatch.setattr(environment, "ROOT", there)
 
-    def named() -> str:  # as a record asks for it
-        command = [
-            "git",
-            f"--git-dir={kit}",
-            f"--work-tree={there}",
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty",
-        ]
-        return subprocess.run(command, cwd=there, capture_output=True, text=True, check=True).stdout.strip()
+    def named(folder: str = "") -> str | None:
+        monkeypatch.setenv("GCLIB_GIT", folder)
+        return environment._git_commit.__wrapped__()
 
     commit = git("rev-parse", "HEAD").strip()
-    assert named() == commit
+    assert named() is None
+    assert named(str(kit)) == commit
     (there / "README.md").write_text("otherwise")
-    assert named() == f"{commit}-dirty"
+    assert named(str(kit)) == f"{commit}-dirty"
 
 
 def test_images_that_were_not_packed_are_not_trained_on() -> None:

@@ -7,7 +7,8 @@
 #   grid-*.tar   what an earlier visit left (gcl grid pack)
 # Measures the card (gcl bench gpu) unless that was done before, runs the grid for the time that is left, and leaves in
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
-# Packing has its seconds in any case: a grid that does not end in time is asked to, and then made to; on SIGTERM what
+# Runs are begun until the end, for the next visit goes on with them; with LAST=yes in the environment none is begun
+# that would not end. Packing has its seconds in any case: the grid is asked to end, and then made to; on SIGTERM what
 # runs is saved and packed.
 set -uo pipefail
 
@@ -47,11 +48,7 @@ prepare() {
         "$python" -m pip install --quiet --no-index --no-deps --no-compile --target runs/site "$kit"/*.whl || return
         export PYTHONPATH=$PWD:$PWD/runs/site
     fi
-    if [ -d "$kit/git" ] && [ -e .git ] && ! cmp -s "$kit/git/HEAD" .git/HEAD; then
-        echo "the .git that is here stays; remove it, and records name the commit of $kit/git"
-    elif [ -d "$kit/git" ] && [ ! -e .git ]; then
-        cp -r "$kit/git" .git
-    fi
+    [ ! -d "$kit/git" ] || export GCLIB_GIT=$(cd "$kit/git" && pwd) # a .git that is here may be of another commit
     if compgen -G "$kit/grid-*.tar" >/dev/null; then
         gcl grid unpack "$kit"
     fi
@@ -59,8 +56,11 @@ prepare() {
 
 measure() {
     if ! compgen -G "runs/probe/*.json" >/dev/null; then
-        guarded timeout "$(($(left) - packing > 1 ? $(left) - packing : 1))" "$python" workflow/packed.py gcl "$kit" \
-            bench gpu --budget "${PROBE_SECONDS:-75}" --folder runs/probe || echo "the probe failed"
+        local budget=${PROBE_SECONDS:-75} limit=$(($(left) - packing))
+        [ "$limit" -lt $((budget * 6 / 5)) ] || limit=$((budget * 6 / 5))
+        # Cut off, it has told what it found until then.
+        guarded timeout --kill-after=3 "$((limit > 1 ? limit : 1))" "$python" workflow/packed.py gcl "$kit" \
+            bench gpu --budget "$budget" --folder runs/probe || echo "the probe was not ended"
     fi
     if compgen -G "runs/probe/*.json" >/dev/null; then
         cp runs/probe/*.json "$out/"
@@ -81,9 +81,10 @@ train() {
         return
     fi
     echo "$((seconds - $(left))) s: the grid has $time s"
-    # It ends by itself; if something holds it up, it is asked to after its time, and made to in a third of what is left.
+    # Asked to end after its time, it saves what runs; if something holds it up it is made to in a third of what is left.
+    [ -z "${LAST:-}" ] || set -- "$@" --budget "$(awk "BEGIN { print ($time > 6 ? $time : 6) / 60 }")"
     guarded timeout --kill-after=$((packing / 3)) "$time" "$python" workflow/packed.py gcl "$kit" \
-        grid run "$@" --engine here --budget "$(awk "BEGIN { print ($time > 6 ? $time : 6) / 60 }")" ${PLACES:+--places "$PLACES"}
+        grid run "$@" --engine here ${PLACES:+--places "$PLACES"}
 }
 
 trap '' PIPE

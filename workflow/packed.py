@@ -1,11 +1,12 @@
 """CIFAR in one small file each, for a machine that has no network and takes only little: gpu.sh uses it.
 
     python workflow/packed.py make FOLDER [--ratio 100] [cifar10 cifar100]   where the official files are (GCLIB_DATA)
+    python workflow/packed.py commit FOLDER                                  what names the commit of this checkout
     python workflow/packed.py gcl FOLDER grid table1 ...                     there: the command gcl, reading from FOLDER
 
-Packed beside them is what names the commit of this checkout. Kept are the training images of the long-tailed set and
-all test images, as lossless WebP sheets. The other training images come back black: no run at this ratio or above it
-sees one, and what a run depends on stays what it is.
+The first packs the commit, too: when the checkout has gone on, pack that again. Kept are the training images of the
+long-tailed set and all test images, as lossless WebP sheets. The other training images come back black: no run at this
+ratio or above it sees one, and what a run depends on stays what it is.
 """
 
 import argparse
@@ -150,12 +151,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=["make"])
+    parser.add_argument("action", choices=["make", "commit"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=["cifar10", "cifar100"])
     parser.add_argument("--ratio", type=float, default=100.0)
     given = parser.parse_intermixed_args()  # names may come after --ratio
-    make(given.folder, given.names, given.ratio)
+    if given.action == "commit":
+        pack_commit(given.folder)
+    else:
+        make(given.folder, given.names, given.ratio)
 
 
 if __name__ == "__main__":

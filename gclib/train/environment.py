@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Machine", "device_name", "environment", "machine"]
 
+GIT = "GCLIB_GIT"  # names the git directory, where that of the checkout is not what its files came with
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY")
 
 
@@ -98,10 +99,11 @@ def _driver() -> str | None:
 @cache  # of the code that was imported, whatever is committed while it runs
 def _git_commit() -> str | None:
     """Commit of the checkout, with ``-dirty`` where a tracked file was changed after it; None outside a checkout."""
-    if not (ROOT / ".git").exists():  # installed below a repository of somebody's own
+    folder = Path(os.environ.get(GIT) or ROOT / ".git")
+    if not folder.exists():  # installed below a repository of somebody's own
         return None
     # Named outright, the repository is not refused for its owner, nor replaced by that of a hook around us.
-    command = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]
+    command = ["git", f"--git-dir={folder}", f"--work-tree={ROOT}"]
     command += ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     own = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     try:
