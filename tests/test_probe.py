@@ -1,42 +1,52 @@
 """The probe runs to its end, whatever fails in it, and its choice follows from what it measured."""
 
 import json
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from gclib import ROOT
+from gclib.bench import __main__ as parts_aside
 from gclib.bench import correctness, fastest, probe, speed
-from gclib.bench.probe import _fastest_that_is_right, _not_wrong, _Report
+from gclib.bench.probe import Aside, _not_wrong, _parts, _Report, _seen_right
+from gclib.bench.subjects import Scene, few_digits
 from gclib.grid import here
 from gclib.tables import gpu
 
 
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A rehearsal on the CPU in a budget that is over at once, with a part that fails."""
+    """A rehearsal on the CPU in a moment that does not pass, with a part that fails."""
+    folder = tmp_path_factory.mktemp("bench")
 
     def failing(*arguments: object) -> None:
-        raise RuntimeError("no copy engine")
+        (path,) = folder.iterdir()
+        raise RuntimeError(f"no copy engine after {', '.join(json.loads(path.read_text())['parts'])}")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "limit", failing)
-        report, path = probe(torch.device("cpu"), 0.2, tmp_path_factory.mktemp("bench"))
+        patch.setattr(_Report, "left", lambda report: 0.2)
+        report, path = probe(torch.device("cpu"), 0.2, folder)
     assert json.loads(path.read_text()) == report
     return report
 
 
-def test_a_part_that_fails_is_entered_and_stops_no_other(rehearsal: dict) -> None:
+def test_a_part_that_fails_is_entered_and_stops_no_other_and_those_before_it_are_written(
+    rehearsal: dict,
+) -> None:
     parts = rehearsal["parts"]
-    assert parts["limit"]["error"] == "RuntimeError: no copy engine"
+    before = "environment, usual variant, steps, side by side"
+    assert parts["limit"]["error"] == f"RuntimeError: no copy engine after {before}"
     assert "KeyError" in parts["fraction"]["error"]  # what needs it fails too
     assert "result" in parts["dearest kernels"]
     assert rehearsal["environment"]["device"] == "cpu"
-
-
-def test_a_process_that_takes_too_long_is_ended(rehearsal: dict) -> None:
-    assert "TimeoutExpired" in rehearsal["parts"]["kernels"]["error"]
 
 
 def test_what_runs_side_by_side_is_what_runs_alone(rehearsal: dict) -> None:
@@ -58,22 +68,115 @@ def test_a_variant_must_be_clearly_faster() -> None:
     }
 
 
-@pytest.mark.parametrize("steps", [{"ce": {"ok": False}}, {}], ids=["wrong", "no time"])
-def test_a_variant_that_was_not_seen_right_is_not_chosen(
-    steps: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def found(scene: None, variant: str, seconds: float) -> dict:
-        return steps if variant == "convolutions" else {"ce": {"ok": True}}
+RIGHT, WRONG = {"ce": {"ok": True}}, {"ce": {"ok": False}}
 
-    monkeypatch.setattr(correctness, "steps", found)
+
+class Done(Aside):
+    """A part in a process of its own, as if it had found something already."""
+
+    found: ClassVar[dict[str, dict]] = {}  # what is not named takes too long
+
+    def __init__(self, what: str, device: torch.device | None = None, *more: str) -> None:
+        self.what = ", ".join([what, *more])
+
+    def result(self, seconds: float) -> dict:
+        if self.what not in self.found:
+            raise subprocess.TimeoutExpired(self.what, seconds)
+        return self.found[self.what]
+
+
+def report_in(folder: Path, seconds: float = 60) -> _Report:
+    return _Report(torch.device("cpu"), "float32", seconds, folder)
+
+
+@pytest.mark.parametrize(
+    ("variant", "found", "right"),
+    [
+        ("norms", {}, True),  # the usual one, tried in this process
+        ("convolutions", {"checks, convolutions": RIGHT}, True),
+        ("convolutions", {"checks, convolutions": WRONG}, False),
+        ("convolutions", {}, False),
+        ("plain", {}, False),
+    ],
+)
+def test_a_variant_that_was_not_seen_right_is_not_measured(
+    variant: str, found: dict, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Done, "found", found)
+    report = report_in(tmp_path)
+    for name in ("steps", "side by side", "kernels", "convolutions"):
+        report.part(name, lambda: RIGHT)
+    aside: dict[str, Aside] = {"checks, convolutions": Done("checks", None, "convolutions")}
+    assert _seen_right(report, variant, "norms", aside) is right
+    for name in ("kernels", "steps"):
+        report.part(name, lambda: WRONG)
+    assert not _seen_right(report, variant, "norms", aside)
+
+
+def test_a_probe_that_is_cut_off_has_chosen_among_what_was_seen_right_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    speeds = {"norms": 10.0, "weight-gradients": 15.0}  # convolutions would be faster, but are wrong
+
+    def run_many(scene: Scene, name: str, variant: str) -> Callable[[int], float]:
+        if variant not in speeds:
+            raise SystemExit
+        return lambda runs: runs * speeds[variant]
+
+    for module, name, result in (
+        (probes := import_module("gclib.bench.probe"), "choose_variant", "norms"),
+        (correctness, "steps", RIGHT.items()),
+        (correctness, "side_by_side", RIGHT),
+        (correctness, "waits", {}),
+        (speed, "limit", {}),
+    ):
+        monkeypatch.setattr(module, name, lambda *_, result=result: result)
+    monkeypatch.setattr(speed, "run_many", run_many)
+    monkeypatch.setattr(probes, "Aside", Done)
+    monkeypatch.setattr(
+        Done,
+        "found",
+        {f"checks, {name}": right for name, right in (("weight-gradients", RIGHT), ("convolutions", WRONG))},
+    )
+    scene = Scene(torch.device("cuda"), "bfloat16", few_digits(), 2, (2, 1))
+    report = report_in(tmp_path)
+    with pytest.raises(SystemExit):
+        _parts(report, scene, {name: Done(name) for name in ("kernels", "convolutions")})
+    written = json.loads(report.path.read_text())
+    assert written["fastest"] == {"variant": "weight-gradients", "places": 2, "images_per_second": 30.0}
+    assert list(written["parts"])[-1] == "rates, weight-gradients"
+    assert "checks, convolutions: 0.0 s; ce\n" in (printed := capsys.readouterr().out)
+    assert "rates, norms: 0.0 s; 2 side by side 20/s, 1 side by side 10/s" in printed
+
+
+def test_without_time_left_nothing_is_begun(tmp_path: Path) -> None:
+    report = report_in(tmp_path, seconds=0)
+    assert report.part("dear", lambda: pytest.fail("it was begun")) is None
+    assert "no time" in json.loads(report.path.read_text())["parts"]["dear"]["error"]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_counts(found: bool) -> None:
+    says = """echo '{"a": {"ok": true}}'; echo '{"a": {"ok": true}, "b": {';""" if found else ""
+    part = Aside.__new__(Aside)
+    part.process = subprocess.Popen(
+        ["sh", "-c", f"{says} exec sleep 60"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with nullcontext() if found else pytest.raises(subprocess.TimeoutExpired):
+        assert part.result(0.5) == {"a": {"ok": True}}
+    assert part.process.returncode == -signal.SIGKILL
+
+
+def test_a_part_aside_says_again_and_again_what_it_has_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(correctness, "side_by_side", lambda scene, variant: {"ce 0": {"ok": True}})
-    report = _Report(torch.device("cpu"), "float32", 5)
-    report.part("steps", lambda: steps)
-    measured = {"norms": {"4": 10.0}, "weight-gradients": {"4": 15.0}, "convolutions": {"4": 20.0}}
-    chosen = _fastest_that_is_right(report, None, measured, "norms")
-    assert chosen == {"variant": "weight-gradients", "places": 4, "images_per_second": 15.0}
-    assert {"side by side, convolutions", "steps, weight-gradients"} <= set(report.content["parts"])
-    assert _fastest_that_is_right(report, None, {"norms": {"4": 10.0}}, "norms") is None
+    monkeypatch.setattr(correctness, "steps", lambda *_: iter([("ce", {"ok": True}), ("bbn", {"ok": False})]))
+    parts_aside.checks(torch.device("cpu"), "plain")
+    said = [list(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    assert said == [["side by side, ce 0", "steps, ce"], ["side by side, ce 0", "steps, ce", "steps, bbn"]]
+    with pytest.raises(RuntimeError, match="do not compile"):
+        parts_aside.checks(torch.device("cpu"), "norms")
 
 
 def test_nothing_is_chosen_that_was_not_measured() -> None:
@@ -91,8 +194,8 @@ def test_what_a_step_moves_is_what_the_network_has() -> None:
     assert moved["plain"] == pytest.approx(13.2e6, rel=0.02)  # by hand, from the sizes of the 31 convolutions
 
 
-def test_a_wrong_number_is_named(capsys: pytest.CaptureFixture) -> None:
-    report = _Report(torch.device("cpu"), "float32", 5)
+def test_a_wrong_number_is_named(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    report = report_in(tmp_path)
     report.part("kernels", lambda: {"64 x 16": {"distance": 0.5, "ok": False}, "64 x 32": {"ok": True}})
     assert capsys.readouterr().out.rstrip().endswith("; 64 x 16")
 

@@ -1,7 +1,7 @@
 """Whether a GPU computes what a CPU does: the kernels, the steps of every recipe, a run among others."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["LIMITS", "SHAPES", "convolutions", "kernels", "side_by_side", "steps
 
 SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of what ResNet-32 normalises
 LIMITS = {torch.bfloat16: 0.01, torch.float32: 1e-5}
+ROUNDING = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.01}  # of a few steps' losses, by precision
 STEPS = WARM_UP + 3  # of a recipe: the last ones are replayed
 
 
@@ -52,13 +53,15 @@ def convolutions(
     return found
 
 
-def steps(scene: Scene, variant: str, seconds: float) -> dict[str, Any]:
+def steps(scene: Scene, variant: str, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """Distance of each stage's first steps from float64 on the CPU: of the losses, and of what the weights moved by.
 
+    One after another, with the stage's name; none is begun after so many seconds.
+
     On digits in batches of 16, at a small learning rate: at a recipe's own the precisions part within a few steps. In
-    bfloat16 the plain network is the measure for the other one.
+    the precision in which runs train there the plain network is the measure for the other one.
     """
-    few, end, found = few_digits(), time.perf_counter() + seconds, {}
+    few, end = few_digits(), time.perf_counter() + seconds
     small: dict[str, Any] = {"steps": STEPS, "batch_size": 16, "learning_rate": 1e-3}
     for name, recipe, position in stages_of(few):
         if time.perf_counter() > end:
@@ -70,28 +73,28 @@ def steps(scene: Scene, variant: str, seconds: float) -> dict[str, Any]:
             return _few_steps(trainer(recipe, position, few, device, precision, way, **small))
 
         try:
-            found[name] = _distances(tried, scene.device, variant)
+            entry = _distances(tried, scene, variant)
         except Exception as error:  # the other recipes are tried all the same
-            found[name] = {"ok": False, "error": repr(error)[:300]}
-    return found
+            entry = {"ok": False, "error": repr(error)[:300]}
+        yield name, entry
 
 
 def _distances(
-    tried: Callable[[torch.device, str, str], tuple[Tensor, Tensor]], device: torch.device, variant: str
+    tried: Callable[[torch.device, str, str], tuple[Tensor, Tensor]], scene: Scene, variant: str
 ) -> dict[str, Any]:
     exact = tried(torch.device("cpu"), "float64", "plain")
     found: dict[str, Any] = {}
-    ways = {("float64", "plain"), ("float32", variant), ("bfloat16", variant), ("bfloat16", "plain")}
-    for precision, way in sorted(ways):
-        losses, moved = tried(device, precision, way)
+    trained = scene.precision
+    for precision, way in sorted({("float64", "plain"), (trained, variant), (trained, "plain")}):
+        losses, moved = tried(scene.device, precision, way)
         found[f"{precision}, {way}"] = {
             "loss": float(((losses - exact[0]) / exact[0]).abs().max()),
             "weights": float((moved - exact[1]).norm() / exact[1].norm()),
         }
     found["ok"] = (
         found["float64, plain"]["loss"] < 1e-9
-        and found[f"float32, {variant}"]["loss"] < 1e-3
-        and found[f"bfloat16, {variant}"]["loss"] < 0.01 + 2 * found["bfloat16, plain"]["loss"]
+        and found[f"{trained}, {variant}"]["loss"]
+        < ROUNDING[trained] + 2 * found[f"{trained}, plain"]["loss"]
     )
     return found
 

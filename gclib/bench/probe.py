@@ -1,4 +1,7 @@
-"""The probe: all parts one after another within a budget of time, each guarded; what came out as one JSON file."""
+"""The probe: all parts one after another within a budget of time, each guarded; what came out as one JSON file.
+
+The file is written anew after each part, so that a probe which is cut off has told what it found until then.
+"""
 
 import gc
 import json
@@ -20,22 +23,29 @@ import torch
 from gclib.bench import correctness, speed
 from gclib.bench.subjects import Scene
 from gclib.files import write_atomically
-from gclib.networks import choose_variant, usable
+from gclib.networks import VARIANTS, choose_variant
 from gclib.networks.variants import BY_KERNELS
 from gclib.train.environment import device_name, environment
 
 __all__ = ["Aside", "fastest", "probe", "report_path"]
 
 LARGE, SMALL = "ce", "gcl-official-cben"  # the recipes that are timed: batches of 128 and of 64 images
+CHECKS, RATES = "checks, ", "rates, "  # names of parts begin so, and end with a variant
 GAIN = 1.05  # by how much more runs side by side, or another variant, must be faster to be chosen
 
 
 class Aside:
-    """A part in a process of its own: beside the others, and a fault of the device stays there."""
+    """A part in a process of its own: beside the others, a fault of the device stays there, and it can be ended.
 
-    def __init__(self, what: str, device: torch.device) -> None:
+    Parameters
+    ----------
+    what, device, more
+        See `gclib.bench.__main__`.
+    """
+
+    def __init__(self, what: str, device: torch.device, *more: str) -> None:
         variables = {} if device.type == "cuda" else {"TRITON_INTERPRET": "1"}
-        command = [sys.executable, "-m", "gclib.bench", what, str(device)]
+        command = [sys.executable, "-m", "gclib.bench", what, str(device), *more]
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **variables},
@@ -51,32 +61,43 @@ class Aside:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def result(self, seconds: float) -> Any:
-        """What it printed last, as JSON.
+        """What it found: the last line of JSON that it printed, also if it takes longer and is ended.
 
         Raises
         ------
         RuntimeError
             If it fails, with its last words.
         subprocess.TimeoutExpired
-            If it takes longer.
+            If it takes longer and has found nothing yet.
         """
+        late = None
         try:
             printed, _ = self.process.communicate(timeout=max(0.0, seconds))
+        except subprocess.TimeoutExpired as error:
+            late = error
+            self.end()
+            printed, _ = self.process.communicate()
         finally:
             self.end()
-        if self.process.returncode:
+        if self.process.returncode and not late:
             raise RuntimeError(printed.strip()[-500:])
-        return json.loads(printed.strip().splitlines()[-1])
+        found = re.findall(r"^\{.*\}$", printed, re.MULTILINE)
+        if late and not found:
+            raise late
+        return json.loads(found[-1])
 
 
 class _Report:
-    def __init__(self, device: torch.device, precision: str, seconds: float) -> None:
+    def __init__(self, device: torch.device, precision: str, seconds: float, folder: Path) -> None:
+        name = device_name(device) if device.type == "cuda" else f"rehearsal on a {device_name(device)}"
+        self.path = report_path(folder, name)
         self.begun = time.perf_counter()
         self.end = self.begun + seconds
         self.content: dict[str, Any] = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "environment": None,
             "budget": seconds,
+            "fastest": None,
             "parts": {},
         }
         state = {
@@ -85,8 +106,12 @@ class _Report:
             "compiled": False,
             "devices": [device_name(device)],
         }
-        described = self.part("environment", lambda: environment(device, [state]).model_dump(mode="json"))
-        self.content["environment"] = described
+
+        def described() -> dict[str, Any]:
+            self.content["environment"] = environment(device, [state]).model_dump(mode="json")
+            return self.content["environment"]
+
+        self.part("environment", described)
 
     def left(self) -> float:
         return self.end - time.perf_counter()
@@ -96,21 +121,27 @@ class _Report:
         return time.perf_counter() + share * max(0.0, self.left())
 
     def part(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do a part, enter what came out or how it failed, and return it; None if it failed."""
+        """Do a part if there is time, enter what came out or how it failed, and return it; None if it failed."""
         begun = time.perf_counter()
         entry: dict[str, Any] = {}
         try:
+            if self.left() <= 0:
+                raise TimeoutError("no time was left")
             entry["result"] = work()
         except Exception as error:  # whatever it is, it stops no other part
             entry["error"] = f"{type(error).__name__}: {error}"[:1000]
-        gc.collect()  # what a part recorded holds memory of the GPU
         if torch.cuda.is_initialized():
+            gc.collect()  # what a part recorded holds memory of the GPU
             torch.cuda.empty_cache()
         entry["seconds"] = round(time.perf_counter() - begun, 2)
         self.content["parts"][name] = entry
-        failed = entry.get("error") or ", ".join(_wrong(entry.get("result")))
+        self.content["seconds"] = round(time.perf_counter() - self.begun, 1)
+        write_atomically(self.path, json.dumps(self.content, indent=1).encode() + b"\n")
+        said = entry.get("error") or ", ".join(_wrong(entry.get("result")))
+        if name.startswith(RATES) and not said:
+            said = ", ".join(f"{runs} side by side {rate:,.0f}/s" for runs, rate in entry["result"].items())
         print(
-            f"{self.left():6.1f} s left  {name}: {entry['seconds']} s{'; ' + failed[:300] if failed else ''}",
+            f"{self.left():6.1f} s left  {name}: {entry['seconds']} s{'; ' + said[:300] if said else ''}",
             flush=True,
         )
         return entry.get("result")
@@ -124,7 +155,7 @@ def _wrong(result: Any) -> list[str]:
 
 def _not_wrong(entry: dict[str, Any]) -> bool:
     """Whether a part found nothing wrong; one that was not done in time did not."""
-    late = entry.get("error", "").startswith("TimeoutExpired")
+    late = entry.get("error", "").startswith("Timeout")
     return late or ("result" in entry and not _wrong(entry["result"]))
 
 
@@ -134,7 +165,7 @@ def _right(entry: dict[str, Any]) -> bool:
 
 
 def probe(device: torch.device, seconds: float, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Try a device within so many seconds, or few more; write the report and return it with its path.
+    """Try a device within so many seconds, or few more; write the report part by part, and return it with its path.
 
     Parameters
     ----------
@@ -146,23 +177,18 @@ def probe(device: torch.device, seconds: float, folder: Path) -> tuple[dict[str,
         Where the report goes, named for the device.
     """
     scene = Scene.on(device)
-    on_gpu = device.type == "cuda"
-    report = _Report(device, scene.precision, seconds)
-    aside = {
-        name: Aside(name, device) for name in ("kernels", "convolutions", *(["inductor"] if on_gpu else []))
-    }
+    report = _Report(device, scene.precision, seconds, folder)
+    aside = {name: Aside(name, device) for name in ("kernels", "convolutions")}
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # what goes on aside shall not outlive it
     try:
         _parts(report, scene, aside)
     finally:
+        signal.signal(signal.SIGTERM, before)
         for one in aside.values():
             one.end()
-    report.content["seconds"] = round(time.perf_counter() - report.begun, 1)
-    name = (report.content["environment"] or {}).get("device", str(device))
-    if not on_gpu:
-        name = f"rehearsal on a {name}"
-    path = report_path(folder, name)
-    write_atomically(path, json.dumps(report.content, indent=1).encode() + b"\n")
-    return report.content, path
+    return report.content, report.path
 
 
 def report_path(folder: Path, device: str) -> Path:
@@ -173,63 +199,57 @@ def report_path(folder: Path, device: str) -> Path:
 def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
     part, content = report.part, report.content
     usual = part("usual variant", lambda: choose_variant(scene.device)) or "plain"
-    part("steps", lambda: correctness.steps(scene, usual, 0.2 * report.left()))
-    for name in ("kernels", "convolutions"):
-        part(name, partial(aside[name].result, 0.15 * report.left()))
+    if scene.device.type == "cuda":
+        for variant in set(VARIANTS) - {"plain", usual}:
+            aside[CHECKS + variant] = Aside("checks", scene.device, variant)
+    part("steps", lambda: dict(correctness.steps(scene, usual, 0.12 * report.left())))
     part("side by side", lambda: correctness.side_by_side(scene, usual))
     if scene.device.type == "cuda":
         part("no waiting", lambda: correctness.waits(scene, usual))
     part("limit", lambda: speed.limit(scene))
+    for name in ("kernels", "convolutions"):
+        part(name, partial(aside[name].result, 0.12 * report.left()))
     measured: dict[str, dict[str, float]] = {}
 
     def timed(variant: str, share: float) -> None:
-        found = part(
-            f"rates, {variant}",
-            lambda: speed.rates(speed.run_many(scene, LARGE, variant), scene.beside, report.until(share)),
-        )
-        measured[variant] = found or {}
+        def work() -> dict[str, float]:
+            measure = speed.run_many(scene, LARGE, variant)
+            measured[variant] = speed.rates(measure, scene.beside, report.until(share))
+            content["fastest"] = fastest(measured)  # for it was seen right, as all that are measured
+            return measured[variant]
 
-    # The simplest that is known to be fast comes first: another must be clearly faster.
-    variants = [*_by_kernels(report, scene), "plain"]
+        part(RATES + variant, work)
+
+    # The simplest that is known to be fast comes first: another must be clearly faster. The compiler comes last.
+    variants = [*(name for name in BY_KERNELS if _seen_right(report, name, usual, aside)), "plain"]
     for number, variant in enumerate(variants):
         timed(variant, 1 / (2 + len(variants) - number))
-    if "inductor" in aside and part("inductor", lambda: aside["inductor"].result(0.3 * report.left())):
+    if _seen_right(report, "inductor", usual, aside):
         timed("inductor", 0.4)
-    content["fastest"] = _fastest_that_is_right(report, scene, measured, usual)
     best = content["fastest"]["variant"] if content["fastest"] else usual
+    content["fraction"] = part("fraction", lambda: _fraction(content))
     part("dearest kernels", lambda: speed.dearest(scene, LARGE, best))
     part("evaluation and memory", lambda: speed.evaluation(scene, best))
     part("determinism", lambda: speed.determinism(scene, LARGE, best))
     small = partial(speed.run_many, scene, SMALL, best)
-    part(f"rates, {SMALL}", lambda: speed.rates(small(), scene.beside, report.until(0.8)))
-    content["fraction"] = part("fraction", lambda: _fraction(content))
+    part(RATES + SMALL, lambda: speed.rates(small(), scene.beside, report.until(0.8)))
 
 
-def _by_kernels(report: _Report, scene: Scene) -> list[str]:
-    """Variants by our kernels in which nothing was found wrong, and that work on the device."""
+def _seen_right(report: _Report, variant: str, usual: str, aside: dict[str, Aside]) -> bool:
+    """Whether kernels, steps and runs side by side of a variant were tried, and nothing was found wrong."""
     parts = report.content["parts"]
-    if not _not_wrong(parts["kernels"]):
-        return []
-    names = [
-        name for name, convolved in BY_KERNELS.items() if not convolved or _not_wrong(parts["convolutions"])
-    ]
-    return report.part("usable", lambda: [name for name in names if usable(scene.device, name)]) or []
-
-
-def _fastest_that_is_right(
-    report: _Report, scene: Scene, measured: dict[str, dict[str, float]], checked: str
-) -> dict[str, Any] | None:
-    """Choose the fastest variant whose steps were seen right; one that is not `checked` already is checked now."""
-    while (chosen := fastest(measured)) and (best := chosen["variant"]) != "plain":
-        names = ["steps", "side by side"]
-        if best != checked:
-            names = [f"{name}, {best}" for name in names]
-            report.part(names[0], partial(correctness.steps, scene, best, 0.2 * report.left()))
-            report.part(names[1], partial(correctness.side_by_side, scene, best))
-        if all(_right(report.content["parts"][name]) for name in names):
-            break
-        del measured[best]
-    return chosen
+    kernels = ["kernels"] if variant in BY_KERNELS else []
+    if BY_KERNELS.get(variant):
+        kernels.append("convolutions")
+    if not all(_not_wrong(parts[name]) for name in kernels):
+        return False
+    if variant == usual:
+        return all(_right(parts[name]) for name in ("steps", "side by side"))
+    name = CHECKS + variant
+    if name not in aside:
+        return False
+    report.part(name, lambda: aside[name].result(0.25 * report.left()))
+    return _right(parts[name])
 
 
 def fastest(measured: dict[str, dict[str, float]]) -> dict[str, Any] | None:
