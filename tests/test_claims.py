@@ -166,6 +166,10 @@ def test_what_the_page_says_of_several_seeds_holds() -> None:
     assert above == {"ncm-unified", "mislas-unified"}  # "two end above GCL"
     shared = tables.pooled([list(lws.gap.singles.values())])
     assert shared.deviation < tables.noise(runs).deviation  # "closer together than it allows"
+    spans = {(each.comparison.behind, each.comparison.quantity): each for each in found["spans"]}
+    assert {each.verdict for (_, kind), each in spans.items() if kind == "span"} == {"supported"}
+    assert {each.verdict for (_, kind), each in spans.items() if kind == "obscure"} == {"undecided"}
+    assert spans["ce-mixup", "obscure"].interval.difference > 0  # "more images there, not fewer"
     squeezed = of("confusion", "ce")
     assert abs(squeezed.paper_style) < abs(
         squeezed.interval.difference
