@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from statistics import mean
 from typing import Any
 
+from gclib import tables
 from gclib.recipes import by_path
 from gclib.records import RunRecord, command, results_path
-from gclib.tables import Code, Command, Link, Table
+from gclib.tables import Code, Command, Interval, Link, Spread, Table
 from gclib.tables.table import Item
 
 __all__ = [
@@ -202,50 +202,60 @@ def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> T
     Table
         One row for each of the 32. + means that the changed run is better.
     """
-    runs = list(runs)
-    rows: list[Sequence[Sequence[Item]]] = [
-        [[str(d.number)], [d.topic], *_changed(d, runs, link_root)]
-        for d in sorted(differences(), key=lambda d: d.number)
-    ]
+    runs, found = list(runs), []
+    lines: list[list[list[Item]]] = []
+    chance = {best: tables.noise(runs, best=best) for best in (True, False)}
+    for d in sorted(differences(), key=lambda d: d.number):
+        compared, paper_style, clean, shown, interval = _changed(d, runs, chance, link_root)
+        lines.append([[str(d.number)], [d.topic], compared, paper_style, clean, shown])
+        found.append(interval)
+    corrected = iter(tables.holm([each.p for each in found if each]))
+    for line, each in zip(lines, found, strict=True):
+        line.insert(5, [tables.verdict(each, next(corrected)) if each else ""])
     caption = (
-        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds; "
-        "+ means that the changed run is better. "
-        "Clean is the last epoch, paper-style the best epoch on the test set."
+        "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds, "
+        "with half of the 95% interval, and below it each seed; + means that the changed run is better. The interval "
+        "comes from these differences themselves, where there is one alone from the spread of all recipes that were "
+        "run more than once. Clean is the last epoch, paper-style the best epoch on the test set. The verdict is that "
+        "of the clean change, corrected for all rows (Holm)."
     )
-    return Table(
-        ["no.", "topic", "recipe and change", "change, paper-style", "change, clean", "records or command"],
-        rows,
-        caption,
-    )
+    header = ["no.", "topic", "recipe and change", "change, paper-style", "change, clean", "verdict"]
+    return Table([*header, "records or command"], lines, caption)
 
 
-def _changed(d: Difference, runs: Sequence[RunRecord], link_root: str) -> list[list[Item]]:
-    """Return the cells: what is compared, paper-style, clean, records or command."""
+def _changed(
+    d: Difference, runs: Sequence[RunRecord], chance: Mapping[bool, Spread | None], link_root: str
+) -> tuple[list[Item], list[Item], list[Item], list[Item], Interval | None]:
+    """Return the cells: what is compared, paper-style, clean, records or command; and the interval of clean."""
     if d.selection:
         own = Run(d.selection, named=d.selection)
         same = [run for run, _ in own.pairs(runs)]
-        gain = f"{mean(r.paper_style.top1 - r.clean.top1 for r in same):+.2f} against clean" if same else ""
+        gains = [run.paper_style.top1 - run.clean.top1 for run in same]
+        cell: list[Item] = ["not measured"]
+        if same:
+            cell = tables.difference(gains, tables.paired_interval(gains))
         shown: list[Item] = [_link(run, link_root, "run") for run in same] or [Command(own.command)]
-        return [[f"{d.selection}: best epoch on test"], [gain or "not measured"], [""], shown]
+        return [f"{d.selection}: best epoch on test, against clean"], cell, [""], shown, None
     if d.run is None:
-        return [[d.known], [""], [""], [""]]
+        return [d.known], [""], [""], [""], None
     change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
     pairs = d.run.pairs(runs)
     anew = "stage one was trained anew" if any(_stage_one_anew(*pair) for pair in pairs) else ""
     remark = "; ".join(filter(None, (d.run.part, anew)))
     compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({remark})" * bool(remark)]
     if not pairs:
-        return [compared, ["not measured"], ["not measured"], [Command(d.run.command)]]
-    paper_style, clean = (
-        mean(getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs)
-        for which in ("paper_style", "clean")
-    )
+        return compared, ["not measured"], ["not measured"], [Command(d.run.command)], None
+    cells, interval = [], None
+    for which, best in (("paper_style", True), ("clean", False)):
+        gaps = [getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs]
+        interval = tables.paired_interval(gaps, chance[best])
+        cells.append(tables.difference(gaps, interval))
     links: list[Item] = [
         _link(run, link_root, word)
         for pair in pairs
         for word, run in zip(("base", "changed"), pair, strict=True)
     ]
-    return [compared, [f"{paper_style:+.2f}"], [f"{clean:+.2f}"], links]
+    return compared, cells[0], cells[1], links, interval
 
 
 def _stage_one_anew(base: RunRecord, other: RunRecord) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from factories import make_record
 
-from gclib import deviations, recipes
+from gclib import deviations, recipes, tables
 from gclib.data import LongTailed
 from gclib.deviations import GROUPS, HERE, Difference, Open, differences, open_questions
 from gclib.records import RunRecord
@@ -110,20 +110,23 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     found = scale.run.pairs([*base, *without, *others])
     assert found == [(base[0], without[1]), (base[1], without[0])]
     rows = {int(cells[0][0]): cells for cells in deviations.changes_table([*base, *without, *others]).rows}
-    gain = mean(other.clean.top1 - first.clean.top1 for first, other in found)
-    assert rows[8][4] == [f"{gain:+.2f}"]
-    assert [link.text for link in rows[8][5]] == [
+    gains = [other.clean.top1 - first.clean.top1 for first, other in found]
+    around = tables.paired_interval(gains)
+    assert rows[8][4][0] == f"{mean(gains):+.2f} ± {around.half:.2f}"
+    assert rows[8][4][1].texts == tuple(f"{gain:+.2f}" for gain in gains)
+    assert rows[8][5][0] in ("higher", "lower", "not told apart")
+    assert [link.text for link in rows[8][6]] == [
         "base, seed 0",
         "changed, seed 0",
         "base, seed 1",
         "changed, seed 1",
     ]
     sampler = base[0].paper_style.top1, others[1].paper_style.top1
-    assert rows[11][3] == [f"{sampler[1] - sampler[0]:+.2f}"]
+    assert rows[11][3][0].startswith(f"{sampler[1] - sampler[0]:+.2f} ± ")
     choice = mean(run.paper_style.top1 - run.clean.top1 for run in base)
-    assert rows[17][3] == [f"{choice:+.2f} against clean"]
+    assert rows[17][3][0].startswith(f"{choice:+.2f} ± ")
     assert rows[3][3] == ["not measured"]
-    assert rows[3][5][0].text == next(d.run.command for d in RUNS if d.number == 3)
+    assert rows[3][6][0].text == next(d.run.command for d in RUNS if d.number == 3)
 
 
 def test_a_first_stage_that_was_trained_anew_is_named(cifar: LongTailed) -> None:
@@ -140,8 +143,9 @@ def test_a_first_stage_that_was_trained_anew_is_named(cifar: LongTailed) -> None
 
 
 def test_without_records_every_row_shows_a_command_or_a_reason() -> None:
-    for _, _, (compared,), paper_style, _, (last,) in deviations.changes_table([]).rows:
+    for _, _, (compared,), paper_style, _, verdict, (last,) in deviations.changes_table([]).rows:
         assert compared
+        assert verdict == [""]
         if paper_style == ["not measured"]:
             assert last.text.startswith("gcl run training -p data cifar10 ")
         else:
