@@ -134,20 +134,43 @@ def test_a_cell_that_would_not_end_in_time_is_not_begun(monkeypatch: pytest.Monk
     assert isinstance(ended["dear"], fleet.Stopped)
 
 
-def test_more_run_side_by_side_as_long_as_that_brings_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, passes = 0.0, 0.0
-    speed = {4: 40.0, 8: 70.0, 12: 72.0}
+@pytest.mark.parametrize(
+    ("speed", "recorded", "epoch", "tried", "chosen"),
+    [
+        ({4: 69.8, 8: 71.5}, 1.0, 12.4, [4, 8], 4),  # an H200, in thousands of images
+        ({4: 40, 8: 71.5, 12: 73}, 1.0, 12.4, [4, 8], 8),
+        ({4: 40, 8: 70, 12: 90, 16: 91}, 0.2, 4, [4, 8, 12, 16], 12),
+        ({4: 40, 8: 70}, 3.0, 12.4, [4], 4),  # slowly recorded: there is no time for eight
+        ({4: 2}, 1.0, 12.4, [4], 4),
+    ],
+)
+def test_how_many_run_side_by_side_is_found_out_in_twenty_seconds(
+    speed: dict, recorded: float, epoch: float, tried: list[int], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are recorded one after another, and all stand still meanwhile; then they share what the card can do."""
+    now, busy, runs, done = 0.0, 2.0, dict[str, fleet.Told](), dict[str, float]()
     monkeypatch.setattr(here.time, "monotonic", lambda: now)
-    monkeypatch.setattr(fleet, "told", lambda: (passes, {}))
-    pace, seen = here.Pace(None), []
-    for _ in range(60):
-        level = pace.places()
+    monkeypatch.setattr(fleet, "told", lambda: (sum(run.passes for run in runs.values()), runs))
+    pace, seen, step = here.Pace(None), [], 1 / 32
+    while now < 25:
+        trying, level = pace.trying, pace.places()
         seen.append(level)
-        now += 1
-        passes += speed[level]
-    assert list(dict.fromkeys(seen)) == [4, 8, 12]
-    assert (seen[-1], round(pace.rate)) == (8, 70)
-    assert pace.seconds(700) == pytest.approx(80)
+        if trying and not pace.trying:
+            assert pace.rate in (0.0, pytest.approx(speed[level], rel=0.04))
+        if busy > 0:
+            busy -= step
+        elif len(runs) < level:
+            busy = recorded
+            name = f"run {len(runs)}"
+            runs[name], done[name] = fleet.Told(), 0.37 * len(runs) % 1 * epoch  # not in step
+        else:
+            for name in runs:
+                done[name] += step * speed[max(seen)] / len(runs)
+                runs[name].passes = epoch * int(done[name] / epoch)
+        if now > here.TRIED:
+            assert level == chosen
+        now += step
+    assert list(dict.fromkeys(seen)) == tried
 
 
 def open_cell(

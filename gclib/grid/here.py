@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -26,7 +26,8 @@ from gclib.train.device import choose_device
 __all__ = ["run"]
 
 LEVELS = (4, 8, 12, 16)  # how many runs side by side are tried, as long as each more brings more
-SETTLE, WATCH = 6.0, 5.0  # seconds: until new runs are recorded, and how long their pace is taken
+TRIED = 20.0  # seconds from the start in which that is found out
+WATCH = 5.0  # seconds for which the pace is taken from then on
 GAIN = 1.05
 SPARE = 8.0  # seconds before the end in which what runs ends its epoch and is saved
 LOOK = 1.0  # seconds between two looks at how it stands
@@ -36,28 +37,57 @@ class Pace:
     """How fast the fleet is, in images forward and backward a second, and how many side by side that takes."""
 
     def __init__(self, places: int | None) -> None:
-        self.level = places or LEVELS[0]
-        self.more = [] if places else list(LEVELS[1:])
+        self.level, self.trying = places or LEVELS[0], places is None
         self.rate = 0.0
-        self.since, self.done = time.monotonic(), 0.0
+        self.begun = self.since = (
+            time.monotonic()
+        )  # since when: the level that is tried, or the pace that is taken
+        self.done: float | None = (
+            None  # passes at that time; not known as long as the first runs are recorded
+        )
         self.before: tuple[int, float] | None = None  # the level below, and its rate
-        self.settled = False
+        self.ends: dict[
+            str, list[tuple[float, float]]
+        ] = {}  # of each run's epochs: when, and its passes then
 
     def places(self) -> int:
         """Look at the clock; return how many may run side by side now."""
-        now, span = time.monotonic(), time.monotonic() - self.since
-        if not self.settled and span >= SETTLE:
-            self.since, self.done, self.settled = now, fleet.told()[0], True
-        elif self.settled and span >= WATCH:
-            total, _ = fleet.told()
-            self.rate = (total - self.done) / span
+        now, (total, runs) = time.monotonic(), fleet.told()
+        if self.trying:
+            self._try(now, total, runs)
+        elif now - self.since >= WATCH:
+            if self.done is not None:
+                self.rate = (total - self.done) / (now - self.since)
             self.since, self.done = now, total
-            if self.before and self.rate < GAIN * self.before[1]:
-                (self.level, _), self.before, self.more = self.before, None, []  # more bring no more
-            elif self.more:
-                self.before = (self.level, self.rate)
-                self.level, self.settled = self.more.pop(0), False
         return self.level
+
+    def _try(self, now: float, total: float, runs: Mapping[str, fleet.Told]) -> None:
+        rate, late = self._rate(now, runs), now >= self.begun + TRIED
+        if rate is None and not late:
+            return
+        self.trying = False
+        if self.before and (rate or 0.0) < GAIN * self.before[1]:
+            self.level, self.rate = self.before  # more bring no more, or were not seen to
+        else:
+            self.rate = rate or 0.0
+            higher = [level for level in LEVELS if level > self.level]
+            if higher and now + (now - self.since) <= self.begun + TRIED:  # the next takes as long
+                self.before, self.level, self.trying = (self.level, self.rate), higher[0], True
+        self.since, self.done = now, total
+
+    def _rate(self, now: float, runs: Mapping[str, fleet.Told]) -> float | None:
+        """Passes a second in sum; None until all have gone through an epoch since the last of them was recorded."""
+        for name, told in runs.items():
+            ends = self.ends.setdefault(name, [])
+            if told.passes > (ends[-1][1] if ends else 0.0):
+                ends.append((now, told.passes))
+        if len(runs) < self.level or not all(self.ends[name] for name in runs):
+            return None
+        settled = max(self.ends[name][0][0] for name in runs)
+        seen = [[end for end in self.ends[name] if end[0] >= settled] for name in runs]
+        if min(map(len, seen)) < 2:
+            return None
+        return sum((one[-1][1] - one[0][1]) / (one[-1][0] - one[0][0]) for one in seen)
 
     def seconds(self, cost: float) -> float:
         """How long a run of so many passes takes among the others; 0 while the pace is not known."""
