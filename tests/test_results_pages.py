@@ -3,7 +3,9 @@
 import ast
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 
 import matplotlib
 
@@ -14,8 +16,9 @@ import nbformat
 import pytest
 from factories import paper_run
 
-from gclib import records, tables
+from gclib import recipes, records, tables
 from gclib.records import RunRecord
+from gclib.tables.intervals import gap
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("results", "table1", "noise", "ablations", "text-and-code", "claims", "calibration", "short-runs")
@@ -135,3 +138,47 @@ def test_every_figure_of_the_pages_has_a_caption_and_a_description() -> None:
                 said = cell.metadata["mystnb"]
                 assert said["figure"]["caption"]
                 assert len(said["image"]["alt"]) > 40
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, list[RunRecord]]:
+    runs = records.find(ROOT / "results", scale="paper", repeats=True)
+    return tables.by_recipe(tables.usable(runs, [1], "cifar10", 100))
+
+
+def test_what_the_page_of_results_says_in_words_holds(kept: dict[str, list[RunRecord]]) -> None:
+    def ahead(own: str, other: str) -> float:
+        return gap(*({run.seed: run.clean.top1 for run in kept[name]} for name in (own, other))).difference
+
+    twins = {row.recipe: recipes.get(row.recipe).definition.unified for row in tables.ROWS[1]}
+    leads = {
+        name: (ahead("gcl-official-cben", name), ahead("gcl-unified", twin))
+        for name, twin in twins.items()
+        if {name, twin} <= kept.keys() and twin != "gcl-unified"
+    }
+    assert all(own > one for own, one in leads.values())  # "smaller over every method that has both columns"
+    assert leads["ldam-drw"][1] < leads["ldam-drw"][0] / 2  # "more than half goes"
+    assert min(leads, key=lambda name: leads[name][0] - leads[name][1]) == "ce-mixup-crt"  # "shrinks least"
+    below = {name for name, (_, one) in leads.items() if one < 0}
+    assert below == {"ce-mixup-ncm", "mislas"}  # "two simple second stages end above GCL"
+    means = {name: mean(run.clean.top1 for run in group) for name, group in kept.items()}
+    assert max(means, key=means.__getitem__) == "gcl-official-no-margin"  # "the highest mean of all"
+
+
+def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list[RunRecord]]) -> None:
+    names = [
+        "gcl-paper",
+        *(f"gcl-paper-{step}" for step in "cross-entropy kept slow loss mixup batch".split()),
+    ]
+    names.append("gcl-official-cben")
+    steps = [list(tables.paired(kept[new], kept[old]).values()) for old, new in pairwise(names)]
+    to_entropy, kept_on, rate, to_loss, mixup, batch, last = steps
+    assert max(to_entropy) < 0 < min(to_loss)  # "lost in every seed", "comes back in every seed"
+    sizes = {place: abs(mean(step)) for place, step in enumerate(steps[:-1])}
+    assert sorted(sizes, key=sizes.__getitem__)[-2:] == [3, 0]  # "two steps stand out"
+    assert max(abs(mean(kept_on)), abs(mean(batch))) < min(abs(mean(rate)), abs(mean(mixup)))  # "least"
+    gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]
+    assert max(gains) < 0  # "lower than after stage one, in every seed"
+    ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]
+    assert abs(ones[0] - ones[1]) < abs(mean(last)) / 10  # "alone the two first stages end level"
+    assert min(tables.paired(kept["gcl-official-cben"], kept["gcl-paper"]).values()) > 0
