@@ -20,7 +20,7 @@ from gclib.tables.details import (
     per_class_table,
     pooled_reliability,
 )
-from gclib.tables.intervals import Interval, Spread, holm, interval, noise, pooled, trainings
+from gclib.tables.intervals import Gap, Interval, Spread, gap, holm, interval, noise, pooled, trainings
 from gclib.tables.overview import overview_table
 from gclib.tables.pairs import kinds_table, lead, paired, paired_interval, paired_table, shared_first_stage
 from gclib.tables.results import (
@@ -55,6 +55,7 @@ __all__ = [
     "Command",
     "Comparison",
     "Finding",
+    "Gap",
     "Interval",
     "Link",
     "Row",
@@ -76,6 +77,7 @@ __all__ = [
     "difference",
     "draws_table",
     "findings",
+    "gap",
     "group_means",
     "holm",
     "interval",
