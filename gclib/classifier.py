@@ -19,6 +19,7 @@ from gclib.data.augment import normalise
 from gclib.data.pictures import fit_image, read_image
 from gclib.data.views import centre, test_view
 from gclib.errors import UserError
+from gclib.files import require_end
 from gclib.methods.stage import Stage
 from gclib.networks import make_network
 from gclib.recipes import Recipe
@@ -141,6 +142,7 @@ class Transform:
         height, width = self.card.height, self.card.width
         if isinstance(image, str | Path):
             try:
+                require_end(image)
                 if self.card.scaled:
                     return test_view(Path(image), height).permute(1, 2, 0).numpy()
                 if height == width:
@@ -233,6 +235,7 @@ def load_classifier(path: str | Path) -> Classifier:
     >>> model.probabilities(model.transform("photo.jpg")[None])  # doctest: +SKIP
     """
     try:
+        require_end(path)
         content = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name another file") from error

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and a lock on a folder that dies with its process."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import IO
 
 from gclib.errors import UserError
 
-__all__ = ["InUseError", "cache_folder", "home_expanded", "lock", "write_atomically"]
+__all__ = ["InUseError", "cache_folder", "home_expanded", "lock", "require_end", "write_atomically"]
 
 TEMPORARY = ".tmp"
 
@@ -26,6 +27,12 @@ def home_expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UserError(f"{path}: no user of that name has a home here; write the folder in full") from None
+
+
+def require_end(path: str | Path) -> None:
+    """Raise an OSError where a path is a device or a pipe: reading it might never end."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(errno.EINVAL, "a device or a pipe, no file", str(path))
 
 
 def cache_folder() -> Path:
@@ -52,10 +59,14 @@ def write_atomically(path: Path, content: bytes, previous: Path | None = None) -
     Raises
     ------
     UserError
-        If there is no permission or no space; nothing half-written stays behind.
+        If there is no permission or no space, or the path is that of a folder, a device or a pipe; nothing half-written
+        stays behind.
     """
+    if not path.name:
+        raise UserError(f"cannot write {path}: a folder; name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
+        require_end(path)  # to rename a file to the name of a device would take that away
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)

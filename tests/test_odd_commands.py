@@ -1,6 +1,7 @@
 """Odd command lines: refused in one line, or done; never a traceback, a flood, or something left behind."""
 
 import itertools
+import os
 import random
 import re
 from collections.abc import Callable
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gclib import notebook
-from gclib.cli import grid
+from gclib import data, load_classifier, notebook
+from gclib.cli import bench, grid, train
+from gclib.errors import UserError
+from gclib.files import write_atomically
 from gclib.notebook import book, execution
 
 LONG = "x" * 5000
@@ -87,6 +90,28 @@ PLACES = [
     "data fetch weights:{}",
     "predict {} photo.jpg",
     "export {} out.onnx",
+    "grid table2 --dry-run --gpu {}",
+    "grid table2 --dry-run --price {}",
+    "grid table2 --dry-run --data {}",
+    "grid table2 --dry-run --ratio {}",
+    "grid table5 --dry-run --jobs {}",
+    "grid table5 --dry-run --budget {}",
+    "grid pack out table5 --seeds {}",
+    "train {}",
+    "train ce --data {}",
+    "train ce --ratio {}",
+    "train ce --seed {}",
+    "train ce --scale {}",
+    "train ce --overrides {}",
+    "train ce --workdir {}",
+    "train ce --gpus {}",
+    "train ce --processes {}",
+    "bench gpu --budget {}",
+    "bench gpu --device {}",
+    "bench photographs --network {}",
+    "bench photographs --seconds {}",
+    "bench photographs --device {}",
+    "bench photographs --folder {}",
 ]
 
 
@@ -95,7 +120,7 @@ def answers(gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     """Run a command in an empty checkout and check how it ends."""
     monkeypatch.setattr(execution, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(book, "ROOT", tmp_path)
-    for module in (notebook, grid):
+    for module in (notebook, grid, train, bench):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setenv("GCLIB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
@@ -103,7 +128,14 @@ def answers(gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     def nothing_starts(*_: object) -> None:
         raise AssertionError("something was started")
 
+    def nothing_is_trained(*_: object, **__: object) -> None:
+        raise UserError("as far as to the training")
+
     monkeypatch.setattr(execution, "_kernel_manager", nothing_starts)
+    monkeypatch.setattr("gclib.train.runner.Runner.stages", nothing_is_trained)
+    monkeypatch.setattr("gclib.train.launch.launch", nothing_is_trained)
+    monkeypatch.setattr("gclib.bench.probe", nothing_is_trained)
+    monkeypatch.setattr("gclib.bench.photographs._rates", nothing_is_trained)
     before = sorted(tmp_path.iterdir())
 
     def check(words: list[str]) -> None:
@@ -135,3 +167,24 @@ def test_an_odd_value_is_refused_in_one_line(answers: Callable[..., None]) -> No
 def test_every_odd_value_at_every_place(answers: Callable[..., None]) -> None:
     for words in commands():
         answers(words)
+
+
+def test_what_may_never_end_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a device or a pipe"):
+        load_classifier("/dev/null")
+    with pytest.raises(UserError, match="a device or a pipe"):
+        data.load("list:/dev/null")
+    with pytest.raises(UserError, match="a device or a pipe"):
+        data.identify_weights("resnet50", "/dev/null")
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    os.mkfifo(tmp_path / "photos" / "cat" / "pipe.png")
+    with pytest.raises(UserError, match="holds 0 images"):
+        data.load(f"folder:{tmp_path / 'photos'}")
+
+
+def test_a_file_takes_the_place_of_no_folder_device_or_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path(), Path("/")):
+        with pytest.raises(UserError, match="cannot write"):
+            write_atomically(path, b"mine")
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]

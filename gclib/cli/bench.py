@@ -11,6 +11,8 @@ from gclib.files import home_expanded
 
 app = typer.Typer()
 
+DAY = 86_400  # seconds
+
 
 @app.callback()
 def about() -> None:
@@ -24,7 +26,9 @@ def about() -> None:
 
 @app.command()
 def gpu(
-    budget: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Time that it may take.")] = 90,
+    budget: Annotated[
+        float, typer.Option(min=1, max=DAY, metavar="SECONDS", help="Time that it may take.")
+    ] = 90,
     device: Annotated[str, typer.Option(help="`auto`, `cuda`, or `cpu` to rehearse it.")] = "auto",
     folder: Annotated[
         Path | None,
@@ -69,12 +73,13 @@ def gpu(
 @app.command()
 def photographs(
     network: Annotated[str, typer.Option(help="`resnet50` or another network for photos.")] = "resnet50",
-    seconds: Annotated[float, typer.Option(min=1, help="Time that the steps take.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, max=DAY, help="Time that the steps take.")] = 60,
     device: Annotated[str, typer.Option(help="`auto`, `cuda`, or `cpu` to rehearse it.")] = "auto",
     folder: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=home_expanded,
             help="Where the report goes [default: results/bench/photographs, or build/bench for a CPU]",
         ),
     ] = None,

@@ -116,7 +116,10 @@ def run(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="snakemake: how many cells run side by side, each on one thread.")
+        int,
+        typer.Option(
+            min=1, max=10_000, help="snakemake: how many cells run side by side, each on one thread."
+        ),
     ] = 1,
     profile: Annotated[
         str | None,
@@ -145,7 +148,9 @@ def run(
     ] = "H200",
     price: Annotated[
         float,
-        typer.Option(min=0, help="dry run of `table2`: what an hour of it costs; a guess unless given."),
+        typer.Option(
+            min=0, max=1e6, help="dry run of `table2`: what an hour of it costs; a guess unless given."
+        ),
     ] = PRICE,
     workdir: Workdir = None,
 ) -> None:
@@ -267,6 +272,8 @@ def _progress(
     from gclib import grid as grids
     from gclib.data import PUBLISHED, ratio_of
 
+    if ratio and "table2" in tables:
+        raise UserError("--ratio is not for table2, whose sets have ratios of their own; leave it out")
     cells = {
         cell: None
         for table in tables

@@ -41,11 +41,15 @@ def train(
     ] = "",
     gpus: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="GPUs of this machine, a process each [default: one device]"),
+        typer.Option(
+            metavar="N", min=1, max=1024, help="GPUs of this machine, a process each [default: one device]"
+        ),
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Processes on the CPU, in place of GPUs [default: 1]"),
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Processes on the CPU, in place of GPUs [default: 1]"
+        ),
     ] = None,
     first_stage: Annotated[
         bool, typer.Option("--first-stage", help="Only the first stage, which other recipes may share.")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gclib.data.pictures import is_image, several
 from gclib.errors import UserError
+from gclib.files import require_end
 
 __all__ = ["Found", "Row", "from_folder", "from_lists"]
 
@@ -121,8 +122,12 @@ def _entries(folder: Path, found: Found) -> tuple[list[Path], list[Path]]:
                 path = folder / entry.name
                 if entry.name.startswith(".") or entry.name.lower() in LITTER:
                     found.litter.append(path)
-                else:
-                    (folders if entry.is_dir() else files).append(path)
+                elif entry.is_dir():
+                    folders.append(path)
+                elif entry.is_file() or not path.exists():  # a link to nothing is told when it is read
+                    files.append(path)
+                else:  # a device or a pipe
+                    found.litter.append(path)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); expected a folder") from error
     return sorted(folders), sorted(files)
@@ -169,6 +174,7 @@ def from_lists(path: Path) -> Found:
 
 def _read_list(path: Path) -> list[Row]:
     try:
+        require_end(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if any(line)]
     except (OSError, ValueError, csv.Error) as error:

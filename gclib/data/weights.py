@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gclib.data.sources import root_folder
 from gclib.errors import UserError, require_one_of
-from gclib.files import home_expanded
+from gclib.files import home_expanded, require_end
 
 __all__ = ["NETWORKS", "fetch_weights", "find_weights", "identify_weights", "planned_weights"]
 
@@ -222,6 +222,7 @@ def _prefix(path: Path) -> str | None:
 
 
 def _sha256(path: Path) -> str:
+    require_end(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
