@@ -18,7 +18,6 @@ from factories import paper_run
 
 from gclib import recipes, records, tables
 from gclib.records import RunRecord
-from gclib.tables.intervals import gap
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("results", "table1", "noise", "ablations", "text-and-code", "claims", "calibration", "short-runs")
@@ -148,7 +147,9 @@ def kept() -> dict[str, list[RunRecord]]:
 
 def test_what_the_page_of_results_says_in_words_holds(kept: dict[str, list[RunRecord]]) -> None:
     def ahead(own: str, other: str) -> float:
-        return gap(*({run.seed: run.clean.top1 for run in kept[name]} for name in (own, other))).difference
+        return tables.gap(
+            *({run.seed: run.clean.top1 for run in kept[name]} for name in (own, other))
+        ).difference
 
     twins = {row.recipe: recipes.get(row.recipe).definition.unified for row in tables.ROWS[1]}
     leads = {
