@@ -9,7 +9,7 @@ from gclib import recipes
 from gclib.errors import UserError
 from gclib.metrics import Reliability
 from gclib.records import RunRecord
-from gclib.tables.results import mean_and_spread
+from gclib.tables.results import SPREAD_RULE, mean_and_spread
 from gclib.tables.rows import by_recipe
 from gclib.tables.table import Item, Table
 
@@ -86,7 +86,7 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
     caption = (
         "Calibration on the test set, last epoch (clean), in percent. ECE is the mean gap between confidence and "
         "accuracy over bins of equal width, weighed by the images in them; its sign is lost, so the column before it "
-        "says whether a classifier is too sure (+) or not sure enough (−)."
+        f"says whether a classifier is too sure (+) or not sure enough (−). {SPREAD_RULE}"
     )
     return Table.of(header, rows, caption)
 
