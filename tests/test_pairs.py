@@ -37,15 +37,13 @@ def test_the_interval_of_paired_differences_is_that_of_a_t_test() -> None:
 
 def test_a_row_is_subtracted_from_the_others_seed_by_seed() -> None:
     table = cells(tables.paired_table([*GCL, *LWS[:2], *LWS[2:]], 5))
-    assert list(table) == ["gcl-official-cben, stage one", "gcl-official-lws", "gcl-official-cben"]
+    assert list(table) == ["gcl-official-cben, stage one", "gcl-official-lws"]
     gaps = [lws.clean.top1 - gcl.clean.top1 for lws, gcl in zip(LWS, GCL, strict=True)]
     assert table["gcl-official-lws"]["single differences"] == ", ".join(f"{gap:+.2f}" for gap in gaps)
     gaps = [run.stages[0].last.top1 - run.clean.top1 for run in GCL]
     one = table["gcl-official-cben, stage one"]
     half = tables.paired_interval(gaps).half
     assert one["difference"] == f"{mean(gaps):+.2f} ± {half:.2f}"
-    assert one["single runs (clean)"] == ", ".join(f"{run.stages[0].last.top1:.2f}" for run in GCL)
-    assert table["gcl-official-cben"]["difference"] == table["gcl-official-cben"]["verdict"] == ""
     ps = [tables.paired_interval([a - b for a, b in zip(*side, strict=True)]).p for side in sides()]
     said = [one["p, corrected"], table["gcl-official-lws"]["p, corrected"]]
     assert said == [tables.claims.p_value(p) for p in tables.holm(ps)]
@@ -106,7 +104,7 @@ def test_what_the_page_on_ablations_says_in_words_holds_for_the_records(runs: li
     names = [row.recipe for row in tables.ROWS[3]]
     order = [seeds[name][0].clean.top1 for name in names]
     assert order == sorted(order), "after the last epoch they stand in the order that the paper prints"
-    assert all(table[3][name]["verdict"] == "not told apart" for name in names[:-1]), "undecided"
+    assert all(table[3][name]["verdict"] == "not told apart" for name in table[3]), "undecided"
     assert table[4]["gcl-official-instance"]["verdict"] == "lower"
     assert max(gaps("gcl-official-instance", 4)) < -2, "falls by several points, in every seed"
     assert max(map(abs, gaps("gcl-official-effective", 4))) < 0.05, "between CBEN and EN there is nothing"

@@ -74,9 +74,7 @@ def test_no_mean_counts_a_repeat_as_a_seed() -> None:
         lambda runs: columns(tables.claim_table("competitors", runs), "first", "second"),
         tables.seeds_table,
         tables.stage_one_table,
-        lambda runs: columns(
-            tables.paired_table(runs, 1), "recipe", "single differences", "single runs (clean)"
-        ),
+        lambda runs: columns(tables.paired_table(runs, 1), "recipe", "single differences"),
     ):
         assert made(EVERY) == made(seeds)
 

@@ -128,34 +128,35 @@ def paired_table(
     Returns
     -------
     Table
-        One row for each row of the paper that has a run, with the single runs.
+        One row for each other row of the paper that has a seed in common with it.
     """
     runs, lines, found = list(runs), [], []
     groups = by_recipe(usable(runs, [number], dataset, ratio))
     reference = groups.get(against, [])
-    for row in (row for row in ROWS[number] if row.part == "paper" and row.recipe in groups):
-        single, compared = [], []
+    for row in ROWS[number]:
+        if row.part != "paper" or (row.recipe == against and not row.stage_one):
+            continue
+        cells = []
         for best in (False, True):
-            ours = _by_seed(groups[row.recipe], best, row.stage_one)
-            single.append(listed(ours.values()))
+            ours = _by_seed(groups.get(row.recipe, []), best, row.stage_one)
             gaps = list(less(ours, _by_seed(reference, best, False)).values())
-            itself = row.recipe == against and not row.stage_one
-            apart = paired_interval([] if itself else gaps, noise(runs, best=best))
-            compared += [said(apart), "" if itself else listed(gaps, "+")]
-            found += [apart] * (not best)
-        lines.append([row.label, *compared, *single])
+            apart = paired_interval(gaps, noise(runs, best=best))
+            cells += [said(apart), listed(gaps, "+")]
+            found += [apart] * bool(gaps and not best)
+        if cells[1]:
+            lines.append([row.label, *cells])
     corrected = iter(holm([each.p for each in found if each]))
     for line, each in zip(lines, found, strict=True):
         p = next(corrected) if each else None
         line[2:2] = ["", ""] if each is None or p is None else [verdict(each, p), p_value(p)]
     header = ["recipe", "difference", "verdict", "p, corrected", "single differences", "paper-style"]
-    header += ["single differences (paper-style)", "single runs (clean)", "single runs (paper-style)"]
+    header += ["single differences (paper-style)"]
     caption = (
         f"Table {number}, less {recipes.label(against)}: percentage points of top-1 accuracy after the last epoch "
         "(clean), the mean of the differences between runs of one seed. Behind it stands half of its "
         f"{1 - LEVEL:.0%} interval, by Student's t from these differences themselves; where there is one alone, from "
         "the spread of all recipes that were run more than once. The verdict is higher or lower where zero lies "
-        "outside and still does after Holm's correction for the rows of this table. All single values stand in the "
+        "outside and still does after Holm's correction for the rows of this table. Single differences stand in the "
         "order of the seeds."
     )
     return Table.of(header, lines, caption)
