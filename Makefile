@@ -44,7 +44,7 @@ bench: $(INSTALLED)  ## speed, side by side with the usual ways
 refresh: $(INSTALLED)  ## execute the committed notebooks again, in place, with their defaults
 	$(RUN) gclib.train.fingerprint
 	$(RUN) gclib.cli refresh
-	$(RUN) gclib.readme
+	$(RUN) gclib.notebook.readme
 
 # Keeps the versions that are there where it can; remove requirements.lock first to take the newest of everything.
 lock: $(INSTALLED)  ## make requirements.lock from pyproject.toml

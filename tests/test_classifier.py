@@ -226,7 +226,7 @@ def test_class_names_are_text_everywhere(file: Path, photos: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["gcl-official", pytest.param("oltr", marks=pytest.mark.soak)])
 def test_as_onnx_it_gives_the_same_probabilities(name: str, shared: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="extra `onnx`")
-    from gclib.export import export_onnx
+    from gclib.classifier.export import export_onnx
 
     model = load_classifier(trained(shared, name)[1])
     assert export_onnx(model, tmp_path / "model.onnx") < 1e-5

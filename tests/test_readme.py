@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from factories import paper_run
 
-from gclib import ROOT, readme, records, tables
+from gclib import ROOT, records, tables
 from gclib.errors import UserError
+from gclib.notebook import readme
 
 
 def test_the_readme_takes_the_table_between_its_marks(tmp_path: Path) -> None:
@@ -38,4 +39,6 @@ def test_a_readme_without_a_place_is_left_alone(tmp_path: Path, content: str) ->
 def test_the_readme_shows_the_records_of_today() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = text.split(readme.BEGIN)[1].split(readme.END)[0].strip()
-    assert shown == tables.readme_table(ROOT / "results"), "python -m gclib.readme brings it up to date"
+    assert shown == tables.readme_table(ROOT / "results"), (
+        "python -m gclib.notebook.readme brings it up to date"
+    )

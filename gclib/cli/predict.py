@@ -84,7 +84,7 @@ def export(
     Exit codes: 0 done; 2 no such file, no classifier, or nothing can be written.
     """
     from gclib.classifier import load_classifier
-    from gclib.export import export_onnx
+    from gclib.classifier.export import export_onnx
 
     classifier = load_classifier(file)
     difference = export_onnx(classifier, output)

@@ -1,4 +1,4 @@
-"""The parts of the README that are made: its figure and its table of results. ``python -m gclib.readme``."""
+"""The parts of the README that are made: its figure and its table of results. ``python -m gclib.notebook.readme``."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ from gclib.data import IMAGE_BUDGET, NETWORKS, LongTailed, image_budget, planned
 from gclib.errors import UserError, require_one_of
 from gclib.methods.photographs import on_photographs
 from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
-from gclib.overrides import USUAL_NETWORK, override, parse_overrides, with_identified_weights
+from gclib.recipes.overrides import USUAL_NETWORK, override, parse_overrides, with_identified_weights
 
 __all__ = [
     "UNIFIED",
