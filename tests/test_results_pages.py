@@ -183,3 +183,29 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]
     assert abs(ones[0] - ones[1]) < abs(mean(last)) / 10  # "alone the two first stages end level"
     assert min(tables.paired(kept["gcl-official-cben"], kept["gcl-paper"]).values()) > 0
+
+
+def test_what_the_page_on_calibration_says_in_words_holds(kept: dict[str, list[RunRecord]]) -> None:
+    def too_sure(name: str) -> list[float]:
+        """Mean confidence less accuracy of each run, in points."""
+        bins = [tables.pooled_reliability([run]) for run in kept[name]]
+        return [
+            100 * float((b.confidence * b.images).sum() / b.images.sum()) - run.clean.top1
+            for b, run in zip(bins, kept[name], strict=True)
+        ]
+
+    assert min(too_sure("ce") + too_sure("ldam-drw")) > 15  # "far too sure, whatever the seed"
+    assert max(map(abs, too_sure("ce-mixup"))) < 4  # "nearly calibrated"
+    for name in ("gcl-official-cben", "mislas"):  # "a little less sure than they should be"
+        assert -6 < min(too_sure(name)) < max(too_sure(name)) < 0, name
+    assert min(too_sure("gcl-paper")) > 10  # "too sure again"
+    assert min(too_sure("gcl-paper-loss")) > 0 > max(too_sure("gcl-paper-mixup"))  # by mixup in stage two
+
+
+def test_one_row_alone_ends_below_its_printed_number(kept: dict[str, list[RunRecord]]) -> None:
+    """As the page on runs that fall short says, and of BBN, that only the correction leaves it open."""
+    table = tables.results_table([run for group in kept.values() for run in group])
+    rows = {row[0][0]: (row[1][0], row[2][0]) for row in table.rows}
+    assert [name for name, (_, said) in rows.items() if said != "not told apart"] == ["Hybrid-SC"]
+    difference, half = (float(part) for part in rows["BBN"][0].split(" ± "))
+    assert difference < -half
