@@ -88,6 +88,19 @@ def test_a_very_long_name_leaves_a_figure_its_room() -> None:
     assert " ... " in shown
 
 
+@pytest.mark.parametrize("figure", ["class_count_bars", "per_class_bars", "confusion_heatmap"])
+def test_a_figure_with_very_long_names_has_room_for_its_data(
+    figure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "NAMES", ["x" * 255, *NAMES[1:]])
+    style.use()
+    drawn = FIGURES[figure]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib says where axes collapse
+        drawn.canvas.draw()
+    plt.close(drawn)
+
+
 def test_the_names_of_recipes_in_the_course_of_training_are_text() -> None:
     run = paper_run("ce")
     run = run.model_copy(update={"recipe": {**run.recipe, "name": "$x$"}})

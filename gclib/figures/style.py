@@ -73,7 +73,8 @@ METHODS = {
 
 BLUE = METHODS["ldam-drw"]  # where colour tells nothing apart
 
-LONG_NAME = 60  # characters; a longer one leaves a figure no room
+# Characters: longer names leave a figure no room, beside its axes and below them.
+LONG_NAME, LEANING_NAME = 60, 30
 
 # Colour is never the only difference, neither between lines nor between bars that stand side by side.
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
@@ -211,16 +212,16 @@ def class_ticks(axes: Axes, class_names: Iterable[str] | None, num_classes: int)
         axes.set_xlabel("class index, head to tail")
         return
     axes.set_xlabel("class, head to tail")
-    names = list(map(plain, class_names))
+    names = [plain(name, LEANING_NAME) for name in class_names]
     axes.set_xticks(range(num_classes), names, **slant(names))
 
 
-def plain(name: str) -> str:
+def plain(name: str, longest: int = LONG_NAME) -> str:
     """Return a name of a class or a recipe such that matplotlib shows it as it is, on one line, a long one shortened.
 
     To matplotlib, text between dollars is mathematics, and a label that begins with an underscore is hidden.
     """
-    shown = without_middle(" ".join(name.split()), LONG_NAME).replace("$", r"\$")
+    shown = without_middle(" ".join(name.split()), longest).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
 
 

@@ -23,6 +23,7 @@ from gclib.figures.style import (
     GREY,
     HATCHES,
     HEAT,
+    LEANING_NAME,
     LINES,
     MARKERS,
     class_colours,
@@ -302,7 +303,7 @@ def confusion_heatmap(confusion: ArrayLike, class_names: Sequence[str]) -> Figur
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(6.4, 5.2))
     written = len(counts) <= WRITTEN_UP_TO
-    names = list(map(plain, class_names))
+    names = [plain(name, LEANING_NAME) for name in class_names]
     seaborn.heatmap(
         share,
         vmin=0,
