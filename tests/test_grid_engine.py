@@ -6,7 +6,9 @@ import json
 import multiprocessing
 import os
 import re
+import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
+from test_launch import tiny_folder
 
 from gclib import grid, records, train
 from gclib.errors import UserError
@@ -178,6 +181,52 @@ def test_what_is_trained_is_kept_and_not_run(tmp_path: Path) -> None:
     )
     assert states([cell], tmp_path) == ["done"]
     assert lines == [f"kept: {tmp_path / 'results' / cell.place}"]
+
+
+@pytest.mark.parametrize("trains", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_what_has_parts_is_trained_on_the_devices_of_a_profile_before_its_notebook(
+    trains: bool, tmp_path: Path
+) -> None:
+    """The workflow itself, with a profile's setting; in soak two processes train what is cut into two parts."""
+    images = f"folder:{tiny_folder(tmp_path / 'images')}@8"
+    gcl = [sys.executable, "-m", "gclib.cli", "train", "ce", "--data", images, "--workdir", str(tmp_path)]
+
+    def noted(name: str, *more: str) -> str:
+        code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(' '.join(sys.argv[2:]))"
+        return shlex.join([sys.executable, "-S", "-c", code, str(tmp_path / name), *more])
+
+    def cell(name: str, parts: int, train: str, stage: str | None = None) -> dict[str, Any]:
+        record = str(tmp_path / name)
+        return {
+            **{"record": record, "stage": stage, "after": [], "parts": parts},
+            **{"train": train, "command": noted(name, "finished")},
+        }
+
+    real = shlex.join([*gcl, "--overrides", "parts=2 epochs=1"])
+    plan = {
+        "stages": {
+            "whole": {"command": noted("stage-whole"), "parts": 1},
+            "cut": {"command": noted("stage-cut"), "parts": 2},
+        },
+        "cells": {
+            "cut": cell("cut", 2, real if trains else noted("trained"), "cut"),
+            "alone": cell("alone", 1, "false", "whole"),
+        },
+    }
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan))
+    command = [*engine._command(file, tmp_path, 2), "--config", "devices=--processes 2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [(tmp_path / name).read_text() for name in ("stage-cut", "stage-whole")] == ["--processes 2", ""]
+    assert [(tmp_path / name).read_text() for name in ("cut", "alone")] == ["finished", "finished"]
+    if not trains:
+        assert (tmp_path / "trained").read_text() == "--processes 2"
+        return
+    (folder,) = (tmp_path / "stages").iterdir()
+    state = checkpoints.load(folder)
+    assert state is not None
+    assert (state["epoch"], state["processes"]) == (1, 2)
 
 
 # Real cells
