@@ -5,13 +5,14 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gclib import data, recipes, records
+from gclib import ROOT, data, recipes, records
 from gclib.data import longtail, own
 from gclib.data.budget import sample_counts
 from gclib.errors import UserError
@@ -126,6 +127,13 @@ def test_what_a_run_takes_is_said_before_it_starts() -> None:
     recipe = recipes.get("ce").resolve(cifar, "paper")
     assert effort(recipe, cifar).startswith("2,481,200 images in training")
     assert "epochs" not in effort(recipe, cifar)
+
+
+def test_the_page_says_what_the_test_images_can_show_and_what_the_run_takes_before_it_trains() -> None:
+    page = nbformat.read(ROOT / "notebooks" / "training.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in page.cells if cell.cell_type == "code")
+    places = [code.index(call) for call in ("in cautions(", "print(effort(", "train.fit(")]
+    assert places == sorted(places)
 
 
 def test_a_short_run_says_that_it_is_no_comparison_and_what_one_takes() -> None:

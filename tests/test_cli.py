@@ -178,6 +178,38 @@ finally:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+AT_HOME = [
+    "data check folder:~/x",
+    "data check list:~/x",
+    "data check cifar10 --data ~/x",
+    "recipes ce --dataset folder:~/x",
+    "recipes ce --dataset cifar10 --ratio 0 --data ~/x",
+    "records list ~/x",
+    "records show ~/x",
+    "records verify ~/x",
+    "records compare ~/x ~/x",
+    "grid table5 --dry-run --data folder:~/x",
+    "grid unpack ~/x",
+    "run ~/x.ipynb",
+    "params ~/x.ipynb",
+    "refresh ~/x.ipynb",
+    "train ce --data folder:~/x",
+    "predict ~/x photo.jpg",
+    "export ~/x out.onnx",
+]
+
+
+@pytest.mark.parametrize("words", AT_HOME)
+def test_a_tilde_is_the_home_wherever_a_path_stands(gcl, tmp_path, monkeypatch, words):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "x.ipynb").write_text("no notebook")
+    code, out, err = gcl(*words.split())
+    assert code in (1, 2)
+    assert str(tmp_path / "home" / "x") in out + err
+
+
 # Mistakes
 
 MISTAKES = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gclib import ROOT
 from gclib.errors import UserError, nearest
-from gclib.files import write_atomically
+from gclib.files import home_expanded, write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
 from gclib.notebook.status import Effort, note, peak_memory
@@ -301,7 +301,7 @@ def find(name: str) -> Path:
     UserError
         If there is no such notebook.
     """
-    path = Path(name) if name.endswith(".ipynb") else NOTEBOOKS / f"{name}.ipynb"
+    path = home_expanded(name) if name.endswith(".ipynb") else NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
         options = names()
         raise UserError(

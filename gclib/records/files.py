@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gclib.errors import UserError, nearest
-from gclib.files import write_atomically
+from gclib.files import home_expanded, write_atomically
 from gclib.records.schema import RunRecord
 
 NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
@@ -183,7 +183,7 @@ def locate(reference: str, *roots: str | Path) -> Path:
         If no record below the folders has this identity.
     """
     if os.path.exists(reference) or not re.fullmatch("[0-9a-f]{16}", reference):
-        return Path(reference)
+        return home_expanded(reference)
     wanted = f'"identity":"{reference}"'  # as `save` writes it: a damaged record beside it does not matter
     for path in (path for root in roots for path in _files(root)):
         if wanted in path.read_text(encoding="utf-8", errors="replace"):
