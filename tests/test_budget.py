@@ -158,6 +158,14 @@ def test_a_larger_network_takes_longer_and_more_memory() -> None:
     assert memory == sorted(set(memory))
 
 
+@pytest.mark.parametrize(("network", "values"), [("resnet50", 631), ("efficientnet-lite0", 530)])
+def test_memory_of_large_photographs_is_what_was_measured(network: str, values: int) -> None:
+    photographs = data.without_images("imagenet-lt", None)
+    recipe = recipes.get("ce").resolve(photographs, "paper", network=network, batch_size=256)
+    said = float(re.findall(r"([\d.]+) GB", effort(recipe, photographs))[0])
+    assert said == pytest.approx(0.7 + 256 * values * 224**2 * 4 / 1e9, rel=0.15)
+
+
 def test_frozen_features_cost_one_pass_and_no_memory_of_a_batch() -> None:
     photographs = data.without_images("imagenet-lt", None)
 
