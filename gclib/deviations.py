@@ -234,7 +234,7 @@ def _changed(
         cell: list[Item] = ["not measured"]
         if same:
             cell = tables.difference(gains, tables.paired_interval(gains))
-        shown: list[Item] = [_link(run, link_root, "run") for run in same] or [Command(own.command)]
+        shown: list[Item] = [_link(run, link_root, "") for run in same] or [Command(own.command)]
         return [f"{d.selection}: best epoch on test, against clean"], cell, [""], shown, None
     if d.run is None:
         return [d.known], [""], [""], [""], None
@@ -251,9 +251,7 @@ def _changed(
         interval = tables.paired_interval(gaps, chance[best])
         cells.append(tables.difference(gaps, interval))
     links: list[Item] = [
-        _link(run, link_root, word)
-        for pair in pairs
-        for word, run in zip(("base", "changed"), pair, strict=True)
+        _link(run, link_root, word) for pair in pairs for word, run in zip(("", "changed"), pair, strict=True)
     ]
     return compared, cells[0], cells[1], links, interval
 
@@ -265,4 +263,4 @@ def _stage_one_anew(base: RunRecord, other: RunRecord) -> bool:
 
 
 def _link(run: RunRecord, root: str, word: str) -> Link:
-    return Link(f"{word}, seed {run.seed}", results_path(run, root).as_posix())
+    return Link(word or f"seed {run.seed}", results_path(run, root).as_posix())

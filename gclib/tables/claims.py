@@ -9,7 +9,7 @@ from gclib import recipes
 from gclib.records import RunRecord
 from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
 from gclib.tables.intervals import LEVEL, Gap, Interval, Spread, gap, holm, interval, noise
-from gclib.tables.results import PAIRED_RULE, apart, mean_and_singles, not_run
+from gclib.tables.results import apart, mean_and_singles, not_run
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
 from gclib.tables.table import Item, Table
 
@@ -189,9 +189,7 @@ def claim_table(
         ]
         commands = dict.fromkeys(command(recipe, dataset, ratio) for recipe, group in pairs if not group)
         rows.append(not_run(list(commands), len(header), "comparison", len(missing)))
-    caption = (
-        f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}. {PAIRED_RULE}"
-    )
+    caption = f"Claim: {claim.sentence}. In the paper: {claim.where}. Here: {conclusion(found)}."
     if len(quantities) == 1:
         caption += f" Compared: {quantities.pop()}."
     return Table(header, rows, caption)

@@ -26,10 +26,10 @@ class Measure(NamedTuple):
 
 MEASURES = {
     "top1": Measure("accuracy (%)"),
-    "tail": Measure("accuracy of the rarest third (%)"),
-    "squeezed": Measure("test images of the rarest third taken for the most frequent third (%)", False),
-    "span": Measure("spread of the rarest third's test images over that of the most frequent third (%)"),
-    "obscure": Measure("test images of the rarest third in the obscure region (%)", False),
+    "tail": Measure("accuracy of the tail (%)"),
+    "squeezed": Measure("tail taken for head (%)", False),
+    "span": Measure("spread of the tail over that of the head (%)"),
+    "obscure": Measure("tail in the obscure region (%)", False),
 }
 EMBEDDED = ("span", "obscure")  # measured on the features of stage one, where they are kept beside the record
 

@@ -86,6 +86,8 @@ class Table:
         """Return the table as HTML."""
         columns = [[row[place] for row in self.rows] for place in range(len(self.header))]
         styles = ["" if all(map(_is_number, column)) else WORDS for column in columns]
+        if styles and styles[0]:  # the names of rows need not break after each word
+            styles[0] = WORDS.replace("white-space", "min-width: 10em; white-space")
         names = zip(styles, self.header, strict=True)
         head = "".join(f'<th scope="col"{style}>{_text_html(name)}</th>' for style, name in names)
         body = "\n".join(
@@ -124,10 +126,14 @@ def _is_number(cell: Sequence[Item]) -> bool:
 
 
 def _cell_html(cell: Sequence[Item]) -> str:
-    """Words and links on one line, single values and folded commands below."""
-    below = (Command, Singles)
-    line = ", ".join(_item_html(item) for item in cell if not isinstance(item, below))
-    return line + "".join(_item_html(item) for item in cell if isinstance(item, below))
+    """Words and links on one line, or parted by single values into lines that do not break; folded commands below."""
+    shown = [item for item in cell if not isinstance(item, Command)]
+    commands = "".join(_item_html(item) for item in cell if isinstance(item, Command))
+    parted = next((place for place, item in enumerate(shown) if isinstance(item, Singles)), None)
+    if parted is None:
+        return ", ".join(map(_item_html, shown)) + commands
+    above, below = (", ".join(map(_item_html, part)) for part in (shown[:parted], shown[parted + 1 :]))
+    return f'<div style="white-space: nowrap">{above}{_item_html(shown[parted])}{below}</div>{commands}'
 
 
 def _cell_markdown(cell: Sequence[Item]) -> str:
@@ -148,7 +154,7 @@ def _item_html(item: Item) -> str:
             name, text = _text_html(item.name), _text_html(item.text)
             return f"<details><summary>{name}</summary><code>{text}</code></details>"
         case Singles():
-            return f'<small style="display: block">{_text_html(", ".join(item.texts))}</small>'
+            return f'<small style="display: block; font-size: 0.85em">{_text_html(", ".join(item.texts))}</small>'
     return _text_html(item)
 
 
