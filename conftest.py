@@ -204,10 +204,10 @@ def small_networks() -> Iterator[None]:
     from training import small_network
 
     from gclib.networks import weights
-    from gclib.train import loop, runner
+    from gclib.train import making, runner
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loop, runner, weights):
+        for module in (making, runner, weights):
             patch.setattr(module, "make_network", small_network)
         yield
 

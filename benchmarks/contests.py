@@ -20,7 +20,8 @@ from gclib.errors import UserError
 from gclib.losses import GCLLoss, cloud_sizes
 from gclib.networks import resnet32
 from gclib.train.device import can_compile
-from gclib.train.loop import DTYPES, Trainer, draw_seed, make_stage
+from gclib.train.loop import DTYPES, Trainer
+from gclib.train.making import draw_seed, make_stage
 
 __all__ = ["compiled", "few", "images", "inaturalist_labels", "losses", "memory", "sampler", "training"]
 

@@ -8,7 +8,8 @@ from benchmarks.contests import CPU, Timings, train
 from benchmarks.timing import interleave
 from gclib import recipes
 from gclib.data import LongTailed
-from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import draw_seed, make_stage
 
 __all__ = ["PASSES", "steps_of_all"]
 

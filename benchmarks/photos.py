@@ -21,7 +21,8 @@ from gclib.data.sources import PHOTOS
 from gclib.methods.images import Cut
 from gclib.methods.stage import Stage
 from gclib.networks import make_network
-from gclib.train.loop import DTYPES, Trainer, draw_seed, make_stage
+from gclib.train.loop import DTYPES, Trainer
+from gclib.train.making import draw_seed, make_stage
 from gclib.train.streamed import Order, Streamed
 
 __all__ = ["decoding", "photo_step"]

@@ -11,7 +11,8 @@ from training import few_digits, no_fingerprint, recipe, same, weights
 from gclib import recipes, records, train
 from gclib.train import fleet, loop, runner, runs
 from gclib.train.capture import WARM_UP
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -15,7 +15,7 @@ from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
 from gclib.train import runs
-from gclib.train.loop import make_stage
+from gclib.train.making import make_stage
 
 AS_IT_IS = {
     "trains": "head",

@@ -12,7 +12,8 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 from gclib.data.augment import grey
 from gclib.methods.stage import Stage
 from gclib.methods.stages.hybrid import draw_boxes, draw_colours, prototypical_contrast, supervised_contrast
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.resident import Resident
 
 

@@ -9,7 +9,7 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import recipes
 from gclib.methods.stage import Batch
-from gclib.train.loop import make_stage
+from gclib.train.making import make_stage
 
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -11,7 +11,8 @@ from gclib.data.augment import normalise
 from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.oltr import ModulatedAttention
 from gclib.networks import resnet32
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 
 TARGETS = torch.arange(12) % 10
 

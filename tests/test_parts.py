@@ -24,8 +24,9 @@ from gclib.files import lock
 from gclib.methods import stage as stages
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.train import loop, runner, runs, world
-from gclib.train.loop import Trainer, make_stage
+from gclib.train import making, runner, runs, world
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.parts import RunningStatistics
 from gclib.train.plan import stage_plan
 from gclib.train.runner import Runner
@@ -91,7 +92,7 @@ def process(
     rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple, answer: Connection
 ) -> None:
     """Be a process among others: do the work and send what comes of it."""
-    for module in (loop, runner):
+    for module in (making, runner):
         module.make_network = small_network
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="localhost")
@@ -217,7 +218,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(
 def test_the_page_finds_the_stages_done_and_the_record_says_how_many_trained(
     shared_folder: Path, shared: list, epochs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (loop, runner):
+    for module in (making, runner):
         monkeypatch.setattr(module, "make_network", small_network)
     monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
     name, overrides = RUNS["ldam"]

@@ -19,7 +19,8 @@ from gclib import data, recipes
 from gclib.errors import UserError
 from gclib.methods.stage import Stage
 from gclib.networks import make_network, read_embedding
-from gclib.train.loop import Trainer, make_stage, normalised_for
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage, normalised_for
 from gclib.train.plan import stage_plan
 
 CPU = torch.device("cpu")

@@ -19,8 +19,8 @@ ORDER = (  # a module or package of gclib imports only from earlier ones
     "grid cli"
 ).split()
 TRAINING = (
-    "fleet world evaluation device environment checkpoints progress resident streamed features calibration capture "
-    "parts optimizer steps plan effort audit loop runner launch fingerprint runs"
+    "fleet world evaluation device environment checkpoints progress resident streamed features making calibration "
+    "capture parts optimizer steps plan effort audit loop runner launch fingerprint runs"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",

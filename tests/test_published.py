@@ -18,7 +18,7 @@ from gclib.data.listed import listed, published_images
 from gclib.data.longtail import positions_in_class, subset_digest
 from gclib.data.published import PUBLISHED, Published, published_counts
 from gclib.errors import UserError
-from gclib.train import loop, runner, runs
+from gclib.train import making, runner, runs
 
 lists = importlib.import_module("gclib.data.listed")  # of this name there is a function, too
 
@@ -240,7 +240,7 @@ def test_the_paper_s_method_trains_on_a_published_set_and_predicts(
     small: Callable[[str], Path], name: str, place: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the lists on: its own settings of Table 2, photographs that are read from their files, a small network."""
-    for module in (loop, runner, classifier):
+    for module in (making, runner, classifier):
         monkeypatch.setattr(module, "make_network", small_network)
     monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
     monkeypatch.setattr(lists, "SIDE", 66)

@@ -15,7 +15,8 @@ from training import few_digits, no_fingerprint, recipe
 from gclib import records, train
 from gclib.train import checkpoints, runs
 from gclib.train.device import can_compile
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.plan import stage_plan
 from gclib.train.steps import Steps
 

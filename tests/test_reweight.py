@@ -9,7 +9,7 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import recipes
 from gclib.methods.stage import Batch, Stage
-from gclib.train.loop import make_stage
+from gclib.train.making import make_stage
 
 
 def stage(name: str, **overrides: object) -> Stage:

@@ -11,7 +11,8 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 from gclib import data, recipes
 from gclib.data.augment import normalise
 from gclib.methods.stage import Batch, Stage
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 
 CPU = torch.device("cpu")
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -13,7 +13,8 @@ from gclib.losses import GCLLoss
 from gclib.methods.settings import LossSettings, SamplerSettings, StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import resnet32
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.resident import Resident
 
 CPU = torch.device("cpu")

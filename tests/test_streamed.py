@@ -22,9 +22,10 @@ from gclib.errors import UserError
 from gclib.methods import stage as stages
 from gclib.methods.images import Batch, Cut, Draws
 from gclib.methods.stage import Stage
-from gclib.train import loop, runner, runs, streamed
+from gclib.train import loop, making, runner, runs, streamed
 from gclib.train.fleet import Stopped
-from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import draw_seed, make_stage
 from gclib.train.plan import stage_plan
 from gclib.train.resident import Resident
 from gclib.train.streamed import Streamed, usual_workers
@@ -35,7 +36,7 @@ SIDE = 66
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (loop, runner, classifier):
+    for module in (making, runner, classifier):
         monkeypatch.setattr(module, "make_network", small_network)
     monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
     monkeypatch.setenv("GCLIB_WORKERS", "0")

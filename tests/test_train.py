@@ -11,9 +11,10 @@ from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import records, train
 from gclib.errors import UserError
-from gclib.train import checkpoints, device, loop
+from gclib.train import checkpoints, device
 from gclib.train.device import choose_precision
 from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.plan import stage_plan
 
 CPU = torch.device("cpu")
@@ -63,7 +64,7 @@ def test_outcomes_are_those_of_the_weights(done: tuple[Path, records.RunRecord])
         state = checkpoints.load(workdir / "stages" / planned.hash)
         for which, outcome in (("last", run.last), ("best", run.best)):
             start = train.network_weights(state, which)
-            one = loop.make_stage(planned.settings, "cosine", few_digits(), 0, planned.position, start)
+            one = make_stage(planned.settings, "cosine", few_digits(), 0, planned.position, start)
             source, test = few_digits().augmentation, few_digits().test
             pixels = (test.images / 255 - np.array(source.mean)) / np.array(source.std)
             with torch.no_grad():
@@ -199,7 +200,7 @@ def test_a_cpu_without_matrix_instructions_is_measured_once(
 def test_other_precisions_learn_too(precision: str) -> None:
     settings = recipe().stages[0]
     trainer = Trainer(
-        loop.make_stage(settings, "cosine", few_digits(), 0, 0, None), few_digits(), CPU, precision, 0
+        make_stage(settings, "cosine", few_digits(), 0, 0, None), few_digits(), CPU, precision, 0
     )
     first = trainer.train_epoch(0)
     assert trainer.train_epoch(0) < first

@@ -18,6 +18,7 @@ from gclib.errors import UserError
 from gclib.train import checkpoints, loop, runner
 from gclib.train.device import choose_device
 from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.steps import Steps
 
 pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
@@ -127,7 +128,7 @@ def test_on_its_device_a_run_goes_on_by_the_variant_it_was_begun_with_as_long_as
 ) -> None:
     def trainer() -> Trainer:
         settings = recipe("ce").stages[0]
-        stage = loop.make_stage(settings, "linear", few_digits(), 0, 0, None)
+        stage = make_stage(settings, "linear", few_digits(), 0, 0, None)
         return Trainer(stage, few_digits(), torch.device("cpu"), "float64", 0)
 
     with monkeypatch.context() as patch:

@@ -10,7 +10,8 @@ from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib.methods.stage import Batch, Stage
 from gclib.networks import MultiHeadClassifier, resnet32
-from gclib.train.loop import Trainer, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import make_stage
 from gclib.train.resident import Resident
 
 CPU = torch.device("cpu")

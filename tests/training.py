@@ -15,7 +15,7 @@ from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
 from gclib.networks import ResNet, TwoTailResNet
 from gclib.networks.resnet import TWO_TAILS
-from gclib.train import checkpoints, loop, runner, runs
+from gclib.train import checkpoints, making, runner, runs
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
@@ -127,7 +127,7 @@ def smoke_runs(name: str, once: Callable, **overrides: Any) -> list[records.RunR
         return train.fit(recipe, digits, **options, workdir=shared)
 
     with lean(), pytest.MonkeyPatch.context() as patch:
-        for module in (loop, runner):
+        for module in (making, runner):
             patch.setattr(module, "make_network", small_network)
         return [run(seed) for seed in range(3)]
 

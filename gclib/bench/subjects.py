@@ -13,7 +13,8 @@ from gclib.errors import UserError
 from gclib.networks import use
 from gclib.recipes import Recipe
 from gclib.train.device import choose_precision
-from gclib.train.loop import Trainer, draw_seed, make_stage
+from gclib.train.loop import Trainer
+from gclib.train.making import draw_seed, make_stage
 
 __all__ = ["Scene", "few_digits", "full", "stages_of", "trainer"]
 

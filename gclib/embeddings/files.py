@@ -87,7 +87,7 @@ def make(path: str | Path) -> Path:
         If there is no such record, none of the weights that it names beside it, or not the data that it was made from.
     """
     from gclib.networks import make_network, read_weights
-    from gclib.train.loop import normalised_for
+    from gclib.train.making import normalised_for
 
     record, weights = records.load(path), records.weights_path(path)
     if not weights.exists():

@@ -15,7 +15,8 @@ from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
 from gclib.recipes import USUAL_NETWORK, Recipe
 from gclib.train.audit import other_recipe
-from gclib.train.loop import DivergedError, Trainer, draw_seed, make_stage, normalised_for
+from gclib.train.loop import DivergedError, Trainer
+from gclib.train.making import draw_seed, make_stage, normalised_for
 
 __all__ = ["fingerprint", "refresh"]
 

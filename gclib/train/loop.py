@@ -1,24 +1,20 @@
 """The one training loop: one stage of any method, on any device, resumable at any moment."""
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gclib.data import NETWORKS, LongTailed
+from gclib.data import LongTailed
 from gclib.data.photos import Photos
 from gclib.data.views import decoder_name
 from gclib.methods.images import Draws, Images
-from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.networks import Network, choose_variant, make_network, usable, use
+from gclib.networks import choose_variant, usable, use
 from gclib.train import checkpoints, fleet, world
 from gclib.train.environment import device_name
 from gclib.train.evaluation import DivergedError, evaluated
@@ -27,93 +23,12 @@ from gclib.train.optimizer import make_optimizer
 from gclib.train.progress import EpochProgress
 from gclib.train.steps import Steps
 
-__all__ = ["DivergedError", "Trainer", "draw_seed", "make_stage", "normalised_for", "seeded", "started"]
+__all__ = ["DivergedError", "Trainer"]
 
 # Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
-CPU = torch.device("cpu")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 """Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
-
-
-_one_at_a_time = threading.Lock()  # the random state that a stage is made with is the process's
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw new weights from a seed in this context; the caller's random state is left alone."""
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the caller's CUDA generators as well.
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-def started(name: str, head: str, num_classes: int, start: dict[str, Tensor] | None) -> Network:
-    """Build a network that starts from some weights; see `make_stage`."""
-    network = make_network(name, num_classes, head)
-    if start is not None:
-        network.start_from(start)
-    return network
-
-
-def make_stage(
-    settings: StageSettings,
-    head: str,
-    data: LongTailed,
-    seed: int,
-    position: int,
-    start: dict[str, Tensor] | None,
-    network: str = "resnet32",
-    device: torch.device = CPU,
-) -> Stage:
-    """Build a stage; the caller's random state is left alone.
-
-    Parameters
-    ----------
-    settings
-        Of the stage.
-    head, network
-        Classifier and network; see `gclib.networks.make_network`.
-    data
-        The data set.
-    seed
-        Of the run: it decides the new weights, and with `position` what the stage draws as it begins.
-    position
-        Place of the stage in the recipe, from 0.
-    start
-        Weights of the network, or of its embedding alone, to start from, on the CPU; None for new ones.
-    device
-        Where a pass over photos is made, if the stage begins with one.
-
-    Raises
-    ------
-    UserError
-        If no stage can be built from the settings; see `gclib.methods.stage.Stage.check`.
-    """
-    with seeded(seed):
-        stage = Stage.make(settings, started(network, head, data.num_classes, start), data)
-        stage.first = position == 0
-        torch.default_generator.manual_seed(draw_seed(seed, position))
-        stage.begin()
-    if stage.measures:
-        # On the CPU, so that a GPU goes on from the same bits; photos would take hours there.
-        where = device if isinstance(data.train.images, Photos) else CPU
-        stage.to(where).measure(images_of(data, "train", where, torch.float32))
-    return stage
-
-
-def normalised_for(network: str, data: LongTailed) -> LongTailed:
-    """Return the data set with its pixels normalised as a network takes them, if that has constants of its own."""
-    constants = NETWORKS[network]
-    if constants is None:
-        return data
-    mean, std = constants
-    return replace(data, augmentation=replace(data.augmentation, mean=mean, std=std))
-
-
-def draw_seed(seed: int, position: int) -> int:
-    """Seed of a stage's draws: the same for every recipe, so that recipes are compared on the same draws."""
-    return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _in_turn(before: list[str], now: list[str]) -> list[str]:

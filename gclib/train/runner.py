@@ -20,7 +20,8 @@ from gclib.train import checkpoints, fleet, world
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
 from gclib.train.environment import device_name
 from gclib.train.features import featured
-from gclib.train.loop import DTYPES, Trainer, draw_seed, make_stage, normalised_for, seeded, started
+from gclib.train.loop import DTYPES, Trainer
+from gclib.train.making import draw_seed, make_stage, normalised_for, seeded, started
 from gclib.train.plan import PlannedStage, stage_plan
 
 __all__ = ["Runner", "network_weights"]

@@ -13,7 +13,8 @@ from gclib.methods.stage import Stage
 from gclib.networks import Network
 from gclib.records import content_hash
 from gclib.train.features import images_of
-from gclib.train.loop import Trainer, draw_seed, seeded
+from gclib.train.loop import Trainer
+from gclib.train.making import draw_seed, seeded
 
 __all__ = ["EPOCHS", "METHODS", "ClassifierAlone", "compare", "settings_of"]
 

@@ -75,7 +75,7 @@ def embedded(data: LongTailed, side: int = SIDE) -> Features:
 
     from gclib.networks import make_network, read_embedding
     from gclib.train.features import images_of
-    from gclib.train.loop import normalised_for
+    from gclib.train.making import normalised_for
 
     weights = identify_weights(NETWORK, "pretrained")
     assert weights is not None
