@@ -37,7 +37,7 @@ BYTES = {"smoke": 8, "short": 4, "paper": 4}  # of a value
 TESTED_AT_ONCE = (500, 32 * 32 * 4)  # images, and of how many bytes a channel, as in gclib.train.resident
 # For each pixel of an image of the batch, in ResNet-32, in training and in tests: smoke runs as on small images; others
 # as measured in float32 at 32 and at 224 pixels, where ResNet-50 took 631 and 149, EfficientNet-Lite0 530 and 96.
-VALUES = {"smoke": (1100, 260), "short": (870, 150), "paper": (870, 150)}
+VALUES: dict[str, tuple[float, float]] = {"smoke": (1100, 260), "short": (870, 150), "paper": (870, 150)}
 PACKAGES = 0.7e9  # bytes that torch and the rest take
 
 
