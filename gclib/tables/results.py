@@ -33,8 +33,8 @@ OURS_RULE = (
     "The paper has no number to compare with."
 )
 SPREAD_RULE = (
-    "An accuracy with ± is a mean over seeds with its sample standard deviation, and below it, small, the single runs; "
-    "one without is a single run."
+    "An accuracy with ± is a mean over seeds with its sample standard deviation, followed by the single runs; one "
+    "without is a single run."
 )
 PAIRED_RULE = (
     "A difference is the mean over the seeds that both have; of several, each stands below it. Where no seed is "
