@@ -99,8 +99,8 @@ def _memory(recipe: Recipe, data: LongTailed) -> float:
     images = (len(data.train) + len(data.test)) * (height * width * 3 + padded)
     if isinstance(data.train.images, Photos):  # they stay in their files
         images = 0
-    trained, testing = VALUES[recipe.scale]
-    training = trained * RELATIVE[recipe.network][1]
+    training, testing = VALUES[recipe.scale]
+    training *= RELATIVE[recipe.network][1]
     at_a_step = [
         s.batch_size * (testing if forward_alone(s) else training)
         for s in recipe.stages
