@@ -70,7 +70,7 @@ def test_every_notebook_is_in_the_book() -> None:
 def test_code_that_interrupts_the_reader_is_folded(name: str) -> None:
     """Long cells, imports, and the descriptions of interactive figures; where code is the subject it stays open."""
     for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
-        if cell.cell_type == "code" and not {"parameters", "hide-input", "hide-cell"} & set(
+        if cell.cell_type == "code" and not {"parameters", "hide-input", "hide-cell", "remove-cell"} & set(
             cell.metadata.get("tags", [])
         ):
             assert len(cell.source.splitlines()) <= 12, cell.source
