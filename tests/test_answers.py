@@ -54,6 +54,19 @@ def test_without_records_nothing_is_claimed_to_be_measured() -> None:
     assert Evidence([]).traded("few") == "not measured yet"
 
 
+def test_class_means_are_advised_first_only_while_gcl_is_not_seen_ahead(runs: list[RunRecord]) -> None:
+    found = Evidence(runs).ahead_of("ce-mixup-ncm")
+    assert found is not None
+    assert found.crosses_zero
+    ours, means = (
+        {r.seed: r.clean.top1 for r in Evidence(runs).groups["cifar10"][name]}
+        for name in ("gcl-official-cben", "ce-mixup-ncm")
+    )
+    both = ours.keys() & means.keys()
+    assert found.difference == pytest.approx(sum(ours[k] - means[k] for k in both) / len(both))
+    assert "class means undecided" in str(choices_table(runs).rows[0])
+
+
 def test_each_situation_names_the_records_behind_it(runs: list[RunRecord]) -> None:
     table = choices_table(runs)
     assert len(table.rows) == 6
