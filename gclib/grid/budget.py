@@ -8,6 +8,12 @@ from gclib.methods.stage import Stage
 
 __all__ = ["by_value", "passes", "why"]
 
+# What the findings of the front page compare; `gclib.tables.answers` says them.
+FINDINGS = frozenset(
+    "ce mislas gcl-official-cben gcl-official-mean gcl-paper gcl-unified ldam-drw-unified "
+    "logit-adjustment-unified".split()
+)
+
 # What the book's conclusions compare; the methods of Table 1 come next.
 CONCLUSIONS = frozenset(
     "ce ce-mixup ce-mixup-crt mislas ldam-drw gcl-official gcl-official-cben gcl-official-mean gcl-official-no-margin "
@@ -25,17 +31,20 @@ def passes(left: StageLeft) -> float:
 
 
 def _rank(cell: Cell) -> int:
-    """0 where the book's conclusions rest on a cell, on CIFAR-10-LT; 1 on CIFAR-100-LT; 2 for all others."""
+    """0 where a finding rests on a cell, on CIFAR-10-LT; 1: another conclusion; 2: on CIFAR-100-LT; 3: none."""
     rests = cell.recipe in CONCLUSIONS or (cell.recipe in ONCE and cell.seed == 0)
-    return {"cifar10": 0, "cifar100": 1}.get(cell.data, 2) if rests and cell.ratio == 100 else 2
+    if not rests or cell.ratio != 100:
+        return 3
+    return {"cifar10": 0 if cell.recipe in FINDINGS else 1, "cifar100": 2}.get(cell.data, 3)
 
 
 def by_value(progress: Iterable[Progress]) -> list[Progress]:
     """Order the open cells, the most valuable first.
 
-    The rule: what the book's conclusions compare at ratio 100, on CIFAR-10-LT and then on CIFAR-100-LT; then all
-    others. Within each, by worth for an image pass: a second seed is worth half of a first, a third a third. A stage
-    that several cells need counts once: each bears its share, and none of it once one of them is chosen.
+    The rule: at ratio 100 what the findings of the front page compare on CIFAR-10-LT, then what other conclusions of
+    the book do, there and then on CIFAR-100-LT; then all others. Within each, by worth for an image pass: a second
+    seed is worth half of a first, a third a third. A stage that several cells need counts once: each bears its share,
+    and none of it once one of them is chosen.
     """
     waiting = [one for one in progress if one.open]
     sharing = Counter(left.hash for one in waiting for left in one.left)
@@ -56,6 +65,6 @@ def by_value(progress: Iterable[Progress]) -> list[Progress]:
 
 def why(one: Progress) -> str:
     """Say in a few words where a cell stands in the order of `by_value`."""
-    rests = "a conclusion rests on it" if _rank(one.cell) < 2 else "no conclusion rests on it"
+    rests = ("a finding", "a conclusion", "a conclusion", "no conclusion")[_rank(one.cell)]
     cost = sum(map(passes, one.left))
-    return f"{rests}, seed {one.cell.seed}, {cost / 1e6:.1f} million image passes"
+    return f"{rests} rests on it, seed {one.cell.seed}, {cost / 1e6:.1f} million image passes"
