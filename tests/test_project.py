@@ -181,3 +181,9 @@ def imports_of(page: str) -> str:
 def test_a_page_that_only_shows_results_starts_without_torch() -> None:
     found = loaded_by({page: imports_of(page) for page in PAGES}, ["torch", "seaborn"])
     assert found == {page: [] for page in PAGES}
+
+
+def test_what_runs_left_in_the_repository_stays_small(git: Callable[..., str]) -> None:
+    sizes = {name: (ROOT / name).stat().st_size for name in git("ls-files", "results").splitlines()}
+    assert max(sizes.values()) < 2e6
+    assert sum(sizes.values()) < 15e6

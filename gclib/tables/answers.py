@@ -12,9 +12,10 @@ from gclib.records import RunRecord
 from gclib.sampling import class_probabilities
 from gclib.tables.claims import Finding, findings
 from gclib.tables.details import group_means
-from gclib.tables.intervals import Interval, gap, interval, noise, said
+from gclib.tables.intervals import Interval, interval, noise, said
+from gclib.tables.pairs import distance
 from gclib.tables.results import mean_and_spread
-from gclib.tables.rows import ROWS, accuracy, by_recipe, one_a_seed, record_links, usable
+from gclib.tables.rows import ROWS, accuracy, by_recipe, record_links, usable
 from gclib.tables.table import Item, Link, Table
 
 __all__ = ["Answer", "answers", "choices_table"]
@@ -81,9 +82,8 @@ class Evidence:
 
     def ahead_of(self, name: str) -> Interval | None:
         """How far GCL is ahead of a recipe that is in no claim of the paper, by common seeds; not corrected."""
-        sides = [self.groups["cifar10"].get(each, []) for each in (CODE, name)]
-        found = gap(*({run.seed: accuracy(run) for run in one_a_seed(runs)} for runs in sides))
-        return interval(found.difference, noise(self.runs), *found.runs) if found else None
+        ours, theirs = (self.groups["cifar10"].get(each, []) for each in (CODE, name))
+        return distance(ours, theirs, noise(self.runs))[1]
 
     def traded(self, group: str) -> str:
         """How far GCL is ahead of cross-entropy in a group of classes of CIFAR-100-LT, as text."""

@@ -10,6 +10,7 @@ from gclib.records import RunRecord
 from gclib.tables.claims import p_value
 from gclib.tables.intervals import (
     LEVEL,
+    Gap,
     Interval,
     Spread,
     gap,
@@ -72,8 +73,15 @@ def lead(
     best
         See `paired`.
     """
+    return apart(*distance(ahead, behind, spread, best))
+
+
+def distance(
+    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], spread: Spread | None, best: bool = False
+) -> tuple[Gap | None, Interval | None]:
+    """Return how far one recipe is ahead of another, by common seeds if there are some; parameters as of `lead`."""
     found = gap(*(_by_seed(side, best, False) for side in (ahead, behind)))
-    return apart(found, interval(found.difference, spread, *found.runs) if found else None)
+    return found, interval(found.difference, spread, *found.runs) if found else None
 
 
 def paired_interval(differences: Sequence[float], spread: Spread | None = None) -> Interval | None:
