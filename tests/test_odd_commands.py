@@ -134,8 +134,8 @@ def answers(gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setattr(execution, "_kernel_manager", nothing_starts)
     monkeypatch.setattr("gclib.train.runner.Runner.stages", nothing_is_trained)
     monkeypatch.setattr("gclib.train.launch.launch", nothing_is_trained)
-    monkeypatch.setattr("gclib.bench.probe", nothing_is_trained)
-    monkeypatch.setattr("gclib.bench.photographs._rates", nothing_is_trained)
+    monkeypatch.setattr("gclib.grid.bench.probe", nothing_is_trained)
+    monkeypatch.setattr("gclib.grid.bench.photographs._rates", nothing_is_trained)
     before = sorted(tmp_path.iterdir())
 
     def check(words: list[str]) -> None:

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from gclib import ROOT
-from gclib.bench import __main__ as parts_aside
-from gclib.bench import correctness, fastest, probe, speed
-from gclib.bench.probe import Aside, _not_wrong, _parts, _Report, _seen_right
-from gclib.bench.subjects import Scene, few_digits
 from gclib.grid import here
+from gclib.grid.bench import __main__ as parts_aside
+from gclib.grid.bench import correctness, fastest, probe, speed
+from gclib.grid.bench.probe import Aside, _not_wrong, _parts, _Report, _seen_right
+from gclib.grid.bench.subjects import Scene, few_digits
 from gclib.tables import gpu
 
 
@@ -124,7 +124,7 @@ def test_a_probe_that_is_cut_off_has_chosen_among_what_was_seen_right_and_measur
         return lambda runs: runs * speeds[variant]
 
     for module, name, result in (
-        (probes := import_module("gclib.bench.probe"), "choose_variant", "norms"),
+        (probes := import_module("gclib.grid.bench.probe"), "choose_variant", "norms"),
         (correctness, "steps", RIGHT.items()),
         (correctness, "side_by_side", RIGHT),
         (correctness, "waits", {}),

@@ -14,8 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ORDER = (  # a module or package of gclib imports only from earlier ones
-    "errors arrays clouds files data networks losses sampling metrics geometry records methods recipes "
-    "classifier train bench embeddings saturation transfer paper tables deviations figures notebook "
+    "errors arrays files data networks sampling losses metrics geometry records methods recipes "
+    "classifier train embeddings saturation paper tables deviations figures notebook "
     "grid cli"
 ).split()
 TRAINING = (

@@ -9,10 +9,10 @@ import torch
 from factories import make_record
 
 from gclib import data, grid, paper, recipes, records, tables
-from gclib.bench.photographs import photographs
 from gclib.cli import grid as command
 from gclib.data import PUBLISHED, without_images
 from gclib.errors import UserError
+from gclib.grid.bench.photographs import photographs
 from gclib.grid.price import Rates
 from gclib.methods.photographs import NOT_RUN, STAGES
 from gclib.methods.stage import Stage

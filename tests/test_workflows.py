@@ -42,7 +42,7 @@ def test_actions_are_pinned_by_commit_and_have_the_least_rights(path: Path) -> N
 def test_a_checkout_with_crlf_line_ends_keeps_scripts_and_hashed_files_as_they_are(
     git: Callable[..., str], tmp_path: Path
 ) -> None:
-    names = [".ci/run", "Makefile", "workflow/slurm.sh", "gclib/paper_tables.json", "requirements.lock"]
+    names = [".ci/run", "Makefile", "workflow/slurm.sh", "gclib/paper/tables.json", "requirements.lock"]
     windows = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
     git(*windows, "checkout-index", f"--prefix={tmp_path}/", "--", *names)
     assert all(b"\r" not in (tmp_path / name).read_bytes() for name in names)

@@ -15,9 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from gclib import tables
-from gclib.clouds import relative_sizes
 from gclib.data import training_counts
 from gclib.figures import style, summary
+from gclib.sampling.clouds import relative_sizes
 
 SEEN = (
     "Three panels. Class counts that fall from thousands to tens; the density of what training takes off each class's "

@@ -51,7 +51,7 @@ def gpu(
 
     Exit codes: 0 done; 2 no such device, or the report cannot be written.
     """
-    from gclib.bench import probe
+    from gclib.grid.bench import probe
     from gclib.train.device import choose_device
 
     chosen = choose_device(device)
@@ -94,7 +94,7 @@ def photographs(
 
     Exit codes: 0 done; 2 no such device or network, or the report cannot be written.
     """
-    from gclib.bench.photographs import photographs as measure
+    from gclib.grid.bench.photographs import photographs as measure
     from gclib.train.device import choose_device
 
     chosen = choose_device(device)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from gclib import data, recipes, records, train
-from gclib.bench.probe import report_path
 from gclib.errors import UserError
+from gclib.grid.bench.probe import report_path
 from gclib.grid.budget import by_value, passes, why
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
 from gclib.grid.engine import held, keep_trained

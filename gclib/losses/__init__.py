@@ -7,7 +7,6 @@ weights that it was made for, and each can be differentiated as often as you lik
 """
 
 from gclib.arrays import validated_counts
-from gclib.clouds import CLOUD_STRATEGIES
 from gclib.losses.common import target_gradient
 from gclib.losses.features import clouded_logits, noise_on_anchors
 from gclib.losses.gcl import GCLLoss, cloud_sizes
@@ -18,6 +17,7 @@ from gclib.losses.peers import (
     LDAMLoss,
     LogitAdjustedLoss,
 )
+from gclib.sampling.clouds import CLOUD_STRATEGIES
 
 __all__ = [
     "CLOUD_STRATEGIES",

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from gclib.arrays import PerClass
-from gclib.clouds import relative_sizes
 from gclib.errors import UserError, require_one_of, require_positive, require_range
 from gclib.losses.common import (
     AdjustedCrossEntropy,
     CosineLoss,
     checked,
 )
+from gclib.sampling.clouds import relative_sizes
 
 
 def cloud_sizes(class_counts: PerClass, strategy: str = "log") -> Tensor:

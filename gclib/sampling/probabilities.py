@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gclib.arrays import PerClass, validated_counts
-from gclib.clouds import relative_sizes
 from gclib.errors import UserError, nearest, require_one_of, require_range
+from gclib.sampling.clouds import relative_sizes
 
 __all__ = ["CBEN_A", "CBEN_B", "STRATEGIES", "class_probabilities", "effective_number_weights"]
 

@@ -26,7 +26,7 @@ def checks(report: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     report
-        What `gclib.bench.probe` wrote.
+        What `gclib.grid.bench.probe` wrote.
     """
     lines = []
     for name, what in CHECKS.items():
@@ -43,7 +43,7 @@ def rates_table(report: Mapping[str, Any]) -> Table:
     Parameters
     ----------
     report
-        What `gclib.bench.probe` wrote. A part that failed or found no time is left out.
+        What `gclib.grid.bench.probe` wrote. A part that failed or found no time is left out.
     """
     rates = {
         name.removeprefix(PREFIX): part["result"]
@@ -70,7 +70,7 @@ def limit_table(report: Mapping[str, Any]) -> Table:
     Parameters
     ----------
     report
-        What `gclib.bench.probe` wrote. Without a measured copy there are no rows.
+        What `gclib.grid.bench.probe` wrote. Without a measured copy there are no rows.
     """
     limit = report["parts"].get("limit", {}).get("result") or {}
     names = {"plain": "as torch computes it", "norms": "by the kernels", "once": "each value read once"}
@@ -93,7 +93,7 @@ def kernels_table(report: Mapping[str, Any]) -> Table:
     Parameters
     ----------
     report
-        What `gclib.bench.probe` wrote. Where the profile failed there are no rows.
+        What `gclib.grid.bench.probe` wrote. Where the profile failed there are no rows.
     """
     found = report["parts"].get("dearest kernels", {}).get("result") or {"kernels": []}
     rows: list[list[list[Item]]] = [

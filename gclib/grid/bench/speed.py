@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gclib import recipes
-from gclib.bench.subjects import Scene, trainer
+from gclib.grid.bench.subjects import Scene, trainer
 from gclib.networks import resnet32
 from gclib.train import fleet
 from gclib.train.loop import Trainer

@@ -1,4 +1,4 @@
-"""Make stored features: ``python -m gclib.transfer``."""
+"""Make stored features: ``python -m gclib.embeddings.pretrained``."""
 
 import argparse
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gclib import data
+from gclib.embeddings.pretrained.classifiers import compare
+from gclib.embeddings.pretrained.features import FILE, Features, embedded, save, shortened
 from gclib.errors import UserError
-from gclib.transfer.classifiers import compare
-from gclib.transfer.features import FILE, Features, embedded, save, shortened
 
 MEASURED = ("ce", "gcl-official-cben")  # on the whole features as well: what the cut costs
 GROUPS = ("top1", "many", "medium", "few")
@@ -17,7 +17,7 @@ GROUPS = ("top1", "many", "medium", "few")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the features of the data set that the command line names, and keep them."""
     parser = argparse.ArgumentParser(
-        prog="python -m gclib.transfer",
+        prog="python -m gclib.embeddings.pretrained",
         description="Pass a data set through a pretrained network once, and keep the features in a small file.",
     )
     parser.add_argument("--data", default="cifar100", help="name of a data set, such as folder:PATH@224")

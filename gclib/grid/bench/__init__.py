@@ -3,6 +3,6 @@
 `probe` tries it in a minute and a half and writes a report; each part is guarded, so one that fails stops no other.
 """
 
-from gclib.bench.probe import fastest, probe
+from gclib.grid.bench.probe import fastest, probe
 
 __all__ = ["fastest", "probe"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gclib import recipes
-from gclib.bench.subjects import Scene, few_digits, stages_of, synchronisation_is_an_error, trainer
+from gclib.grid.bench.subjects import Scene, few_digits, stages_of, synchronisation_is_an_error, trainer
 from gclib.networks.variants import BY_KERNELS, convolution_disagreement, disagreement
 from gclib.recipes import Recipe
 from gclib.train import fleet

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from gclib.bench import correctness, speed
-from gclib.bench.subjects import Scene
 from gclib.files import write_atomically
+from gclib.grid.bench import correctness, speed
+from gclib.grid.bench.subjects import Scene
 from gclib.networks import VARIANTS, choose_variant
 from gclib.networks.variants import BY_KERNELS
 from gclib.train.environment import device_name, environment
@@ -40,12 +40,12 @@ class Aside:
     Parameters
     ----------
     what, device, more
-        See `gclib.bench.__main__`.
+        See `gclib.grid.bench.__main__`.
     """
 
     def __init__(self, what: str, device: torch.device, *more: str) -> None:
         variables = {} if device.type == "cuda" else {"TRITON_INTERPRET": "1"}
-        command = [sys.executable, "-m", "gclib.bench", what, str(device), *more]
+        command = [sys.executable, "-m", "gclib.grid.bench", what, str(device), *more]
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **variables},

@@ -1,6 +1,6 @@
 """Where the paper's text and its released code part, what this project does there, and what it changes in points.
 
-The content is ``deviations.toml`` beside this file. A change is the difference of two records that differ in the one
+The content is ``stated.toml`` beside this file. A change is the difference of two records that differ in the one
 thing; where a record is missing, the command that makes it stands in its place.
 """
 
@@ -149,7 +149,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 
 @cache
 def _stored() -> dict[str, list[dict[str, Any]]]:
-    return tomllib.loads(files("gclib").joinpath("deviations.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(files("gclib.deviations").joinpath("stated.toml").read_text(encoding="utf-8"))
 
 
 def differences() -> list[Difference]:

@@ -99,7 +99,7 @@ class Cell:
 
 @cache
 def _all_cells() -> tuple[Cell, ...]:
-    stored = json.loads(files("gclib").joinpath("paper_tables.json").read_text(encoding="utf-8"))["cells"]
+    stored = json.loads(files("gclib.paper").joinpath("tables.json").read_text(encoding="utf-8"))["cells"]
     for cell in stored:
         cell["source"] = Source(**cell["source"]) if "source" in cell else None
     return tuple(Cell(**cell) for cell in stored)

@@ -1,6 +1,6 @@
-"""A part of the probe in a process of its own: ``python -m gclib.bench PART DEVICE [VARIANT]``.
+"""A part of the probe in a process of its own: ``python -m gclib.grid.bench PART DEVICE [VARIANT]``.
 
-It prints what it found so far as a line of JSON, again and again; see `gclib.bench.probe.Aside`.
+It prints what it found so far as a line of JSON, again and again; see `gclib.grid.bench.probe.Aside`.
 """
 
 import json
@@ -13,8 +13,8 @@ from multiprocessing import get_context
 
 import torch
 
-from gclib.bench import correctness
-from gclib.bench.subjects import Scene
+from gclib.grid.bench import correctness
+from gclib.grid.bench.subjects import Scene
 from gclib.networks import usable
 
 

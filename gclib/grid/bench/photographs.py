@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from gclib.bench.probe import report_path
 from gclib.files import write_atomically
+from gclib.grid.bench.probe import report_path
 from gclib.networks import make_network
 from gclib.train.environment import device_name
 

@@ -89,7 +89,7 @@ def compare(
     names
         Of recipes.
     features
-        A data set with features in the place of images; see `gclib.transfer.load`.
+        A data set with features in the place of images; see `gclib.embeddings.pretrained.load`.
     seeds
         Each of the weights and draws of one run.
     epochs
