@@ -153,6 +153,31 @@ def test_no_button_needs_an_address_while_there_is_none(book: Path) -> None:
         assert address or not re.search(r"colab\.research|mybinder|btn-source-\w+-button", text), name
 
 
+def test_what_belongs_together_in_a_line_stays_together(book: Path) -> None:
+    for name in PAGES:
+        text = (book / f"{name}.html").read_text(encoding="utf-8")
+        assert not re.search(r'(?<!unbroken">)<span class="math[^"]*">[^<]*</span>[.,;:!?)]', text), name
+        assert not re.search(r'\s<a class="checked', text), name
+
+
+def test_what_is_folded_below_code_is_not_called_code(book: Path) -> None:
+    named = re.compile(r'hide below-input">\s*<summary[^>]*>\s*<p[^>]*>([^<]*)</p>')
+    names = [
+        name
+        for page in NOTEBOOKS
+        for name in named.findall((book / f"{page}.html").read_text(encoding="utf-8"))
+    ]
+    assert len(names) > 8
+    assert "Show the code" not in names
+
+
+def test_the_picture_of_the_front_page_has_a_form_for_a_phone(book: Path) -> None:
+    text = (book / "book" / "welcome.html").read_text(encoding="utf-8")
+    narrow, wide = re.findall(r'src(?:set)?="(data:image/svg[^"]*)"', text)
+    assert narrow != wide
+    assert '<picture><source media="(max-width: 600px)"' in text
+
+
 def test_every_module_is_on_an_api_page() -> None:
     modules = {path.stem for path in (ROOT / "gclib").glob("[a-z]*.py")}
     modules |= {path.parent.name for path in (ROOT / "gclib").glob("*/__init__.py")}

@@ -146,7 +146,7 @@ LOOK = r"""() => {
       .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth - box.clientWidth > 4)
       .filter(box => getComputedStyle(box).maskImage === 'none').map(box => box.outerHTML.slice(0, 80)),
     cramped: [...article.querySelectorAll('table')].filter(shown)
-      .filter(t => innerWidth <= 600 && t.querySelector('thead th:nth-child(4)') && t.scrollWidth > t.clientWidth + 4)
+      .filter(t => innerWidth <= 600 && t.querySelector('thead th:nth-child(3)') && t.scrollWidth > t.clientWidth + 4)
       .filter(t => [...t.querySelectorAll('td')].some(c => !c.querySelector('details') && c.textContent.length > 40))
       .map(t => t.textContent.slice(0, 80)),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),

@@ -34,16 +34,10 @@ class Found(SphinxDirective):
         return [nodes.raw("", text[self.arguments[0]](), format="html")]
 
     def picture(self) -> str:
-        style.use()
-        counts, drawn = training_counts("cifar10", 100), io.BytesIO()
-        # As the released code has it: half of a normal distribution of standard deviation one third, by class.
-        figure = summary.tail_cloud_border(counts, 0.5 / 3 * relative_sizes(counts))
-        figure.savefig(
-            drawn, format="svg", bbox_inches="tight", metadata={"Date": None}
-        )  # the same each time
-        plt.close(figure)
-        image = base64.b64encode(drawn.getvalue()).decode()
-        return f'<img class="drawn" src="data:image/svg+xml;base64,{image}" alt="{html.escape(SEEN)}">'
+        """Panels side by side, on a phone below each other, where their letters would else be too small."""
+        narrow = f'<source media="(max-width: 600px)" srcset="{drawn(below=True)}">'
+        image = f'<img class="dark-light" src="{drawn(below=False)}" alt="{html.escape(SEEN)}">'
+        return f"<picture>{narrow}{image}</picture>"
 
     def answers(self) -> str:
         items = (
@@ -56,6 +50,17 @@ class Found(SphinxDirective):
 
     def choices(self) -> str:
         return tables.choices_table(kept().values(), "../results", marks()).to_html()
+
+
+def drawn(below: bool) -> str:
+    style.use()
+    counts, picture = training_counts("cifar10", 100), io.BytesIO()
+    # As the released code has it: half of a normal distribution of standard deviation one third, by class.
+    figure = summary.tail_cloud_border(counts, 0.5 / 3 * relative_sizes(counts), below)
+    # Without a date it is the same each time.
+    figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
 
 
 def setup(app: Sphinx) -> dict:

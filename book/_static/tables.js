@@ -7,8 +7,14 @@ document.addEventListener('DOMContentLoaded', () => {
       const folded = cell.querySelector('details')?.textContent.length || 0; // commands, shown on demand
       return cell.textContent.length - folded > 40;
     });
-    if (columns.length < 4 || !sentences || cells.some(row => row.length !== columns.length)) return;
+    if (columns.length < 3 || !sentences || cells.some(row => row.length !== columns.length)) return;
     table.classList.add('sentences');
-    cells.forEach(row => row.forEach((cell, place) => { cell.dataset.column = columns[place]; }));
+    cells.forEach(row => {
+      row.forEach((cell, place) => { cell.dataset.column = columns[place]; });
+      // A card leaves out what is not there, and the commands of runs to come where they would be most of it.
+      const commands = row.filter(cell => cell.firstElementChild?.matches('details:only-child'));
+      const dashes = row.filter(cell => cell.textContent.trim() === '–');
+      [...dashes, ...(commands.length > 1 ? commands : [])].forEach(cell => cell.classList.add('nothing'));
+    });
   });
 });

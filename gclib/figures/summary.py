@@ -11,7 +11,7 @@ from gclib.figures.style import GREY, class_colours
 __all__ = ["tail_cloud_border"]
 
 
-def tail_cloud_border(class_counts: PerClass, widths: PerClass) -> Figure:
+def tail_cloud_border(class_counts: PerClass, widths: PerClass, below: bool = False) -> Figure:
     """Draw class counts, the densities of their clouds, and a border between head and tail, before and after.
 
     Parameters
@@ -20,10 +20,13 @@ def tail_cloud_border(class_counts: PerClass, widths: PerClass) -> Figure:
         Training images per class, shape ``(C,)``, from the most frequent to the rarest.
     widths
         Standard deviation of each class's cloud before its sign is cut off, shape ``(C,)``.
+    below
+        Whether the panels stand below each other, for a phone, and not side by side.
     """
     counts, spreads = validated_counts(class_counts).astype(int), np.asarray(widths, dtype=float)
     colours = class_colours(counts)
-    figure, (tail, cloud, border) = plt.subplots(1, 3, figsize=(6.4, 2.5))
+    rows, columns, size = (3, 1, (4.2, 6.0)) if below else (1, 3, (6.4, 2.5))
+    figure, (tail, cloud, border) = plt.subplots(rows, columns, figsize=size)
 
     tail.bar(range(len(counts)), counts, color=colours, width=0.9)
     tail.set_title("a long tail")
@@ -35,7 +38,9 @@ def tail_cloud_border(class_counts: PerClass, widths: PerClass) -> Figure:
         cloud.plot(where, density, color=colour, linewidth=1.3)
     cloud.axvline(0, color=colours[0], linewidth=2.5)
     cloud.set_title("its clouds")
-    cloud.set(xlabel="what training takes\noff the logit", ylabel="density", yticks=[])
+    cloud.set(
+        xlabel="what training takes" + (" " if below else "\n") + "off the logit", ylabel="density", yticks=[]
+    )
 
     draw = np.random.default_rng(4)
     head, rare = draw.normal((-1.1, 0), 0.42, (60, 2)), draw.normal((1.1, 0), 0.42, (6, 2))
