@@ -26,7 +26,7 @@ help:  ## this list
 book: $(INSTALLED)  ## execute every notebook into build/, then build the HTML from those copies
 	@$(RUN) gclib.cli book --execute
 
-pdf: $(INSTALLED)  ## the book as one PDF, build/book.pdf; needs Chromium or Google Chrome, two minutes and 2 GB of memory
+pdf: $(INSTALLED)  ## the book as one PDF, build/book.pdf; needs Chromium or Google Chrome, three minutes and 2 GB of memory
 	@$(RUN) gclib.notebook.edition
 
 test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
