@@ -51,7 +51,7 @@ def main(
     labels = contests.inaturalist_labels()
     timings["class statistics"], timings["indices of an epoch"] = contests.sampler(labels, repeats)
     typer.echo("photos: decoding, and a step of ResNet-50")
-    timings["photos"] = photos.decoding(16 if quick else 192, repeats)
+    timings["photos"] = photos.decoding(32 if quick else 384, repeats)
     if not quick:
         timings["photo step"] = photos.photo_step(4, 2, 3, precision)
     state = {

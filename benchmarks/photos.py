@@ -58,7 +58,7 @@ def stage_of(data: LongTailed, network: str, batch_size: int) -> Stage:
 
 def decoding(count: int, repeats: int) -> Timings:
     """An image decoded, cropped, flipped and normalised, the usual way and ours; and read by one process and by two."""
-    batch = 16
+    batch = 32  # the smallest that a recipe takes for photos
     with photos(count) as data:
         draws = stage_of(data, "resnet32", batch).draw(0, torch.Generator().manual_seed(0))
         draws.colours = None  # the usual transforms have no jitter here

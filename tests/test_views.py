@@ -121,3 +121,13 @@ def test_odd_files_are_read_as_a_person_sees_them(
         found = views.decoded(tmp_path / name).permute(1, 2, 0).numpy().astype(int)
         assert found.shape == (seen.height, seen.width, 3), name
         assert np.abs(found - np.asarray(seen)).mean() < 3, name
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_channels_stay_innermost_from_the_decoder_to_the_batch(tmp_path: Path, flipped: bool) -> None:
+    photo(0).save(path := tmp_path / "photo.jpg")
+    view = views.training_view(path, 64, views.NUMBERS * [0.5], flipped)
+    assert view.permute(
+        1, 2, 0
+    ).is_contiguous()  # else each pixel is moved, which takes a tenth of the decoding
+    assert views.centre(views.decoded(path), 64).stride()[0] == 1

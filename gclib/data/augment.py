@@ -143,8 +143,8 @@ def _turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
 
 
 @cache  # to bring them to a GPU anew for every batch would make the host wait for it each time
-def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=dtype, device=device)
+def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device, times: int = 1) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device).repeat(times, 1)
 
 
 def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) -> Tensor:
@@ -152,8 +152,9 @@ def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) ->
 
     The result is a view with the channels innermost, which is torch's channels-last layout: no copy is made.
     """
-    mean = _constants(augmentation.mean, dtype, images.device)
-    std = _constants(augmentation.std, dtype, images.device)
+    # For each pixel of a row: three numbers alone would be too short a loop for the CPU's vector units.
+    mean = _constants(augmentation.mean, dtype, images.device, images.shape[2])
+    std = _constants(augmentation.std, dtype, images.device, images.shape[2])
     return images.to(dtype).mul_(1 / (255 * std)).sub_(mean / std).permute(0, 3, 1, 2)
 
 

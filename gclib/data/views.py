@@ -165,4 +165,6 @@ def centre(photo: Any, side: int) -> Tensor:
 
 
 def _scaled(pixels: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(pixels[None], (height, width), mode="bilinear", antialias=True)[0]
+    # A decoder leaves the channels innermost. With [None] alone torch does not see it and moves every pixel, twice.
+    one = pixels.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    return F.interpolate(one, (height, width), mode="bilinear", antialias=True)[0]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from gclib.data import Augmentation
 from gclib.data.augment import normalise
@@ -83,8 +83,7 @@ class Views:
         self.photos = photos
 
     def __getitem__(self, order: Order) -> Tensor | str:
-        side = self.photos.side
-        made = torch.empty(len(order.indices), side, side, 3, dtype=torch.uint8)
+        side, made = self.photos.side, []
         for row, index in enumerate(order.indices.tolist()):
             path = self.photos.path(index)
             try:
@@ -94,8 +93,8 @@ class Views:
                     view = training_view(path, side, order.crops[row].tolist(), bool(order.flips[row]))
             except UserError as error:
                 return f"{path}: {error}; expected the file as it was when the run began"
-            made[row] = view.permute(1, 2, 0)
-        return made
+            made.append(view.permute(1, 2, 0))
+        return default_collate(made)  # in a worker at once into memory that it shares
 
 
 def _in_short_folder(worker: int) -> None:
