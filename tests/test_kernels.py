@@ -81,7 +81,7 @@ def test_partial_sums_of_a_weights_gradient_are_all_added_up(monkeypatch: pytest
 def test_of_a_network_those_convolutions_are_ours_that_the_kernels_can_compute() -> None:
     network = ResNet(2, 10, "linear")
     for variant, own in (("convolutions", "everything"), ("norms", "")):
-        use(network, variant, 6)
+        use(network, variant)
         found = {(m.in_channels, m.stride[0]): m.own for m in network.modules() if isinstance(m, Convolution)}
         assert found == {(3, 1): "", (16, 1): own, (16, 2): "", (32, 1): own, (32, 2): "", (64, 1): own}
 
@@ -99,7 +99,7 @@ def test_a_network_by_the_kernels_has_the_plain_ones_gradients(
         images = torch.randn(6, 3, 8, 8)
     images = images.to(DEVICE)
     plain, exact = deepcopy(network), deepcopy(network).double()
-    use(network, variant, 6)
+    use(network, variant)
     expected = gradients(exact, images.double())
     errors = [float((gradients(n, images) - expected).norm() / expected.norm()) for n in (network, plain)]
     assert errors[0] < 2 * errors[1] + 1e-6
@@ -110,7 +110,7 @@ def test_a_network_by_the_kernels_has_the_plain_ones_gradients(
 
 def test_gradients_of_convolution_and_shortcut_are_added_up_by_the_kernels() -> None:
     network = ResNet(1, 10, "linear").to(DEVICE, memory_format=torch.channels_last)
-    use(network, "norms", 6)
+    use(network, "norms")
     with torch.profiler.profile() as profile:
         network(torch.randn(2, 3, 8, 8, device=DEVICE)).sum().backward()
     assert not [event.key for event in profile.key_averages() if event.key in ("aten::add", "aten::add_")]
@@ -120,13 +120,13 @@ def test_in_float64_kernels_change_nothing() -> None:
     network = ResNet(1, 10, "linear").double().to(DEVICE)
     images = torch.randn(2, 3, 8, 8, device=DEVICE, dtype=torch.float64)
     expected = gradients(deepcopy(network), images)
-    use(network, "convolutions", 2)
+    use(network, "convolutions")
     assert torch.equal(gradients(network, images), expected)
 
 
 def test_frozen_features_that_need_a_gradient_come_from_torch() -> None:
     network = ResNet(1, 10, "linear").to(DEVICE).eval()
-    use(network, "norms", 6)
+    use(network, "norms")
     images = torch.randn(2, 3, 8, 8, device=DEVICE, requires_grad=True)
     network(images).sum().backward()
     assert images.grad.abs().max() > 0
@@ -139,7 +139,7 @@ def test_on_a_cpu_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_variant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCLIB_VARIANT", "norm")
-    with pytest.raises(UserError, match="plain, norms, weight-gradients, convolutions, inductor"):
+    with pytest.raises(UserError, match="plain, norms, weight-gradients, convolutions"):
         choose_variant(torch.device("cpu"))
 
 

@@ -18,6 +18,7 @@ from gclib.grid.bench import __main__ as parts_aside
 from gclib.grid.bench import correctness, fastest, probe, speed
 from gclib.grid.bench.probe import Aside, _not_wrong, _parts, _Report, _seen_right
 from gclib.grid.bench.subjects import Scene, few_digits
+from gclib.networks import VARIANTS
 from gclib.tables import gpu
 
 
@@ -242,6 +243,12 @@ def test_the_speed_page_shows_a_report_and_one_of_which_every_part_failed() -> N
     rates = gpu.rates_table(report).to_markdown()
     assert "| 8 | 71,507 | 67,995 | 71,258 |" in rates
     assert "best: norms, 4 side by side" in rates
+    goals = gpu.goals_table(report).to_markdown()
+    assert "| cross-entropy, a run alone | 45,180 | 60,000 | 55,000 to 68,000 |" in goals
+    assert "| GCL's first stage, a run alone | 32,572 | 35,000 |" in goals
+    assert "| many runs side by side | 71,507 | 100,000 |" in goals
+    assert "unseen there: weight-gradients and convolutions" in goals
+    assert gpu.VARIANTS == VARIANTS
     assert "| by the kernels | 10.2 | 413,062 | 17% |" in gpu.limit_table(report).to_markdown()
     kernels = gpu.kernels_table(report).to_markdown()
     assert "356 launches and 2.62 ms" in kernels
@@ -252,5 +259,6 @@ def test_the_speed_page_shows_a_report_and_one_of_which_every_part_failed() -> N
         "parts": {name: {"error": "x"} for name in report["parts"]},
     }
     assert gpu.checks(failed)[0].endswith("not tried to the end")
+    assert "| many runs side by side | unseen |" in gpu.goals_table(failed).to_markdown()
     for table in (gpu.rates_table, gpu.limit_table, gpu.kernels_table):
         assert not table(failed).rows

@@ -1,8 +1,7 @@
-"""How the embedding of a network is computed on a GPU: as torch does it, by kernels of our own, or compiled."""
+"""How the embedding of a network is computed on a GPU: as torch does it, or by kernels of our own."""
 
 import os
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
 from typing import Any
@@ -18,9 +17,10 @@ from gclib.networks.norms import BatchNorm, norm_relu
 __all__ = ["VARIANTS", "choose_variant", "usable", "use"]
 
 BY_KERNELS = {"norms": "", "weight-gradients": "weight gradient", "convolutions": "everything"}
-VARIANTS = ("plain", *BY_KERNELS, "inductor")
+VARIANTS = ("plain", *BY_KERNELS)
 """torch's own operations; `gclib.networks.fused` for batch norm, shortcut and ReLU; beside it
-`gclib.networks.convolutions` for the gradients of weights, or for all of the convolutions; `torch.compile`."""
+`gclib.networks.convolutions` for the gradients of weights, or for all of the convolutions. Inductor is none of them: it
+leaves convolutions, more than half of a step, to the same kernels, and compiles longer than a card is measured."""
 
 SWITCH = "GCLIB_VARIANT"  # the variable of the environment that names the variant, whatever was measured
 
@@ -51,10 +51,10 @@ def usable(device: torch.device, variant: str) -> bool:
         return True
     if device.type != "cuda" or variant not in VARIANTS:
         return False
-    return variant == "inductor" or kernels_agree(device, BY_KERNELS[variant])
+    return kernels_agree(device, BY_KERNELS[variant])
 
 
-def use(network: Network, variant: str, batch_size: int) -> None:
+def use(network: Network, variant: str) -> None:
     """Compute the embedding of a network on a GPU by one of `VARIANTS` from now on.
 
     Parameters
@@ -63,8 +63,6 @@ def use(network: Network, variant: str, batch_size: int) -> None:
         It stays the same to the outside, its weights and their names too.
     variant
         See `VARIANTS`. In float64 kernels change nothing.
-    batch_size
-        Of training: ``"inductor"`` compiles for its multiples alone, not for the last, smaller batch of an epoch.
     """
     for module in network.modules():
         if isinstance(module, BatchNorm):
@@ -72,21 +70,6 @@ def use(network: Network, variant: str, batch_size: int) -> None:
         elif isinstance(module, Convolution):
             module.compute(BY_KERNELS.get(variant, ""))
     network.casts_together = variant in BY_KERNELS
-    for name in ("features", "tail"):
-        network.__dict__.pop(name, None)
-        if variant == "inductor" and hasattr(network, name):
-            setattr(network, name, _compiled(getattr(network, name), network, batch_size))
-
-
-def _compiled(method: Callable[..., Tensor], network: Network, batch_size: int) -> Callable[..., Tensor]:
-    # Inductor would leave channels-last where no convolution has more than 64 channels.
-    fast = torch.compile(method, dynamic=False, options={"force_layout_optimization": True})
-
-    def call(images: Tensor, *rest: bool) -> Tensor:
-        whole = network.embedding.training and len(images) % batch_size == 0
-        return (fast if whole else method)(images, *rest)
-
-    return call
 
 
 @cache

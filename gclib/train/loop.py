@@ -69,7 +69,7 @@ class Trainer:
             self.stage = stage.to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
             self.stage.network.in_bfloat16 = precision == "bfloat16"
             self.variants = [choose_variant(device)]
-            use(self.stage.network, self.variants[-1], self.settings.batch_size // self.settings.parts)
+            use(self.stage.network, self.variants[-1])
             self.train_set = images_of(data, "train", device, DTYPES[precision])
             self.test_set = images_of(data, "test", device, DTYPES[precision])
             self.optimizer = make_optimizer(self.stage, device)
@@ -248,7 +248,7 @@ class Trainer:
         # On the device that it was begun on it goes on as it was begun; another differs in the last bits anyway.
         if before[-1:] == self.devices and usable(self.device, ways[-1]):
             self.variants = ways[-1:]
-            use(self.stage.network, ways[-1], self.settings.batch_size // self.settings.parts)
+            use(self.stage.network, ways[-1])
         self.devices, self.variants = _in_turn(before, self.devices), _in_turn(ways, self.variants)
         self.decoders = _in_turn([str(name) for name in state.get("decoders", ())], self.decoders)
         self.side_by_side = int(state["side_by_side"])

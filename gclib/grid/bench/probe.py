@@ -220,12 +220,10 @@ def _parts(report: _Report, scene: Scene, aside: dict[str, Aside]) -> None:
 
         part(RATES + variant, work)
 
-    # The simplest that is known to be fast comes first: another must be clearly faster. The compiler comes last.
+    # The simplest that is known to be fast comes first: another must be clearly faster.
     variants = [*(name for name in BY_KERNELS if _seen_right(report, name, usual, aside)), "plain"]
     for number, variant in enumerate(variants):
         timed(variant, 1 / (2 + len(variants) - number))
-    if _seen_right(report, "inductor", usual, aside):
-        timed("inductor", 0.4)
     best = content["fastest"]["variant"] if content["fastest"] else usual
     content["fraction"] = part("fraction", lambda: _fraction(content))
     part("dearest kernels", lambda: speed.dearest(scene, LARGE, best))

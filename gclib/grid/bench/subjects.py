@@ -113,7 +113,7 @@ def trainer(
     settings = recipe.stages[position].model_copy(update=wanted)
     stage = make_stage(settings, recipe.head, images, seed, position, None)
     made = Trainer(stage, images, device, precision, draw_seed(seed, position))
-    use(stage.network, variant, settings.batch_size)
+    use(stage.network, variant)
     stage.num_images = steps * settings.batch_size
     return made
 
