@@ -10,11 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from training import few_digits, fit, no_fingerprint, recipe
 
+from gclib import recipes, train
 from gclib.data import LongTailed, Split, held_out
 from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
-from gclib.train import runs
+from gclib.train import runner, runs
 from gclib.train.making import make_stage
 
 AS_IT_IS = {
@@ -82,6 +83,15 @@ def test_methods_share_the_features_and_a_damaged_file_is_made_anew(
     file.write_bytes(file.read_bytes()[:100])
     assert fit(tmp_path, "ce-mixup-crt", resume=False, **changes).stages[2].last == first.stages[2].last
     assert sum(embedded) == 2 * once
+
+
+def test_a_classifier_on_features_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "can_compile", lambda: True)
+    monkeypatch.setattr(runner, "measure_precision", lambda: None)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it takes longer than such a run"))
+    long = recipes.get("ce").resolve(few_digits(), "paper", epochs=1, trains="head", augment=False)
+    made = train.fit(long, few_digits(), seed=0, device="cpu", workdir=tmp_path)
+    assert made.environment.compiled is False
 
 
 def test_statistics_that_shift_and_augmented_images_need_the_images() -> None:

@@ -1,5 +1,9 @@
 """Stored features of a pretrained network, and the recipes of Table 2 on them."""
 
+import json
+import re
+import shlex
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photographs import folder
+from photographs import folder, photo
+from torchvision.datasets import GTSRB
 from training import few_digits
 
-from gclib import data
+from gclib import ROOT, data
 from gclib.data import Split
 from gclib.embeddings import pretrained
 from gclib.embeddings.pretrained import Features, __main__, classifiers, features
@@ -143,6 +148,49 @@ def test_features_of_a_folder_of_photos_are_made_by_one_command(
     assert found.about["side"] == 66
     assert found.data.class_names == ("class0", "class1", "class2")
     assert set(found.about["measured"]["whole"]) == {"ce", "gcl-official-cben"}
+
+
+def signs(folder: Path) -> int:
+    """Traffic signs as the archive that torchvision unpacks has them: tracks of frames, and a list in each folder."""
+    number = 0
+    for label, tracks in enumerate((3, 5, 4)):
+        place = folder / "gtsrb" / "GTSRB" / "Training" / f"{label:05}"
+        place.mkdir(parents=True)
+        names = [f"{track:05}_{frame:05}.ppm" for track in range(tracks) for frame in range(2)]
+        for name in names:
+            number += 1
+            photo(number, 20 + number, 50 - number).save(place / name)
+        lines = [
+            "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId",
+            *(f"{n};29;30;5;6;24;25;{label}" for n in names),
+        ]
+        (place / f"GT-{label:05}.csv").write_text("\n".join(lines))
+    return number
+
+
+def test_the_lines_of_the_page_for_traffic_signs_do_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(PACKAGE, reason="extra `photos`")
+    page = json.loads((ROOT / "notebooks" / "miniature.ipynb").read_text())
+    text = "\n".join("".join(cell["source"]) for cell in page["cells"])
+    download, find, make, run = re.search(r"```bash\n(python -c .*?)```", text, re.DOTALL)[1].splitlines()
+    monkeypatch.setenv("GCLIB_WORKERS", "0")
+    monkeypatch.chdir(tmp_path)
+    count = signs(tmp_path / "data")
+    exec(shlex.split(download)[2])  # what is unpacked already is not downloaded
+    assert len(GTSRB("data")) == count
+    command = shlex.split(make)[3:]
+    with pytest.raises(SystemExit, match=r"00000/GT-00000.csv.*GT-00002.csv"):
+        __main__.main(command)
+    subprocess.run(find, shell=True, check=True)
+    __main__.main(command)
+    assert run.endswith(f" {command[-1]}")
+    found = pretrained.load(command[-1])
+    assert found.about["side"] == 128
+    assert found.data.class_names == ("00001", "00002", "00000")
+    assert len(found.data.train) + len(found.data.test) == count
+    assert not (found.data.class_counts % 2).any()  # both frames of a track are on one side
 
 
 def test_small_images_are_scaled_up_within_the_range_of_pixels(seen_sides: list[Any]) -> None:

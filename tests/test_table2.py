@@ -77,6 +77,18 @@ def test_rows_that_share_a_first_stage_share_its_hash(sets: dict[str, data.LongT
     assert first("ce", "places-lt") != first("ce-lws", "places-lt")  # a new last block is another network
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_batch_is_cut_into_as_many_parts_as_a_source_names_gpus(
+    sets: dict[str, data.LongTailed], name: str
+) -> None:
+    parts = {recipe: [s.parts for s in recipes.get(recipe).resolve(sets[name]).stages] for recipe in STAGES}
+    cut = {recipe: found for recipe, found in parts.items() if set(found) != {1}}
+    assert cut == {"ce-mixup": [4], "ce-mixup-crt": [4, 1], "mislas": [4, 1]}
+    table = recipes.settings_table(recipes.get("mislas").resolve(sets[name]), sets[name])
+    row = table["setting"].index("parts")
+    assert [values[row] for values in table.values()] == ["parts", "4", "", "official code of Zhong et al."]
+
+
 def test_another_network_does_not_start_from_the_weights_of_the_recipe_s(
     sets: dict[str, data.LongTailed],
 ) -> None:
@@ -112,7 +124,10 @@ def test_weights_that_are_not_here_are_planned_with_and_told_when_a_run_begins(
     weights = recipes.get("ce").resolve(sets["places-lt"]).weights
     assert weights is not None
     assert weights.startswith("394f9c45")
+    table = recipes.settings_table(recipes.get("ce").resolve(sets["places-lt"]), sets["places-lt"])
+    told = table["stage-one"][table["setting"].index("weights")]
     if weights.endswith(40 * "0"):
+        assert told == "394f9c45..."  # zeros would be read as digits of the file
         with pytest.raises(UserError, match=r"gcl data fetch weights:resnet152/IMAGENET1K_V1"):
             data.find_weights(weights)
 

@@ -9,7 +9,7 @@ from gclib.data.sources import root_folder
 from gclib.errors import UserError, require_one_of
 from gclib.files import home_expanded, require_end
 
-__all__ = ["NETWORKS", "fetch_weights", "find_weights", "identify_weights", "planned_weights"]
+__all__ = ["NETWORKS", "fetch_weights", "find_weights", "identify_weights", "planned_weights", "told_weights"]
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -91,6 +91,11 @@ def planned_weights(network: str, wanted: str) -> str | None:
     url = _url(network, wanted)
     path = _here(url, _folder())
     return _noted(path, _folder()) if path else f"{_prefix(Path(url))}{UNKNOWN}"
+
+
+def told_weights(digest: str) -> str:
+    """Return a SHA-256 for people: where the file was never here, the digits that torchvision tells, and no others."""
+    return f"{digest.removesuffix(UNKNOWN)}..." if digest.endswith(UNKNOWN) else digest
 
 
 def find_weights(digest: str) -> Path:

@@ -18,10 +18,12 @@ from pydantic import (
 
 from gclib import methods
 from gclib.data import IMAGE_BUDGET, NETWORKS, LongTailed, image_budget, planned_weights
+from gclib.data.weights import told_weights
 from gclib.errors import UserError, require_one_of
 from gclib.methods.photographs import on_photographs
-from gclib.methods.settings import Definition, Schedule, Settings, StageSettings
+from gclib.methods.settings import Definition, Settings, StageSettings
 from gclib.recipes.overrides import USUAL_NETWORK, override, parse_overrides, with_identified_weights
+from gclib.recipes.unified import UNIFIED, unify
 
 __all__ = [
     "UNIFIED",
@@ -172,38 +174,6 @@ class NamedRecipe:
         return recipe
 
 
-# The unified protocol: what every stage has, and what the first has, where it is trained for its 200 epochs.
-UNIFIED = {"batch_size": 128, "momentum": 0.9, "weight_decay": 2e-4, "nesterov": False, "mixup": 0.0}
-UNIFIED_STAGE_ONE = {"learning_rate": 0.1, "schedule": Schedule(factors=(0.1, 0.01))}
-
-
-def unify(name: str, definition: Definition) -> Definition:
-    """Return a recipe's twin in the unified protocol: what is left of a gain is then the method's, not the recipe's.
-
-    One batch size, weight decay and momentum in all stages, no mixup; one learning rate and schedule in stage one. How
-    long later stages run, and how fast, belongs to the method.
-    """
-
-    def stages(data: LongTailed) -> tuple[StageSettings, ...]:
-        first, *later = definition.stages(data)
-        return (
-            first.model_copy(update={**UNIFIED, **UNIFIED_STAGE_ONE}),
-            *(stage.model_copy(update=UNIFIED) for stage in later),
-        )
-
-    shared = [f"stage-one.{setting}" for setting in (*UNIFIED, *UNIFIED_STAGE_ONE)]
-    shared += [f"stage-two.{setting}" for setting in UNIFIED]
-    own = {path: where for path, where in definition.sources.items() if not path.startswith(tuple(shared))}
-    return replace(
-        definition,
-        summary=f"{name} in the unified protocol: one batch size, schedule and weight decay for all, no mixup.",
-        stages=stages,
-        sources=own | dict.fromkeys(shared, "unified protocol"),
-        unified="",
-        label=f"{definition.label.partition(',')[0]}, one protocol" if definition.label else "",
-    )
-
-
 def _definitions() -> dict[str, Definition]:
     """Recipes of every file of `gclib.methods` and their twins, looked up anew: a file may have been added since."""
     found: dict[str, Definition] = {}
@@ -286,7 +256,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     for setting, value in recipe.embedding.items():
         table["setting"].append(setting)
         for stage in stages:
-            table[stage].append(value)
+            table[stage].append(told_weights(value))
         table["source"].append("override" if setting in recipe.overrides else definition.source(setting))
     for setting in dict.fromkeys(setting for stage in stages.values() for setting in stage):
         table["setting"].append(setting)

@@ -159,7 +159,10 @@ class Runner:
         folder: Path,
         state: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        precision, compiled = self.precision, self.compiled
+        settings = planned.settings
+        featured_alone = Stage.methods[settings.method].on_features(settings)
+        # A classifier alone trains in less time than it is compiled in.
+        precision, compiled = self.precision, self.compiled and not featured_alone
         if state is not None:
             with checkpoints.understood(folder / checkpoints.NAME):
                 _check_threads(state, folder)
@@ -168,11 +171,11 @@ class Runner:
                 if state["devices"][-1] == device_name(self.device):
                     compiled = state["compiled"]
             self._check(state, planned, folder)
-        recipe, settings, data = self.recipe, planned.settings, self.data
+        recipe, data = self.recipe, self.data
         if start is None and recipe.weights:
             whole = recipe.last_block == "given"
             start = read_embedding(find_weights(recipe.weights), recipe.network, whole)
-        if Stage.methods[settings.method].on_features(settings):
+        if featured_alone:
             with seeded(self.seed):
                 network = started(recipe.network, recipe.head, data.num_classes, start)
             network.in_bfloat16 = precision == "bfloat16"

@@ -3,6 +3,7 @@
 On a GPU each is recorded once as a CUDA graph and replayed, so that the host launches one thing and not hundreds.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -53,6 +54,10 @@ class Steps:
         self.stage, self.optimizer = stage, optimizer
         self.train_set, self.test_set = train_set, test_set
         self.compiled = compiled
+        if (
+            compiled
+        ):  # else torch says where CUDA lies and no GPU is seen, which is no news to who trains on a CPU
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         self.loss = torch.compile(stage.loss, dynamic=False) if compiled else stage.loss
         self.device = train_set.labels.device
         alone = world.size() == 1
