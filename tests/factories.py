@@ -92,7 +92,7 @@ def make_record(
     weights: str | None = None,
 ) -> RunRecord:
     """Make a valid record of a run with a stage for each number of `epochs`, with drawn numbers."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, *recipe.encode()])  # recipes share no training
     counts = [100] * classes if ratio is None else class_counts(100, classes, ratio).tolist()
     data = DataSummary(
         name=dataset,
@@ -155,7 +155,7 @@ def run_of(recipe: Recipe, data: LongTailed, seed: int = 0, /, **changes: Any) -
 
 
 RECORD = make_record(
-    epochs=(10, 6), seed=31, weights="ab" * 32
+    epochs=(10, 6), seed=34, weights="ab" * 32
 )  # with this seed best and last differ in every stage
 
 

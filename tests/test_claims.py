@@ -24,8 +24,9 @@ def row(table: tables.Table, place: int = 0) -> dict[str, str]:
 
 
 def drawn(*numbers: tuple[str, int, float]) -> list[RunRecord]:
-    """Records whose accuracies are moved to the numbers given."""
-    return [at(paper_run(name, seed), number) for name, seed, number in numbers]
+    """Records whose accuracies are moved to the numbers given, with a kind of first stage for each recipe."""
+    runs = [at(paper_run(name, seed), number) for name, seed, number in numbers]
+    return [run.model_copy(update={"recipe": run.recipe | {"head": run.name}}) for run in runs]
 
 
 def at(run: RunRecord, number: float) -> RunRecord:

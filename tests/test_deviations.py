@@ -111,7 +111,7 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     assert found == [(base[0], without[1]), (base[1], without[0])]
     rows = {int(cells[0][0]): cells for cells in deviations.changes_table([*base, *without, *others]).rows}
     gains = [other.clean.top1 - first.clean.top1 for first, other in found]
-    around = tables.paired_interval(gains)
+    _, around = tables.Chance([*base, *without, *others]).between(without, base)
     assert rows[8][4][0] == f"{mean(gains):+.2f} ± {around.half:.2f}"
     assert rows[8][4][1].texts == tuple(f"{gain:+.2f}" for gain in gains)
     assert rows[8][5][0] in ("higher", "lower", "not told apart")

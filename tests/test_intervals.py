@@ -9,7 +9,7 @@ from scipy import stats
 
 from gclib import records, tables
 from gclib.records import RunRecord
-from gclib.tables import intervals
+from gclib.tables import chance
 
 CE, GCL = ([paper_run(name, seed) for seed in range(3)] for name in ("ce", "gcl-official-cben"))
 
@@ -96,8 +96,8 @@ def test_a_run_repeated_to_the_last_digit_says_nothing_about_chance() -> None:
 
 
 def test_the_run_made_again_for_the_saturation_counts_as_a_repeat() -> None:
-    runs = records.find(intervals.RESULTS, scale="paper", recipe="ce", dataset="cifar10")
-    again = intervals._saturation()
+    runs = records.find(chance.RESULTS, scale="paper", recipe="ce", dataset="cifar10")
+    again = chance._saturation()
     assert again is not None
     values = [run.clean.top1 for run in runs] + [again.course.test_accuracy[-1]]
     assert tables.noise(runs) == (pytest.approx(sqrt(variance(values))), len(values) - 1, 1)

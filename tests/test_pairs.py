@@ -5,6 +5,7 @@ from statistics import mean, stdev
 
 import pytest
 from factories import paper_run
+from scipy import stats
 from scipy.stats import ttest_1samp
 from tabular import cells
 
@@ -22,43 +23,57 @@ def test_differences_are_paired_by_seed() -> None:
     assert best[2] == GCL[2].stages[0].best.top1 - LWS[2].stages[0].best.top1
 
 
-def test_the_interval_of_paired_differences_is_that_of_a_t_test() -> None:
-    differences = [0.3, 0.7, -0.1, 0.4]
-    expected = ttest_1samp(differences, 0)
-    low, high = expected.confidence_interval()
-    found = tables.paired_interval(differences)
-    assert found.p == pytest.approx(expected.pvalue)
-    assert (found.difference, found.half) == pytest.approx((mean(differences), (high - low) / 2))
-    spread = tables.Spread(0.5, 4, 2)
-    assert tables.paired_interval([0.3], spread) == tables.interval(0.3, spread, 1, 1)
-    assert tables.paired_interval([0.3]) is None
-    assert tables.paired_interval([]) is None
+def sharing(runs: list[RunRecord], first: list[RunRecord]) -> list[RunRecord]:
+    """The runs, gone on from the first stages of others."""
+    return [
+        run.model_copy(update={"stages": (start.stages[0], *run.stages[1:])})
+        for start, run in zip(first, runs, strict=True)
+    ]
+
+
+def test_pairs_that_share_their_first_stages_have_the_spread_of_such_pairs() -> None:
+    shared = sharing(LWS, GCL)
+    chance = tables.Chance([*GCL, *shared])
+    found, around = chance.between(shared, GCL)
+    gaps = [run.clean.top1 - first.clean.top1 for first, run in zip(GCL, shared, strict=True)]
+    assert list(found.singles.values()) == pytest.approx(gaps)
+    low, high = ttest_1samp(gaps, 0).confidence_interval()  # the only such pairs: Student's t of these alone
+    assert (around.difference, around.half) == pytest.approx((mean(gaps), (high - low) / 2))
+    assert chance.between(shared[:1], GCL[:1])[1].half == pytest.approx(3**0.5 * around.half)
+
+
+def test_pairs_with_first_stages_of_their_own_have_the_spread_of_single_runs() -> None:
+    chance = tables.Chance([*GCL, *LWS, *sharing(LWS, GCL)])
+    spread = tables.noise(chance.runs)
+    mixed = [*sharing(LWS[:2], GCL[:2]), LWS[2]]
+    for theirs, runs in ((LWS, (3, 3)), (mixed, (3, 3)), (LWS[:1], (1, 1))):
+        found, around = chance.between(theirs, GCL)
+        assert around == tables.interval(found.difference, spread, *runs)
+    found, around = chance.between(sharing(LWS, GCL), GCL, stage_one=True)
+    assert found.difference == 0
+    assert around == tables.interval(0.0, tables.noise(chance.runs, stage_one=True), 3, 3)
+    assert chance.between([], GCL) == (None, None)
+    assert tables.Chance([]).between(LWS, GCL)[1] is None
 
 
 def test_a_row_is_subtracted_from_the_others_seed_by_seed() -> None:
-    table = cells(tables.paired_table([*GCL, *LWS[:2], *LWS[2:]], 5))
+    table = cells(tables.paired_table([*GCL, *LWS], 5))
     assert list(table) == ["gcl-official-cben, stage one", "gcl-official-lws"]
     gaps = [lws.clean.top1 - gcl.clean.top1 for lws, gcl in zip(LWS, GCL, strict=True)]
     assert table["gcl-official-lws"]["single differences"] == ", ".join(f"{gap:+.2f}" for gap in gaps)
-    gaps = [run.stages[0].last.top1 - run.clean.top1 for run in GCL]
-    one = table["gcl-official-cben, stage one"]
-    half = tables.paired_interval(gaps).half
-    assert one["difference"] == f"{mean(gaps):+.2f} ± {half:.2f}"
-    ps = [tables.paired_interval([a - b for a, b in zip(*side, strict=True)]).p for side in sides()]
-    said = [one["p, corrected"], table["gcl-official-lws"]["p, corrected"]]
-    assert said == [tables.claims.p_value(p) for p in tables.holm(ps)]
-
-
-def sides() -> list[tuple[list[float], list[float]]]:
-    whole = [run.clean.top1 for run in GCL]
-    return [([run.stages[0].last.top1 for run in GCL], whole), ([run.clean.top1 for run in LWS], whole)]
+    _, expected = tables.Chance([*GCL, *LWS]).between(LWS, GCL)
+    one = [run.stages[0].last.top1 - run.clean.top1 for run in GCL]
+    own = tables.interval(mean(one), tables.noise([*GCL, *LWS]), 3, 3)
+    shown = [table[name] for name in table]
+    assert [each["difference"] for each in shown] == [
+        f"{found.difference:+.2f} ± {found.half:.2f}" for found in (own, expected)
+    ]
+    ps = tables.holm([own.p, expected.p])
+    assert [each["p, corrected"] for each in shown] == [tables.claims.p_value(p) for p in ps]
 
 
 def test_recipes_on_one_first_stage_are_compared_over_the_first_stages() -> None:
-    shared = [
-        run.model_copy(update={"stages": (first.stages[0], *run.stages[1:])})
-        for first, run in zip(GCL, LWS, strict=True)
-    ]
+    shared = sharing(LWS, GCL)
     gaps = [run.clean.top1 - first.clean.top1 for first, run in zip(GCL, shared, strict=True)]
     found = tables.shared_first_stage([*GCL, *shared])
     assert found == (pytest.approx(stdev(gaps)), 2, 1)
@@ -79,19 +94,26 @@ def runs() -> list[RunRecord]:
 
 
 def test_a_paired_difference_of_the_page_by_hand(runs: list[RunRecord]) -> None:
-    """From the files, with nothing of the package, at the 97.5% point of Student's t for two degrees of freedom."""
+    """From the files: those of cRT, LWS and the samplers go on from the same trainings, a group for each of them."""
     folder = ROOT / "results" / "paper" / "cifar10-ir100"
+    names = [path.name for path in sorted(folder.glob("gcl-official*"))]
 
-    def top1(name: str, seed: int) -> float:
-        run = json.loads((folder / name / f"seed{seed}.json").read_text())
-        return next(stage for stage in run["stages"] if stage["start"] == "last")["last"]["top1"]
+    def read(name: str) -> dict[int, tuple[object, float]]:
+        found = {}
+        for path in sorted((folder / name).glob("seed[0-9].json")):
+            stages = json.loads(path.read_text())["stages"]
+            last = next((stage for stage in stages if stage["start"] == "last"), stages[0])
+            found[int(path.stem[-1])] = str(stages[0]["course"]["test_accuracy"]), last["last"]["top1"]
+        return found
 
-    gaps = [top1("gcl-official-instance", seed) - top1("gcl-official-cben", seed) for seed in range(3)]
-    middle = sum(gaps) / 3
-    deviation = (sum((gap - middle) ** 2 for gap in gaps) / 2) ** 0.5
-    three = [run for run in runs if run.seed < 3]
-    row = cells(tables.paired_table(three, 4))["gcl-official-instance"]
-    assert row["difference"] == f"{middle:+.2f} ± {4.30265 * deviation / 3**0.5:.2f}"
+    ends = {name: read(name) for name in names}
+    reference = ends.pop("gcl-official-cben")
+    effective = [ends["gcl-official-effective"][seed][1] - reference[seed][1] for seed in range(3)]
+    assert all(ends["gcl-official-effective"][seed][0] == reference[seed][0] for seed in range(3)), "shared"
+    row = cells(tables.paired_table(runs, 4))["gcl-official-effective"]
+    spread = tables.shared_first_stage(runs)
+    half = stats.t.ppf(0.975, spread.freedom) * spread.deviation / 3**0.5
+    assert row["difference"] == f"{sum(effective) / 3 + 0:+.2f} ± {half:.2f}"
 
 
 def test_what_the_page_on_ablations_says_in_words_holds_for_the_records(runs: list[RunRecord]) -> None:

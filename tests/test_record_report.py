@@ -55,8 +55,9 @@ class TestReport:
 
         shorter = RECORD.model_copy(update={"fingerprint": tuple(map(tuple, fingerprint()))})
         assert verify(shorter, fingerprint()) is None
-        assert verify(shorter, fingerprint(9e-7)) is None
-        assert verify(shorter, fingerprint(-2e-6)).startswith("stale: stage 2, step 5: ")
+        size = RECORD.fingerprint[1][4]
+        assert verify(shorter, fingerprint(9e-7 * size)) is None
+        assert verify(shorter, fingerprint(-2e-6 * size)).startswith("stale: stage 2, step 5: ")
         assert "None now" in verify(RECORD, fingerprint())
         assert verify(shorter, fingerprint(math.nan)).startswith("stale: ")
 

@@ -126,7 +126,7 @@ def test_a_page_is_right_with_any_records(page: str, runs: list[RunRecord], reco
     if page in ("results", "ablations", "claims"):
         assert ("seed 0 (stale)" in seen.printed) == bool(runs)
     if runs == ALL:
-        wanted = {"results": 3, "ablations": 1, "noise": 1, "calibration": 2}.get(page, 0)
+        wanted = {"results": 3, "ablations": 1, "noise": 1, "calibration": 2, "table1": 1}.get(page, 0)
         assert seen.figures == wanted
 
 
@@ -178,6 +178,10 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     sizes = {place: abs(mean(step)) for place, step in enumerate(steps[:-1])}
     assert sorted(sizes, key=sizes.__getitem__)[-2:] == [3, 0]  # "two steps stand out"
     assert max(abs(mean(kept_on)), abs(mean(batch))) < min(abs(mean(rate)), abs(mean(mixup)))  # "least"
+    chance = tables.Chance(records.find(ROOT / "results", scale="paper", repeats=True))
+    around = [chance.between(kept[new], kept[old])[1] for old, new in pairwise(names)]
+    decided = [p < tables.intervals.LEVEL for p in tables.holm([each.p for each in around])]
+    assert [place for place, told in enumerate(decided) if not told] == [1, 5]  # "these two steps alone"
     gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]
     assert max(gains) < 0  # "lower than after stage one, in every seed"
     ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]

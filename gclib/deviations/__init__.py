@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from statistics import mean
 from typing import Any
 
 from gclib import tables
 from gclib.recipes import by_path
 from gclib.records import RunRecord, command, results_path
-from gclib.tables import Code, Command, Interval, Link, Spread, Table
+from gclib.tables import Chance, Code, Command, Interval, Link, Table
 from gclib.tables.table import Item
 
 __all__ = [
@@ -204,7 +205,7 @@ def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> T
     """
     runs, found = list(runs), []
     lines: list[list[list[Item]]] = []
-    chance = {best: tables.noise(runs, best=best) for best in (True, False)}
+    chance = Chance(runs)
     for d in sorted(differences(), key=lambda d: d.number):
         compared, paper_style, clean, shown, interval = _changed(d, runs, chance, link_root)
         lines.append([[str(d.number)], [d.topic], compared, paper_style, clean, shown])
@@ -214,17 +215,17 @@ def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> T
         line.insert(5, [tables.verdict(each, next(corrected)) if each else ""])
     caption = (
         "Points of top-1 accuracy on CIFAR-10-LT, ratio 100: the changed run minus the recipe, mean over equal seeds, "
-        "with half of the 95% interval, and below it each seed; + means that the changed run is better. The interval "
-        "comes from these differences themselves, where there is one alone from the spread of all recipes that were "
-        "run more than once. Clean is the last epoch, paper-style the best epoch on the test set. The verdict is that "
-        "of the clean change, corrected for all rows (Holm)."
+        "with half of the 95% interval, by the rule of the verdicts, and below it each seed; + means that the changed "
+        "run is better. Clean is the last epoch, paper-style the best epoch on the test set; what lies between these "
+        "two of one run has its interval from these differences themselves. The verdict is that of the clean change, "
+        "corrected for all rows (Holm)."
     )
     header = ["no.", "topic", "recipe and change", "change, paper-style", "change, clean", "verdict"]
     return Table([*header, "records or command"], lines, caption)
 
 
 def _changed(
-    d: Difference, runs: Sequence[RunRecord], chance: Mapping[bool, Spread | None], link_root: str
+    d: Difference, runs: Sequence[RunRecord], chance: Chance, link_root: str
 ) -> tuple[list[Item], list[Item], list[Item], list[Item], Interval | None]:
     """Return the cells: what is compared, paper-style, clean, records or command; and the interval of clean."""
     if d.selection:
@@ -233,7 +234,7 @@ def _changed(
         gains = [run.paper_style.top1 - run.clean.top1 for run in same]
         cell: list[Item] = ["not measured"]
         if same:
-            cell = tables.difference(gains, tables.paired_interval(gains))
+            cell = tables.difference(gains, tables.interval(mean(gains), tables.pooled([gains]), len(gains)))
         shown: list[Item] = [_link(run, link_root, "") for run in same] or [Command(own.command)]
         return [f"{d.selection}: best epoch on test, against clean"], cell, [""], shown, None
     if d.run is None:
@@ -246,10 +247,10 @@ def _changed(
     if not pairs:
         return compared, ["not measured"], ["not measured"], [Command(d.run.command)], None
     cells, interval = [], None
-    for which, best in (("paper_style", True), ("clean", False)):
-        gaps = [getattr(other, which).top1 - getattr(base, which).top1 for base, other in pairs]
-        interval = tables.paired_interval(gaps, chance[best])
-        cells.append(tables.difference(gaps, interval))
+    sides = [other for _, other in pairs], [base for base, _ in pairs]
+    for best in (True, False):
+        found, interval = chance.between(*sides, best=best)
+        cells.append(tables.apart(found, interval))
     links: list[Item] = [
         _link(run, link_root, word) for pair in pairs for word, run in zip(("", "changed"), pair, strict=True)
     ]

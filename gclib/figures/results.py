@@ -44,6 +44,13 @@ def _called(name: str, more: str = "") -> str:
     return fill(plain(label(name)) + more, 30)
 
 
+def _no_record() -> Figure:
+    """A figure that says that there is nothing to draw."""
+    figure = plt.figure(figsize=(6.4, 0.6))
+    figure.text(0.5, 0.5, "no run has a record yet", ha="center", va="center", color=GREY)
+    return figure
+
+
 def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Figure, dict[str, Axes]]:
     """Make a panel for each name, with common axes; titles are set, unused places stay empty."""
     columns = 2 if len(names) == 4 else min(COLUMNS, len(names))
@@ -72,12 +79,14 @@ def class_panels(
     Parameters
     ----------
     accuracies
-        Name of a recipe to its accuracies in percent, shape ``(C,)``; at least one.
+        Name of a recipe to its accuracies in percent, shape ``(C,)``; without any the figure says so.
     class_counts
         Training images per class, shape ``(C,)``.
     reference
         Recipe whose accuracies stand in each panel as a grey line of steps; None or an unknown name for none.
     """
+    if not accuracies:
+        return _no_record()
     figure, panels = _panels(list(accuracies), 1.35)
     counts = validated_counts(class_counts).astype(int)
     classes = np.arange(len(counts))
@@ -105,8 +114,10 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     ----------
     groups
         Name of a recipe to its accuracies in percent under "many", "medium", "few" and "all"; None for a group without
-        classes, which stays empty and says so.
+        classes, which stays empty and says so. Without any recipe the figure says so.
     """
+    if not groups:
+        return _no_record()
     figure, axes = plt.subplots(figsize=(6.4, 1.0 + 0.42 * len(groups)))
     places = np.arange(len(groups))
 
@@ -165,9 +176,11 @@ def reliability_panels(bins: Mapping[str, Reliability]) -> Figure:
     Parameters
     ----------
     bins
-        Name of a recipe to its reliability bins; at least one. A bar's width is that of its bin; the more of the test
-        images fall into it, the more opaque it is. The title has the ECE in percent.
+        Name of a recipe to its reliability bins; without any the figure says so. A bar's width is that of its bin; the
+        more of the test images fall into it, the more opaque it is. The title has the ECE in percent.
     """
+    if not bins:
+        return _no_record()
     figure, panels = _panels(list(bins), 1.6, integer_x=False)
     for name, axes in panels.items():
         of = bins[name]

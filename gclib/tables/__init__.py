@@ -1,6 +1,7 @@
 """Tables of the book and of the README, made from run records and the paper's own numbers."""
 
 from gclib.tables.answers import Answer, answers, choices_table
+from gclib.tables.chance import Chance, noise, paired, shared_first_stage, trainings
 from gclib.tables.claims import (
     RULE,
     Finding,
@@ -20,12 +21,13 @@ from gclib.tables.details import (
     per_class_table,
     pooled_reliability,
 )
-from gclib.tables.intervals import Gap, Interval, Spread, gap, holm, interval, noise, pooled, trainings
+from gclib.tables.intervals import Gap, Interval, Spread, gap, holm, interval, pooled
 from gclib.tables.overview import overview_table
-from gclib.tables.pairs import kinds_table, lead, paired, paired_interval, paired_table, shared_first_stage
+from gclib.tables.pairs import kinds_table, paired_table
 from gclib.tables.results import (
     PAIRED_RULE,
     VERDICT_RULE,
+    apart,
     difference,
     mean_and_singles,
     readme_table,
@@ -50,6 +52,7 @@ __all__ = [
     "RULE",
     "VERDICT_RULE",
     "Answer",
+    "Chance",
     "Claim",
     "Code",
     "Command",
@@ -63,6 +66,7 @@ __all__ = [
     "Spread",
     "Table",
     "answers",
+    "apart",
     "by_recipe",
     "calibration_table",
     "chance_table",
@@ -82,12 +86,10 @@ __all__ = [
     "holm",
     "interval",
     "kinds_table",
-    "lead",
     "mean_and_singles",
     "noise",
     "overview_table",
     "paired",
-    "paired_interval",
     "paired_table",
     "per_class_table",
     "pooled",

@@ -10,10 +10,10 @@ from gclib import paper, recipes
 from gclib.data import training_counts
 from gclib.records import RunRecord
 from gclib.sampling import class_probabilities
+from gclib.tables.chance import Chance
 from gclib.tables.claims import Finding, findings
 from gclib.tables.details import group_means
-from gclib.tables.intervals import Interval, interval, noise, said
-from gclib.tables.pairs import distance
+from gclib.tables.intervals import Interval, interval, said
 from gclib.tables.results import mean_and_spread
 from gclib.tables.rows import ROWS, accuracy, by_recipe, record_links, usable
 from gclib.tables.table import Item, Link, Table
@@ -38,11 +38,10 @@ class Evidence:
     """What the answers ask of the records."""
 
     def __init__(self, runs: Iterable[RunRecord]) -> None:
-        self.runs = list(runs)
-        self.groups = {
-            data: by_recipe(usable(self.runs, ROWS, data, ratio)) for data, ratio in PLACES.items()
-        }
-        self.found = {data: findings(self.runs, data, ratio) for data, ratio in PLACES.items()}
+        runs = list(runs)
+        self.chance = Chance(runs)
+        self.groups = {data: by_recipe(usable(runs, ROWS, data, ratio)) for data, ratio in PLACES.items()}
+        self.found = {data: findings(runs, data, ratio) for data, ratio in PLACES.items()}
 
     def compared(self, claim: str, behind: str, data: str = "cifar10", stage_one: bool = False) -> Finding:
         """A comparison of a claim by the recipe behind."""
@@ -78,12 +77,14 @@ class Evidence:
         if not ours:
             return "not measured yet"
         difference = mean(accuracy(run, best=True) for run in ours) - paper.accuracy(1, "GCL", "cifar10", 100)
-        return said(interval(difference, noise(self.runs, best=True), len(ours), 1)) or f"{difference:+.2f}"
+        return (
+            said(interval(difference, self.chance.spread("top1", True), len(ours), 1)) or f"{difference:+.2f}"
+        )
 
     def ahead_of(self, name: str) -> Interval | None:
         """How far GCL is ahead of a recipe that is in no claim of the paper, by common seeds; not corrected."""
         ours, theirs = (self.groups["cifar10"].get(each, []) for each in (CODE, name))
-        return distance(ours, theirs, noise(self.runs))[1]
+        return self.chance.between(ours, theirs)[1]
 
     def traded(self, group: str) -> str:
         """How far GCL is ahead of cross-entropy in a group of classes of CIFAR-100-LT, as text."""

@@ -1,14 +1,14 @@
 """Verdicts on the paper's claims from the records, by one written rule."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from gclib import recipes
 from gclib.records import RunRecord
+from gclib.tables.chance import Chance, by_seed
 from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
-from gclib.tables.intervals import LEVEL, Gap, Interval, Spread, gap, holm, interval, noise
+from gclib.tables.intervals import LEVEL, Gap, Interval, holm
 from gclib.tables.results import apart, mean_and_singles, not_run
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
 from gclib.tables.table import Item, Table
@@ -18,9 +18,11 @@ __all__ = ["RULE", "Finding", "claim_table", "claims_overview", "conclusion", "f
 NOT_MEASURED, UNDECIDED = "not measured yet", "undecided"
 RULE = (
     "The difference is that of the last epochs (clean): nothing was chosen on the test set there. Runs of the same "
-    "seed are compared with each other where both recipes have them. What chance moves a single run is measured: the "
-    "standard deviation of runs made more than once, with another seed or again with the same, pooled over all "
-    f"recipes that have several. It gives each difference its {1 - LEVEL:.0%} interval, by Student's t. A claim is "
+    "seed are compared with each other where both recipes have them. What chance moves is measured: the standard "
+    "deviation of runs made more than once, with another seed or again with the same, pooled over all recipes that "
+    "have several. Where each pair of runs goes on from one training of the first stage, it is the standard deviation "
+    "of such differences from one first stage to the next, pooled as well. "
+    f"It gives each difference its {1 - LEVEL:.0%} interval, by Student's t. A claim is "
     "supported or contradicted where zero lies outside, and still does once all comparisons of this page are "
     f"corrected for their number by Holm's method, at the level of {LEVEL:.0%}. Everything else is undecided."
 )
@@ -77,9 +79,9 @@ def findings(
     """
     runs = list(runs)
     groups = by_recipe(usable(runs, ROWS, dataset, ratio))
-    spread = cache(lambda quantity, stage_one: noise(runs, quantity, stage_one=stage_one))
+    chance = Chance(runs)
     found = {
-        name: [_finding(comparison, groups, spread) for comparison in claim.comparisons]
+        name: [_finding(comparison, groups, chance) for comparison in claim.comparisons]
         for name, claim in CLAIMS.items()
     }
     measured = [each for group in found.values() for each in group if each.interval]
@@ -90,31 +92,21 @@ def findings(
     }
 
 
-def _finding(
-    comparison: Comparison,
-    groups: Mapping[str, list[RunRecord]],
-    spread: Callable[[str, bool], Spread | None],
-) -> Finding:
-    def by_seed(name: str, best: bool) -> dict[int, float]:
-        values = {
-            run.seed: value(run, comparison.quantity, best, comparison.stage_one)
-            for run in groups.get(name, [])
-        }
-        return {seed: found for seed, found in values.items() if found is not None}
-
-    names = comparison.ahead, comparison.behind
-    clean, best = ([by_seed(name, best) for name in names] for best in (False, True))
-    found, found_best = gap(*clean), gap(*best)
-    chance = spread(comparison.quantity, comparison.stage_one) if found else None
+def _finding(comparison: Comparison, groups: Mapping[str, list[RunRecord]], chance: Chance) -> Finding:
+    runs = groups.get(comparison.ahead, []), groups.get(comparison.behind, [])
+    quantity, stage_one = comparison.quantity, comparison.stage_one
+    found, around = chance.between(*runs, quantity, False, stage_one)
+    best, _ = chance.between(*runs, quantity, True, stage_one)
+    ahead, behind = (tuple(by_seed(side, quantity, False, stage_one).values()) for side in runs)
     return Finding(
         comparison,
-        tuple(clean[0].values()),
-        tuple(clean[1].values()),
-        interval(found.difference, chance, *found.runs) if found else None,
+        ahead,
+        behind,
+        around,
         None,
-        found_best.difference if found_best else None,
+        best.difference if best else None,
         UNDECIDED if found else NOT_MEASURED,
-        (groups.get(names[0], []), groups.get(names[1], [])),
+        runs,
         found,
     )
 

@@ -9,6 +9,7 @@ from gclib import recipes
 from gclib.errors import UserError
 from gclib.metrics import Reliability
 from gclib.records import RunRecord
+from gclib.tables.intervals import pooled
 from gclib.tables.results import SPREAD_RULE, mean_and_spread
 from gclib.tables.rows import by_recipe
 from gclib.tables.table import Item, Table
@@ -48,11 +49,11 @@ def pooled_reliability(runs: Sequence[RunRecord]) -> Reliability:
     bins = [run.clean.reliability for run in runs]
     images = np.sum([b.images for b in bins], axis=0)
 
-    def pooled(name: str) -> np.ndarray:
+    def mean_of(name: str) -> np.ndarray:
         total = np.sum([np.multiply(getattr(b, name), b.images) for b in bins], axis=0)
         return total / np.maximum(images, 1)
 
-    return Reliability(pooled("confidence"), pooled("accuracy"), images)
+    return Reliability(mean_of("confidence"), mean_of("accuracy"), images)
 
 
 def calibration_table(runs: Iterable[RunRecord]) -> Table:
@@ -69,7 +70,8 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
         One row for each recipe; all in percent, last epoch (clean).
     """
     rows: list[list[object]] = []
-    for name, group in by_recipe(runs).items():
+    groups = by_recipe(runs)
+    for name, group in groups.items():
         bins = pooled_reliability(group)
         confidence = 100 * float(np.average(bins.confidence, weights=bins.images))
         accuracy = mean(run.clean.top1 for run in group)
@@ -88,6 +90,8 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
         "accuracy over bins of equal width, weighed by the images in them; its sign is lost, so the column before it "
         f"says whether a classifier is too sure (+) or not sure enough (−). {SPREAD_RULE}"
     )
+    if seeds := pooled([[100 * run.clean.ece for run in group] for group in groups.values()]):
+        caption += f" Over seeds the ECE of one run has a standard deviation of {seeds.deviation:.2f} points, pooled."
     return Table.of(header, rows, caption)
 
 

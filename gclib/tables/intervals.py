@@ -1,20 +1,9 @@
-r"""How far chance moves a number: measured on runs made more than once, and what it makes of a difference.
-
-Two runs of one recipe on the same data, with another seed or again with the same, differ by chance alone. Their spread,
-pooled over all recipes that have several, gives every difference an interval by Student's t, with the degrees of
-freedom of the pool. All comparisons of a family are corrected together, as Holm (1979) does.
-"""
+"""Spreads, differences by seed, intervals by Student's t, and the correction of many of them by Holm (1979)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from math import sqrt
 from statistics import mean, variance
-from typing import Any, NamedTuple
-
-from gclib import ROOT, saturation
-from gclib.errors import UserError
-from gclib.records import Course, RunRecord, StageRun, content_hash
-from gclib.tables.comparisons import value
+from typing import NamedTuple
 
 __all__ = [
     "LEVEL",
@@ -24,14 +13,11 @@ __all__ = [
     "gap",
     "holm",
     "interval",
-    "noise",
     "pooled",
     "said",
-    "trainings",
 ]
 
 LEVEL = 0.05  # of a test, and what an interval leaves out
-RESULTS = ROOT / "results"
 
 
 class Spread(NamedTuple):
@@ -66,96 +52,6 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
     freedom = sum(len(group) - 1 for group in several)
     squares = sum((len(group) - 1) * variance(group) for group in several)
     return Spread(sqrt(squares / freedom), freedom, len(several))
-
-
-def first_stage(run: RunRecord) -> str:
-    """Return a hash of data and first stage, without how often it is tested: equal where chance alone differs."""
-    settings: Any = run.recipe["stages"]
-    one = {name: found for name, found in settings[0].items() if name != "test_every"}
-    return content_hash([run.recipe.get("head"), one, run.data])
-
-
-def course(stage: StageRun) -> Course:
-    """Return the course of a stage without its times: where it is equal, one device said the same thing again."""
-    return stage.course.model_copy(update={"seconds": ()})
-
-
-def trainings(runs: Iterable[RunRecord]) -> list[list[list[RunRecord]]]:
-    """Group records by what their first stage is, and within a group by the training that made it.
-
-    Parameters
-    ----------
-    runs
-        Records of any recipes, repeats among them. Recipes that go on from one first stage share its training.
-
-    Returns
-    -------
-    list
-        For each kind of first stage its trainings, with any seed, and for each of them its records. A training that
-        was repeated to the last digit, as the same device does, counts once: it says nothing about chance.
-    """
-    groups: dict[str, dict[object, list[RunRecord]]] = {}
-    for run in runs:
-        groups.setdefault(first_stage(run), {}).setdefault(course(run.stages[0]), []).append(run)
-    return [list(made.values()) for made in groups.values()]
-
-
-def noise(
-    runs: Iterable[RunRecord], quantity: str = "top1", best: bool = False, stage_one: bool = False
-) -> Spread | None:
-    """Pool how far runs that differ by chance alone lie apart, by another seed or made again.
-
-    Each first stage that was trained several times is a group. Whole runs are taken where each of these trainings was
-    carried to the end by one recipe, else the first stages alone.
-
-    Parameters
-    ----------
-    runs
-        Records of any recipes and data, repeats among them.
-    quantity
-        A key of `gclib.tables.comparisons.MEASURES`.
-    best
-        Whether the value is that of the best epoch on the test set (paper-style) or of the last (clean).
-    stage_one
-        Whether the first stage alone counts.
-    """
-    groups = []
-    for group in trainings(runs):
-        values = [_any(made, quantity, best, True) for made in group]
-        if not stage_one:
-            names = dict.fromkeys(run.name for made in group for run in made)
-            carried = ([[run for run in made if run.name == name] for made in group] for name in names)
-            ends = next((each for each in carried if all(each)), None)
-            values = [_any(made, quantity, best, False) for made in ends] if ends else values
-        values += _measured_again(group[0][0].stages[0].hash, quantity, best)
-        groups.append([found for found in values if found is not None])
-    return pooled(groups)
-
-
-def _any(made: Iterable[RunRecord], quantity: str, best: bool, stage_one: bool) -> float | None:
-    """What the first record of one training that holds the quantity says."""
-    found = (value(run, quantity, best, stage_one) for run in made)
-    return next((each for each in found if each is not None), None)
-
-
-def _measured_again(stage: str, quantity: str, best: bool) -> list[float]:
-    """The run that was made once more for the chapter on saturation: a repeat without a record."""
-    found = _saturation()
-    if found is None or found.stage != stage:
-        return []
-    if quantity == "top1":
-        return [max(found.course.test_accuracy) if best else found.course.test_accuracy[-1]]
-    if quantity == "tail" and not best:
-        return [mean(found.test_accuracy[-1][-(len(found.class_names) // 3) :])]
-    return []
-
-
-@cache
-def _saturation() -> saturation.Saturation | None:
-    try:
-        return saturation.find("ce", "cifar10", 100, root=RESULTS)
-    except UserError:
-        return None
 
 
 class Interval(NamedTuple):
@@ -232,7 +128,7 @@ def interval(difference: float, spread: Spread | None, *runs: int) -> Interval |
     spread
         What chance moves a single run, or None where it was never measured.
     *runs
-        How many runs stand behind each of the two means.
+        How many runs stand behind each of the two means; one number, if the spread is that of their differences.
 
     Returns
     -------

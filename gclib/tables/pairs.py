@@ -1,115 +1,19 @@
-"""Differences between recipes, seed by seed, each with an interval of its own."""
+"""Differences between the rows of a table, seed by seed, and how far chance moves them."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import sqrt
-from statistics import mean, stdev
 
 from gclib import recipes
 from gclib.records import RunRecord
+from gclib.tables.chance import Chance, by_seed, shared_first_stage
 from gclib.tables.claims import p_value
-from gclib.tables.intervals import (
-    LEVEL,
-    Gap,
-    Interval,
-    Spread,
-    gap,
-    holm,
-    interval,
-    less,
-    noise,
-    pooled,
-    said,
-    trainings,
-)
-from gclib.tables.results import apart, verdict
-from gclib.tables.rows import ROWS, accuracy, by_recipe, one_a_seed, usable
+from gclib.tables.intervals import LEVEL, gap, holm, said
+from gclib.tables.results import verdict
+from gclib.tables.rows import ROWS, by_recipe, usable
 from gclib.tables.spread import listed, spreads
-from gclib.tables.table import Item, Table
+from gclib.tables.table import Table
 
-__all__ = ["kinds_table", "lead", "paired", "paired_interval", "paired_table", "shared_first_stage"]
-
-
-def paired(
-    ahead: Iterable[RunRecord],
-    behind: Iterable[RunRecord],
-    best: bool = False,
-    stage_one: bool = False,
-) -> dict[int, float]:
-    """Subtract run from run with the same seed, which share the order of the images and the first weights if they can.
-
-    Parameters
-    ----------
-    ahead, behind
-        Records of two recipes on the same data; a run that was made again counts once.
-    best
-        Whether the accuracy is that of the best epoch on the test set (paper-style) or of the last (clean).
-    stage_one
-        Whether the first stage alone is compared.
-
-    Returns
-    -------
-    dict
-        Seed to difference in percentage points, for the seeds that both have.
-    """
-    return less(*(_by_seed(side, best, stage_one) for side in (ahead, behind)))
-
-
-def _by_seed(runs: Iterable[RunRecord], best: bool, stage_one: bool) -> dict[int, float]:
-    return {run.seed: accuracy(run, best, stage_one) for run in one_a_seed(runs)}
-
-
-def lead(
-    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], spread: Spread | None, best: bool = False
-) -> list[Item]:
-    """Return a cell: how far one recipe is ahead of another, with half of the interval, and each difference by seed.
-
-    Parameters
-    ----------
-    ahead, behind
-        Records of two recipes on the same data; a run that was made again counts once.
-    spread
-        What chance moves a single run; see `gclib.tables.noise`.
-    best
-        See `paired`.
-    """
-    return apart(*distance(ahead, behind, spread, best))
-
-
-def distance(
-    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], spread: Spread | None, best: bool = False
-) -> tuple[Gap | None, Interval | None]:
-    """Return how far one recipe is ahead of another, by common seeds if there are some; parameters as of `lead`."""
-    found = gap(*(_by_seed(side, best, False) for side in (ahead, behind)))
-    return found, interval(found.difference, spread, *found.runs) if found else None
-
-
-def paired_interval(differences: Sequence[float], spread: Spread | None = None) -> Interval | None:
-    """Give the mean of differences that are paired by seed its interval.
-
-    Parameters
-    ----------
-    differences
-        One for each seed, in percentage points. Several say by themselves how far chance moves them: pairs that share
-        a first stage lie much closer together than any two runs do.
-    spread
-        What chance moves a single run, for one difference alone; see `gclib.tables.noise`.
-
-    Returns
-    -------
-    Interval or None
-        None where there is no difference, or one without a spread.
-
-    Examples
-    --------
-    >>> found = paired_interval([0.2, 0.3, 0.4])
-    >>> round(found.difference, 2), round(found.half, 2)
-    (0.3, 0.25)
-    """
-    if len(differences) < 2:
-        return interval(differences[0], spread, 1, 1) if differences else None
-    own = Spread(stdev(differences), len(differences) - 1, 1)
-    return interval(mean(differences), own, len(differences))
+__all__ = ["kinds_table", "paired_table"]
 
 
 def paired_table(
@@ -139,6 +43,7 @@ def paired_table(
         One row for each other row of the paper that has a seed in common with it.
     """
     runs, lines, found = list(runs), [], []
+    chance = Chance(runs)
     groups = by_recipe(usable(runs, [number], dataset, ratio))
     reference = groups.get(against, [])
     for row in ROWS[number]:
@@ -146,11 +51,13 @@ def paired_table(
             continue
         cells = []
         for best in (False, True):
-            ours = _by_seed(groups.get(row.recipe, []), best, row.stage_one)
-            gaps = list(less(ours, _by_seed(reference, best, False)).values())
-            apart = paired_interval(gaps, noise(runs, best=best))
-            cells += [said(apart), listed(gaps, "+")]
-            found += [apart] * bool(gaps and not best)
+            ours = groups.get(row.recipe, [])
+            values = by_seed(ours, "top1", best, row.stage_one), by_seed(reference, "top1", best, False)
+            apart = gap(*values)
+            around = chance.around(apart, ours, reference, best=best)
+            singles = list(apart.singles.values()) if apart else []
+            cells += [said(around) if singles else "", listed(singles, "+")]
+            found += [around] * bool(singles and not best)
         if cells[1]:
             lines.append([row.label, *cells])
     corrected = iter(holm([each.p for each in found if each]))
@@ -162,10 +69,10 @@ def paired_table(
     caption = (
         f"Table {number}, less {recipes.label(against)}: percentage points of top-1 accuracy after the last epoch "
         "(clean), the mean of the differences between runs of one seed. Behind it stands half of its "
-        f"{1 - LEVEL:.0%} interval, by Student's t from these differences themselves; where there is one alone, from "
-        "the spread of all recipes that were run more than once. The verdict is higher or lower where zero lies "
-        "outside and still does after Holm's correction for the rows of this table. Single differences stand in the "
-        "order of the seeds."
+        f"{1 - LEVEL:.0%} interval, by the rule of the verdicts: from the spread of single runs, or of such "
+        "differences where both recipes go on from one training of the first stage. The verdict is higher or lower "
+        "where zero lies outside and still does after Holm's correction for the rows of this table. Single "
+        "differences stand in the order of the seeds."
     )
     return Table.of(header, lines, caption)
 
@@ -197,26 +104,3 @@ def kinds_table(runs: Iterable[RunRecord]) -> Table:
         "they share to the next."
     )
     return Table.of([*header, "degrees of freedom"], rows, caption)
-
-
-def shared_first_stage(runs: Iterable[RunRecord]) -> Spread | None:
-    """Pool how far the difference of two recipes scatters over the first stages that both go on from.
-
-    Each recipe is compared with the commonest of those that share its first stage, after the last epoch.
-
-    Parameters
-    ----------
-    runs
-        Records of any recipes and data, repeats among them.
-    """
-    groups = []
-    for kind in trainings(runs):
-        ends = [{run.name: accuracy(run) for run in made} for made in kind]
-        common = Counter(name for names in ends for name in names)
-        against = max(common, key=common.__getitem__)
-        groups += [
-            [end[name] - end[against] for end in ends if name in end and against in end]
-            for name in common
-            if name != against
-        ]
-    return pooled(groups)

@@ -7,7 +7,8 @@ from statistics import mean, stdev
 from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.intervals import LEVEL, Gap, Interval, holm, interval, noise, said
+from gclib.tables.chance import noise
+from gclib.tables.intervals import LEVEL, Gap, Interval, holm, interval, said
 from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Singles, Table
 

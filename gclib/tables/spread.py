@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from gclib import recipes
 from gclib.records import RunRecord, content_hash
+from gclib.tables.chance import course, first_stage, noise
 from gclib.tables.comparisons import MEASURES
-from gclib.tables.intervals import LEVEL, Spread, course, first_stage, interval, noise, pooled
+from gclib.tables.intervals import LEVEL, Spread, interval, pooled
 from gclib.tables.results import mean_and_singles, mean_and_spread
 from gclib.tables.rows import accuracy, by_recipe, one_a_seed
 from gclib.tables.table import Item, Table
