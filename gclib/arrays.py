@@ -11,7 +11,7 @@ from gclib.errors import UserError
 __all__ = ["PerClass", "per_class_numbers", "to_numpy", "validated_counts", "validated_labels"]
 
 PerClass = ArrayLike | Mapping[int, float]
-"""One number per class: a sequence in the order of the classes, or a mapping from label to number."""
+"""One number per class, as a sequence in the order of the classes or a mapping from label to number."""
 
 
 def to_numpy(values: Any) -> np.ndarray:

@@ -61,7 +61,7 @@ def geometry(
     labels
         True classes, shape (N,), each class at least once.
     num_classes
-        C.
+        Number of classes C.
     neighbours
         How many of the nearest other images count for purity and obscure region; at most N - 1.
     clear
@@ -138,7 +138,7 @@ def largest_share(around: ArrayLike, num_classes: int) -> np.ndarray:
     around
         Classes of the neighbours, shape (M, k).
     num_classes
-        C.
+        Number of classes C.
 
     Returns
     -------

@@ -60,7 +60,7 @@ def confusion_matrix(outputs: ArrayLike, labels: ArrayLike, num_classes: int) ->
     labels
         True classes, shape (N,).
     num_classes
-        C.
+        Number of classes C.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def per_class_accuracy(outputs: ArrayLike, labels: ArrayLike, num_classes: int) 
     labels
         True classes, shape (N,).
     num_classes
-        C.
+        Number of classes C.
 
     Returns
     -------
@@ -185,7 +185,7 @@ class Reliability(NamedTuple):
 
     @property
     def ece(self) -> float:
-        """Expected calibration error, in 0..1: mean gap of confidence and accuracy, weighed by `images`."""
+        """Expected calibration error in 0..1, the mean gap of confidence and accuracy, weighed by `images`."""
         gap = np.abs(self.confidence - self.accuracy)
         return float((gap * self.images).sum() / self.images.sum())
 

@@ -194,6 +194,17 @@ def test_api_pages_show_constructors_and_each_attribute(book: Path) -> None:
     assert all(f"<strong>{name}</strong>" in pages["book/api/data"] for name in ("train", "test"))
 
 
+def test_api_pages_say_nothing_of_the_building_machine_and_no_sentence_twice(book: Path) -> None:
+    text = "".join(text for name, text in html_files(book).items() if name.startswith("book/api/"))
+    assert "PosixPath" not in text  # defaults are shown as written
+    assert "Alias for field number" not in text
+    assert "model_config" not in text
+    assert not re.search(
+        r'">Type<span class="colon">', text
+    )  # napoleon takes what stands before a colon for one
+    assert "upperalpha" not in text  # a sentence that is "C." alone is read as the third item of a list
+
+
 def test_equations_have_the_numbers_of_the_paper(published: dict[str, str]) -> None:
     shown = [
         pair

@@ -1,7 +1,8 @@
 """Mend what autodoc and napoleon leave wrong on the API pages.
 
 A class that derives from a stand-in for torch gets its signature from its own constructor, not from the stand-in's
-``(*args, **kwargs)``. Attributes that share a line of a docstring (``train, test``) get an entry each.
+``(*args, **kwargs)``. Attributes that share a line of a docstring (``train, test``) get an entry each. What Python and
+pydantic say of every field is left out.
 """
 
 import inspect
@@ -53,7 +54,16 @@ def attributes(app: Sphinx, what: str, name: str, thing: object, options: object
     lines[:] = mended[:-1]
 
 
+def boilerplate(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool | None:
+    """Skip a member of which nothing is said but that it is one; None leaves the choice to autodoc."""
+    same_for_all = name == "model_config" or (inspect.getdoc(thing) or "").startswith(
+        "Alias for field number"
+    )
+    return True if same_for_all else None
+
+
 def setup(app: Sphinx) -> dict:
+    app.connect("autodoc-skip-member", boilerplate)
     app.connect("autodoc-process-signature", constructor)
     app.connect("autodoc-process-docstring", attributes, priority=900)  # napoleon's is 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -312,7 +312,7 @@ class Records(SphinxDirective):
                     [tables.Link(re.sub(r"^seed", "seed ", name.rsplit("/", 1)[1]), f"{up}{name}.html")],
                     [f"{run.clean.top1:.2f}"],
                     [f"{run.paper_style.top1:.2f}"],
-                    [f"{sum(sum(stage.course.seconds) for stage in run.stages) / 3600:.1f}"],
+                    [f"{sum(sum(stage.course.seconds) for stage in run.stages) / 3600:.2f}"],
                     [marks().get(run.identity, "")],
                 ]
                 for name, run in runs

@@ -67,7 +67,7 @@ def logit_gradient(
     target, of
         Class of the image, and the class on whose cosine the gradient is taken.
     num_classes
-        C.
+        Number of classes C.
     noise
         Raw draws, shape ``(R, C)``, over which a stochastic loss is averaged, the same at each difference.
     logit_scale

@@ -66,7 +66,7 @@ def ratio_slider(
     n_max
         Training images of the most frequent class.
     num_classes
-        C.
+        Number of classes C.
     ratios
         Places of the slider, each in [1, `n_max`].
     a, b

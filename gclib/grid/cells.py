@@ -41,7 +41,7 @@ class Cell:
 
     @property
     def kept(self) -> bool:
-        """Whether its record goes to the results: the tables show runs of paper scale alone."""
+        """Whether its record goes to the results; the tables show runs of paper scale alone."""
         return self.scale == "paper"
 
     @property

@@ -184,7 +184,7 @@ class Stage(nn.Module):
 
     @property
     def noises(self) -> int:
-        """How many draws of a stochastic loss an image has: one for each of mixup's two targets."""
+        """How many draws of a stochastic loss an image has, one for each of mixup's two targets."""
         return 2 if self.settings.mixup else 1
 
     def noise(self, seed: int, count: int) -> Tensor:

@@ -261,7 +261,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     for setting in dict.fromkeys(setting for stage in stages.values() for setting in stage):
         table["setting"].append(setting)
         for stage, values in stages.items():
-            table[stage].append(str(values.get(setting, "")))
+            table[stage].append(_shown(values.get(setting, "")))
         places = [source(stage, setting) for stage, values in stages.items() if setting in values]
         table["source"].append("; ".join(dict.fromkeys(places)))
     return table
@@ -304,3 +304,10 @@ def _share_of_epochs(epochs: int, images: int, budget: int | None) -> float:
 
 def _shorten(epochs: int, fraction: float) -> int:
     return max(1, round(epochs * fraction)) if epochs else 0
+
+
+def _shown(value: object) -> str:
+    """Six digits say enough of a fraction such as 5 epochs of 90."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return str(float(f"{value:.6g}")) if isinstance(value, float) else str(value)

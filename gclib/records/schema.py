@@ -293,7 +293,7 @@ class RunRecord(Model):
 
     @property
     def scale(self) -> str:
-        """Scale of the recipe: smoke, short or paper."""
+        """Scale of the recipe, which is smoke, short or paper."""
         return str(self.recipe["scale"])
 
     @model_validator(mode="after")

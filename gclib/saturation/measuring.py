@@ -30,7 +30,7 @@ def summary(logits: Tensor, labels: Tensor, num_classes: int) -> dict[str, list[
     labels
         True classes, int64, shape ``(N,)``; every class has an image.
     num_classes
-        C.
+        Number of classes C.
 
     Returns
     -------

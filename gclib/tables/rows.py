@@ -34,12 +34,12 @@ class Row:
 
     @property
     def protocol(self) -> str:
-        """``"published"``: the settings of the method's own release; ``"unified"``: the same for all methods."""
+        """``"published"`` for the settings of the method's own release, ``"unified"`` for those of all methods."""
         return "unified" if self.recipe.endswith(UNIFIED) else "published"
 
     @property
     def part(self) -> str:
-        """``"paper"``: in the paper's table; ``"beyond"``: a method or control that it leaves out; ``"unified"``."""
+        """``"paper"`` in its table, ``"beyond"`` for methods and controls that it leaves out, or ``"unified"``."""
         return "unified" if self.protocol == "unified" else "paper" if self.method else "beyond"
 
     @property

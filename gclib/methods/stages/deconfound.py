@@ -1,4 +1,4 @@
-"""De-confound-TDE (Tang et al., NeurIPS 2020): normalised training, then minus the mean feature"s effect."""
+"""De-confound-TDE (Tang et al., NeurIPS 2020): normalised training, then minus the mean feature's effect."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""DisAlign (Zhang et al., CVPR 2021): a learned calibration of a frozen classifier"s logits."""
+"""DisAlign (Zhang et al., CVPR 2021): a learned calibration of a frozen classifier's logits."""
 
 from collections.abc import Iterable
 from typing import ClassVar
