@@ -205,8 +205,10 @@ def test_figures_show_the_numbers_they_are_given() -> None:
 def test_images_stand_in_the_row_of_their_class() -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     canvas = training.class_images(images, [1, 0, 0, 2, 0, 2], "abc", most=2).axes[0].images[0].get_array()
-    assert canvas[::2, ::2, 0].tolist() == [[1, 2], [0, 0], [3, 5]]
-    assert canvas[::2, ::2, 3].tolist() == [[255, 255], [255, 0], [255, 255]]
+    assert canvas[::3, ::3, 0].tolist() == [[1, 2], [0, 0], [3, 5]]
+    assert canvas[::3, ::3, 3].tolist() == [[255, 255], [255, 0], [255, 255]]
+    assert not canvas[2::3, :, 3].any()  # neighbours do not touch
+    assert not canvas[:, 2::3, 3].any()
 
 
 def test_courses_have_the_colours_of_their_classes() -> None:

@@ -53,7 +53,10 @@ TEMPLATE = go.layout.Template(
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
 )
-"""Transparent, mid-grey axes, the colours of `gclib.figures.style`."""
+"""Transparent, mid-grey axes, the colours of `gclib.figures.style`.
+
+:meta hide-value:
+"""
 
 
 class Interactive:

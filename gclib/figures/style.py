@@ -57,7 +57,10 @@ HEAD_TO_TAIL = LinearSegmentedColormap.from_list(
         "#da7d00",
     ],
 )
-"""Violet for the most frequent class to orange for the rarest, ever lighter, for every colour vision."""
+"""Violet for the most frequent class to orange for the rarest, ever lighter, for every colour vision.
+
+:meta hide-value:
+"""
 
 METHODS = {
     "gcl-official": "#c24173",

@@ -97,12 +97,16 @@ def class_images(images: ArrayLike, labels: ArrayLike, class_names: Sequence[str
         shown = [*by_count[: ROWS_UP_TO // 2].tolist(), *by_count[-ROWS_UP_TO // 2 :].tolist()]
     rows = [images[labels == label][:most] for label in shown]
     columns = max(map(len, rows))
+    gap = max(1, height // 8)  # between neighbours: eight pixels of a digit run into those of the next
+    down, across = height + gap, width + gap
     canvas = np.zeros(
-        (len(rows) * height, columns * width, 4), np.uint8
+        (len(rows) * down, columns * across, 4), np.uint8
     )  # transparent where there is no image
     for number, row in enumerate(rows):
-        line = canvas[number * height : (number + 1) * height, : len(row) * width]
-        line[..., :3], line[..., 3] = row.swapaxes(0, 1).reshape(height, len(row) * width, 3), 255
+        tiles = np.zeros((len(row), down, across, 4), np.uint8)
+        tiles[:, :height, :width, :3], tiles[:, :height, :width, 3] = row, 255
+        line = tiles.swapaxes(0, 1).reshape(down, len(row) * across, 4)
+        canvas[number * down : (number + 1) * down, : len(row) * across] = line
     figure, axes = plt.subplots(figsize=(6.4, 0.5 + 6.0 * canvas.shape[0] / canvas.shape[1]))
     axes.imshow(canvas, aspect="auto", extent=(0, columns, len(rows) - 0.5, -0.5), interpolation="nearest")
     axes.set_yticks(range(len(rows)), [plain(class_names[label]) for label in shown])
