@@ -149,6 +149,13 @@ LOOK = r"""() => {
       .filter(t => innerWidth <= 600 && t.querySelector('thead th:nth-child(3)') && t.scrollWidth > t.clientWidth + 4)
       .filter(t => [...t.querySelectorAll('td')].some(c => !c.querySelector('details') && c.textContent.length > 40))
       .map(t => t.textContent.slice(0, 80)),
+    crowded: plots.flatMap(plot => {
+      const names = [...plot.querySelectorAll('.textpoint text')].map(n => [n.textContent, n.getBoundingClientRect()]);
+      const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 5;
+      return names.flatMap(([name, box], at) =>
+        names.slice(at + 1).filter(other => over(box, other[1])).map(other => `${name} on ${other[0]}`));
+    }),
     undrawn: plots.filter(p => !p.querySelector('svg.main-svg, canvas')).map(p => p.id),
     excess: document.scrollingElement.scrollWidth - window.innerWidth,
     theme: document.documentElement.dataset.theme,
@@ -167,6 +174,7 @@ def check(visit: Visit, theme: str) -> None:
     assert seen["empty"] == [], "images that did not load"
     assert seen["mute"] == [], "images without a description"
     assert seen["undrawn"] == [], "interactive figures that were not drawn"
+    assert seen["crowded"] == [], "names of points in a figure lie on each other"
     assert seen["misfit"] == [], "interactive figures that are larger or smaller than their room"
     assert seen["untold"] == 0, "sliders that do not take the keyboard"
     assert seen["abrupt"] == [], "boxes that scroll sideways and do not show it"
@@ -185,6 +193,8 @@ def test_page(visit: object, site: str, name: str, size: tuple[int, int], theme:
     ):  # looks at the other ones from here, which saves loading the page again
         assert visited.height <= LONGEST, "the page is too long: fold what is aside, or move it"
         assert access.violations(visited.page, NARROW) == []
+        visited.page.wait_for_timeout(300)
+        assert visited.page.evaluate(LOOK)["crowded"] == [], "names lie on each other on a phone"
 
 
 def test_page_opened_as_a_file(visit: object, book: Path) -> None:

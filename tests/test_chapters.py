@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from toc import NOTEBOOKS, ROOT
 
-from gclib import notebook
+from gclib import notebook, recipes
 
 # CIFAR-100-like counts, ratio 50, another seed; fewer draws and runs where that saves time.
 COUNTS = {"num_classes": 100, "n_max": 500, "ratio": 50.0, "seed": 1}
@@ -46,6 +46,30 @@ def test_no_page_prints_true_or_false_as_evidence(name: str) -> None:
     for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
         printed = "".join(output.get("text", "") for output in cell.get("outputs", []))
         assert not TRUTH.search(printed), f"{name}, {cell.id}: show the number, and assert in a hidden cell"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_page_shows_what_recipes_are_called_and_no_python(name: str) -> None:
+    """Names for the command line stand in commands and settings; what is printed are words and numbers."""
+    own = set(recipes.names()) - {
+        "focal",
+        "bbn",
+        "tde",
+        "oltr",
+        "mislas",
+        "disalign",
+    }  # words of the field as well
+    for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
+        if {"remove-cell", "remove-output"} & set(
+            cell.metadata.get("tags", [])
+        ) or "name in commands" in cell.source:
+            continue
+        outputs = cell.get("outputs", [])
+        printed = "".join(output.get("text", "") for output in outputs)
+        assert not re.search(r"\{'|array\(|dtype=", printed), f"{name}, {cell.id}: {printed[:80]}"
+        html = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+        raw = own & set(re.findall(r"<t[hd][^>]*>([\w-]+)</t", html))
+        assert not raw, f"{name}, {cell.id}: {raw} stand for what recipes.label says"
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -23,6 +23,7 @@ from gclib.embeddings.__main__ import main
 from gclib.errors import UserError
 from gclib.figures import embedding as figures
 from gclib.figures import interactive, style
+from gclib.figures.apart import LETTERS, LINES, sides, spread
 from gclib.geometry import NEIGHBOURS, geometry
 from gclib.networks import ResNet
 
@@ -318,6 +319,23 @@ def test_hovering_tells_class_split_and_verdict() -> None:
     assert traces[1]["marker"]["symbol"][1] == 100
     np.testing.assert_allclose(test["x"], part.plane[:, 0], atol=0.006)
     assert sum(trace.get("showlegend") is True for trace in traces) == 3
+
+
+def test_no_name_lies_on_another() -> None:
+    places = np.zeros((10, 2))
+    apart = spread(places, 1.0)
+    distances = np.linalg.norm(apart[:, None] - apart[None], axis=2) + np.eye(10)
+    assert distances.min() > 0.98
+    assert apart[0].tolist() == [0, 0], "the first stays where it is"
+    names = ["airplane", "automobile", "ship", "truck"]
+    crowd = np.array([[0.5, 0.5], [0.55, 0.5], [0.5, 0.53], [0.0, 0.5]])
+    boxes = []
+    for name, place, way in zip(names, crowd, sides(names, crowd, np.array([[0, 0], [1, 1]])), strict=True):
+        size = np.array([len(name) / LETTERS, 1 / LINES])
+        corner = place + np.array(way) * size / 2 - size / 2
+        assert corner[0] >= 0, f"{name} is cut"
+        assert not [one for one, far in boxes if (corner + size > one).all() and (corner < far).all()], name
+        boxes.append((corner + 1e-9, corner + size - 1e-9))
 
 
 def test_an_animation_moves_the_images_and_stands_still_at_first() -> None:

@@ -207,9 +207,12 @@ def test_stage_plan_runs_stage_two_from_the_last_and_from_the_best(digits: LongT
 
 
 def rows_of(first: str, second: str) -> dict[str, list[list[str]]]:
-    """Settings in which two recipes differ, by stage."""
-    rows = [[cell[0] for cell in row] for row in tables.settings_difference(first, second).rows]
-    return {stage: [row for row in rows if row[0] == stage] for stage in {row[0] for row in rows}}
+    """Settings in which two recipes differ, by stage: name and both values."""
+    found: dict[str, list[list[str]]] = {}
+    for (name, *_), *values in tables.settings_difference(first, second).rows:
+        stage, _, setting = name.partition(": ")
+        found.setdefault(stage, []).append([setting, *(value[0] for value in values)])
+    return found
 
 
 def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: LongTailed) -> None:
@@ -235,16 +238,16 @@ def test_recipes_that_share_stage_one_share_its_hash(digits: LongTailed, cifar: 
 
 def test_controls_of_the_text_take_one_setting_after_the_other_from_the_code() -> None:
     first = "gcl-paper-cross-entropy"
-    code = {setting: values for _, setting, _, values in rows_of(first, "gcl-official-cben")["stage-two"]}
+    code = {setting: values for setting, _, values in rows_of(first, "gcl-official-cben")["stage two"]}
     taken: list[set[str]] = [set()]
     for name in ("kept", "slow", "loss", "mixup", "batch"):
         differing = rows_of(first, f"gcl-paper-{name}")
-        assert differing.keys() == {"stage-two"}, "the first stage is shared"
-        assert all(row[3] == code[row[1]] for row in differing["stage-two"])
-        taken.append({row[1].split(".parameters.")[0] for row in differing["stage-two"]})
+        assert differing.keys() == {"stage two"}, "the first stage is shared"
+        assert all(row[2] == code[row[0]] for row in differing["stage two"])
+        taken.append({row[0].split(",")[0] for row in differing["stage two"]})
     steps = [after - before for before, after in pairwise(taken)]
-    assert steps == [{"parameters.reinitialise"}, {"learning_rate"}, {"loss"}, {"mixup"}, {"batch_size"}]
-    assert code.keys() == {row[1] for row in differing["stage-two"]}, "in the end all of the code's stage two"
+    assert steps == [{"classifier starts anew"}, {"learning rate"}, {"loss"}, {"mixup"}, {"batch size"}]
+    assert code.keys() == {row[0] for row in differing["stage two"]}, "in the end all of the code's stage two"
 
 
 def test_identity_follows_recipe_data_and_seed(digits: LongTailed) -> None:

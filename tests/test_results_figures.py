@@ -51,7 +51,7 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
 def test_every_recipe_has_its_panel_on_common_axes(name: str, number: int) -> None:
     figure = FIGURES[name](number)
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title().split(",")[0] for axes in panels] == list(accuracies(number))
+    assert [axes.get_title().split("\n")[0] for axes in panels] == list(accuracies(number))
     assert len({(*axes.get_xlim(), *axes.get_ylim()) for axes in panels}) == 1
     assert figure.get_supxlabel()
     assert figure.get_supylabel()
@@ -112,4 +112,4 @@ def test_bins_stand_where_their_confidence_is() -> None:
     assert [round(bar.get_x() + bar.get_width() / 2, 6) for bar in bars] == [0.3, 0.5, 0.9]
     assert [bar.get_height() for bar in bars] == [0.2, 0.6, 0.7]
     assert [bar.get_alpha() for bar in bars] == sorted(bar.get_alpha() for bar in bars)
-    assert axes.get_title() == f"Cross-entropy, ECE {100 * (0.1 * 10 + 0.1 * 30 + 0.2 * 60) / 100:.1f}"
+    assert axes.get_title() == f"Cross-entropy\nECE {100 * (0.1 * 10 + 0.1 * 30 + 0.2 * 60) / 100:.1f}"

@@ -9,7 +9,7 @@ import pytest
 from pages import write
 from toc import NOTEBOOKS, ROOT
 
-from gclib import __version__
+from gclib import __version__, recipes
 from gclib.errors import UserError
 from gclib.notebook import status
 from gclib.notebook.execution import execute_in_place
@@ -78,4 +78,4 @@ def test_rows_without_a_run_are_named(book: Path) -> None:
         json.loads(path.read_text())["recipe"]["name"]
         for path in ROOT.glob("results/paper/cifar10-ir200/*/*.json")
     }
-    assert ("<code>bbn</code>" in row) == ("bbn" not in made)
+    assert (recipes.label("bbn") in row) == ("bbn" not in made)

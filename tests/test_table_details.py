@@ -74,8 +74,9 @@ def test_cost_counts_both_second_stages() -> None:
 def test_settings_that_two_recipes_share_are_left_out() -> None:
     table = tables.settings_difference("gcl-official", "gcl-official-cben")
     assert [[cell[0] for cell in row] for row in table.rows] == [
-        ["stage-two", "sampler.strategy", "class", "cben"]
+        ["stage two: sampler, strategy", "class", "cben"]
     ]
+    assert table.header[1:] == ["GCL, released code, class-balanced", "GCL, released code, CBEN"]
     assert training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
     with pytest.raises(UserError, match="no class counts for folder:birds"):
         tables.settings_difference("ce", "ldam", "folder:birds")

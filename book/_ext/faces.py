@@ -312,18 +312,23 @@ class Records(SphinxDirective):
                     [tables.Link(re.sub(r"^seed", "seed ", name.rsplit("/", 1)[1]), f"{up}{name}.html")],
                     [f"{run.clean.top1:.2f}"],
                     [f"{run.paper_style.top1:.2f}"],
-                    [f"{sum(sum(stage.course.seconds) for stage in run.stages) / 3600:.2f}"],
+                    [minutes(run)],
                     [marks().get(run.identity, "")],
                 ]
                 for name, run in runs
             ]
-            header = ["recipe", "record", "clean (%)", "best on test (%)", "hours", "mark"]
+            header = ["recipe", "record", "clean (%)", "best on test (%)", "minutes", "mark"]
             anchor = re.sub(r"\W+", "-", place.lower())
             heading = nodes.section(ids=[anchor])
             heading += nodes.title("", place)
             heading += nodes.raw("", tables.Table(header, rows, "").to_html(), format="html")
             text.append(heading)
         return text
+
+
+def minutes(run: RunRecord) -> str:
+    taken = sum(sum(stage.course.seconds) for stage in run.stages) / 60
+    return f"{taken:.0f}" if taken >= 1 else "under 1"
 
 
 def by_place() -> dict[str, list[tuple[str, RunRecord]]]:

@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from gclib import ROOT, __version__, paper, tables
 from gclib.notebook import pages as notebooks
 from gclib.notebook.status import noted
+from gclib.recipes import label
 from gclib.tables.rows import rows
 
 SHOWN = "torch torchvision numpy scipy scikit-learn pydantic matplotlib plotly papermill jupyter-book sphinx".split()
@@ -70,13 +71,12 @@ class Status(SphinxDirective):
     def runs(self) -> tables.Table:
         named = {(run.data.name, run.data.ratio, run.name) for run in kept().values() if run.scale == "paper"}
         recipes = list(dict.fromkeys(row.recipe for row in rows(1) if row.part == "paper"))
-        lines: list[list[list[tables.Code | str]]] = []
+        lines: list[list[list[str]]] = []
         for dataset, ratio in dict.fromkeys((cell.dataset, cell.ratio) for cell in paper.cells(1)):
             open_ = [name for name in recipes if (dataset, float(ratio), name) not in named]
             place = f"{paper.DATASETS[dataset]}, ratio {ratio}"
-            lines.append(
-                [[place], [f"{len(recipes) - len(open_)} of {len(recipes)}"], [tables.Code(n) for n in open_]]
-            )
+            named_open = "; ".join(map(label, open_))
+            lines.append([[place], [f"{len(recipes) - len(open_)} of {len(recipes)}"], [named_open]])
         return tables.Table(["data set", "rows of Table 1 with a run", "without one"], lines, "")
 
     def versions(self) -> tables.Table:

@@ -44,9 +44,36 @@
     }
   }
 
+  // Panels that stand side by side are too small on a phone: there they stand below each other.
+  function stack(plot, width) {
+    const panels = Object.keys(plot.layout).filter(name => /^yaxis\d*$/.test(name));
+    if (plot.beside === undefined) plot.beside = panels.length > 1 && panels.every(name => {
+      const [from, to] = plot.layout[name].domain || [0, 1];
+      return from === 0 && to === 1;
+    }) && { height: plot.clientHeight, layout: structuredClone(plot.layout) };
+    const narrow = width < 500;
+    if (!plot.beside || narrow === Boolean(plot.below)) return;
+    plot.below = narrow;
+    const { height, layout } = plot.beside, room = 1 / panels.length, change = {};
+    panels.forEach((name, place) => {
+      const across = name.replace('y', 'x'), top = 1 - place * room;
+      change[`${name}.domain`] = narrow ? [top - room * 0.9, top] : [0, 1];
+      change[`${across}.domain`] = narrow ? [0, 1] : layout[across].domain;
+      const title = layout.annotations?.[place];
+      if (!title) return;
+      change[`annotations[${place}].x`] = narrow ? 0.5 : title.x;
+      change[`annotations[${place}].y`] = narrow ? top : title.y;
+    });
+    const tall = narrow ? height * (1 + 0.65 * (panels.length - 1)) : height;
+    plot.style.height = `${tall}px`;
+    Plotly.relayout(plot, { ...change, height: tall });
+  }
+
   // An observer reports each figure once at first, so this mends what was drawn too early as well.
   const sizes = new ResizeObserver(entries => entries.forEach(({ target, contentRect }) => {
-    if (contentRect.width > 0) Plotly.Plots.resize(target);
+    if (contentRect.width === 0) return;
+    stack(target, contentRect.width);
+    Plotly.Plots.resize(target);
   }));
 
   window.addEventListener('load', () => {

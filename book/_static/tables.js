@@ -17,4 +17,8 @@ document.addEventListener('DOMContentLoaded', () => {
       [...dashes, ...(commands.length > 1 ? commands : [])].forEach(cell => cell.classList.add('nothing'));
     });
   });
+  // A table that was printed keeps its lines, and scrolls.
+  document.querySelectorAll('.bd-article .output pre').forEach(printed => {
+    printed.classList.toggle('ruled', printed.textContent.includes('│'));
+  });
 });

@@ -19,6 +19,7 @@ from gclib.figures.interactive import add_sliders
 from gclib.figures.saturation import target_gradient_at
 from gclib.figures.style import GREY, LINES, class_colours, method_colours
 from gclib.losses import cloud_sizes
+from gclib.recipes import label
 
 __all__ = [
     "cloud_slider",
@@ -101,16 +102,16 @@ def gradient_panels(
     difference
         Target minus other cosines, shape ``(N,)``, rising.
     panels
-        Title to the curves of its panel: label to sizes of the gradient, shape ``(N,)``. All panels have the
-        same labels.
+        Title to the curves of its panel: name of a loss or recipe to sizes of the gradient, shape ``(N,)``. All
+        panels have the same names.
     ylabel
         What the vertical axis shows.
     """
     figure, row = plt.subplots(1, len(panels), figsize=(6.4, 3.6), sharey=True, squeeze=False)
     for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
         colours = method_colours(curves)
-        for (label, values), style in zip(curves.items(), cycle(LINES), strict=False):
-            axes.plot(difference, values, color=colours[label], linestyle=style, label=label)
+        for (name, values), style in zip(curves.items(), cycle(LINES), strict=False):
+            axes.plot(difference, values, color=colours[name], linestyle=style, label=label(name))
         axes.set_title(title)
         axes.set_xlabel("cosine, target minus others")
         axes.margins(x=0)

@@ -5,6 +5,7 @@ median. A cross is an image that the network classifies wrongly.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from gclib.embeddings import Embedding
+from gclib.figures.apart import sides, spread
 from gclib.figures.interactive import as_text, button_row, slider_layout
 from gclib.figures.style import (
     GREY,
@@ -31,7 +33,10 @@ __all__ = ["embedding_panels", "embedding_plot", "epoch_animation", "epoch_panel
 CELLS = 60  # of the grid on which the obscure region is drawn, in each direction
 DPI = 100  # of the still pictures: a thousand points make a large file
 CROSS, OPEN = 4, 100  # plotly's numbers: of the symbol, and added to it for an open one
-HALO = ", ".join(["0 0 2px white"] * 4)  # round a name, so that it reads on points, on white and on dark
+HALO = ", ".join(
+    ["0 0 2px white"] * 4
+)  # round a name, so that it reads on points; on a dark page book.css turns it
+APART = 0.13  # least distance of two names in the plane of two features, of half the side of the panel
 
 
 def obscure_cells(plane: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,7 +98,7 @@ def embedding_panels(embeddings: Mapping[str, Embedding]) -> Figure:
                 )
                 shaded = True
             _scatter(axes, part)
-            axes.set_title(f"{plain(name)}, {split} images")
+            axes.set_title(fill(f"{plain(name)}, {split} images", 34))
             axes.set_ylabel("second coordinate")
             axes.grid(visible=False)
         column[-1].set_xlabel("first coordinate")
@@ -136,12 +141,13 @@ def _scatter(axes: Axes, part: Embedding, size: float = 12, named: bool = True) 
     for marker, chosen in (("o", part.right), ("x", ~part.right)):
         x, y = part.plane[chosen].T
         axes.scatter(x, y, s=size, c=colours[chosen], marker=marker, linewidth=0.8, alpha=0.85, zorder=2)
-    for name, (x, y) in zip(*_names(part), strict=True) if named else ():
+    names, places = _names(part) if named else ([], np.empty((0, 2)))
+    for name, (x, y), (right, up) in zip(names, places, sides(names, places, part.plane), strict=True):
         axes.annotate(
             plain(name),
             (x, y),
-            ha="center",
-            va="center",
+            ha=("right", "center", "left")[right + 1],
+            va=("top", "center", "bottom")[up + 1],
             fontsize=8,
             fontweight="bold",
             color="black",
@@ -202,7 +208,7 @@ def embedding_plot(embeddings: Mapping[str, Embedding]) -> go.Figure:
             )
             trace.visible = "legendonly" if split == "training" else True
             figure.add_trace(trace, row=1, col=column)
-        figure.add_trace(_name_tags(test).update(textposition=_inwards(test)), row=1, col=column)
+        figure.add_trace(_name_tags(*_names(test)).update(textposition=_positions(test)), row=1, col=column)
     _bare(figure, zeroline=False)
     figure.update_layout(height=460, legend={"y": 1.08})
     return figure
@@ -225,8 +231,9 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
             hovertemplate="class %{text}<extra></extra>",
         )
         figure.add_trace(points, row=1, col=column)
-        figure.add_trace(_name_tags(course[-1]), row=1, col=column)
         reach = _reach(course)
+        names, places = _names(course[-1])
+        figure.add_trace(_name_tags(names, spread(places, APART * reach)), row=1, col=column)
         for axis in (figure.update_xaxes, figure.update_yaxes):
             axis(range=[-reach, reach], row=1, col=column)  # fixed, or the axes would move instead
     length = len(next(iter(parts.values())))
@@ -234,7 +241,9 @@ def epoch_animation(courses: Mapping[str, Sequence[Embedding]]) -> go.Figure:
         go.Frame(
             name=str(epoch + 1),
             traces=list(range(2 * len(parts))),
-            data=[trace for course in parts.values() for trace in _moved(course[epoch])],
+            data=[
+                trace for course in parts.values() for trace in _moved(course[epoch], APART * _reach(course))
+            ],
         )
         for epoch in range(length)
     ]
@@ -267,16 +276,15 @@ def _points(part: Embedding, is_open: bool) -> go.Scatter:
     return trace.update(marker={**look, "symbol": trace.marker.symbol + OPEN * is_open})
 
 
-def _moved(part: Embedding) -> tuple[go.Scatter, go.Scatter]:
+def _moved(part: Embedding, apart: float = 0.0) -> tuple[go.Scatter, go.Scatter]:
     """What changes from epoch to epoch: places and symbols of the images, places of the names."""
     x, y = part.plane.round(2).T
-    names_x, names_y = _names(part)[1].round(2).T
+    names_x, names_y = spread(_names(part)[1], apart).round(2).T
     symbols = np.where(part.right, 0, CROSS)
     return go.Scatter(x=x, y=y, marker={"symbol": symbols}), go.Scatter(x=names_x, y=names_y)
 
 
-def _name_tags(part: Embedding) -> go.Scatter:
-    names, places = _names(part)
+def _name_tags(names: Sequence[str], places: np.ndarray) -> go.Scatter:
     font = {"size": 13, "color": "black", "shadow": HALO}
     tags = {"mode": "text", "hoverinfo": "skip", "showlegend": False, "textfont": font}
     return go.Scatter(
@@ -284,11 +292,10 @@ def _name_tags(part: Embedding) -> go.Scatter:
     )
 
 
-def _inwards(part: Embedding) -> list[str]:
-    """On which side of its place a name is written so that it is not cut at the edge of the picture."""
-    low, high = part.plane[:, 0].min(), part.plane[:, 0].max()
-    places = (_names(part)[1][:, 0] - low) / (high - low)
-    return ["middle right" if x < 0.25 else "middle left" if x > 0.75 else "middle center" for x in places]
+def _positions(part: Embedding) -> list[str]:
+    """On which side of its place each name is written, as plotly calls it."""
+    down, across = ("bottom", "middle", "top"), ("left", "center", "right")
+    return [f"{down[up + 1]} {across[right + 1]}" for right, up in sides(*_names(part), part.plane)]
 
 
 def _verdicts(part: Embedding) -> list[str]:

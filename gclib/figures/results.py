@@ -39,9 +39,9 @@ GROUP_COLOURS = {
 }
 
 
-def _called(name: str, more: str = "") -> str:
-    """What a recipe is called, on lines that fit a panel."""
-    return fill(plain(label(name)) + more, 30)
+def _called(name: str, width: int = 30) -> str:
+    """What a recipe is called, on lines of so many characters at most, which fit a panel."""
+    return fill(plain(label(name)), width)
 
 
 def _no_record() -> Figure:
@@ -65,7 +65,7 @@ def _panels(names: list[str], height: float, integer_x: bool = True) -> tuple[Fi
         places[places.index(spare) - columns].xaxis.set_tick_params(labelbottom=True)
     panels = dict(zip(names, places, strict=False))
     for name, axes in panels.items():
-        axes.set_title(_called(name), fontsize=8)
+        axes.set_title(_called(name, 90 // columns), fontsize=8)
         axes.tick_params(labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer_x))
     return figure, panels
@@ -87,7 +87,7 @@ def class_panels(
     """
     if not accuracies:
         return _no_record()
-    figure, panels = _panels(list(accuracies), 1.35)
+    figure, panels = _panels(list(accuracies), 1.35 if len(accuracies) > COLUMNS else 1.9)
     counts = validated_counts(class_counts).astype(int)
     classes = np.arange(len(counts))
     rim = [withStroke(linewidth=3, foreground="white")]  # or the grey is lost on the bars
@@ -136,7 +136,7 @@ def group_bars(groups: Mapping[str, Mapping[str, float | None]]) -> Figure:
     # White reads on the bars and on a dark page, its grey edge on a white one.
     marks = axes.plot(values("all"), places, "D", label="all classes")[0]
     marks.set(markerfacecolor="white", markeredgecolor=GREY, markeredgewidth=1.4, markersize=7)
-    axes.set_yticks(places, list(map(_called, groups)))
+    axes.set_yticks(places, [_called(name, 22) for name in groups])  # room for the bars on a phone
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("test accuracy (%)")
@@ -195,7 +195,7 @@ def reliability_panels(bins: Mapping[str, Reliability]) -> Figure:
                 alpha=0.35 + 0.65 * min(1.0, 4 * share[number]),
             )
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        axes.set_title(_called(name, f", ECE {100 * of.ece:.1f}"), fontsize=8)
+        axes.set_title(f"{_called(name)}\nECE {100 * of.ece:.1f}", fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     figure.supxlabel("confidence", fontsize=9, color=GREY)

@@ -204,7 +204,7 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
             _draw_run(record, (top, middle, bottom), **look)
     middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=3, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")
-    middle.legend(loc="lower right", ncols=2)
+    middle.legend(loc="lower left", ncols=2)  # off the line that ends a stage
     top.set_ylabel("training loss")
     middle.set_ylabel("accuracy (%)")
     middle.set_ylim(0, 100)
@@ -267,9 +267,18 @@ def per_class_bars(
         if len(accuracies) == 1:
             axes.bar(place, values, width, color=class_colours(counts))
         elif len(counts) <= BARS_UP_TO:
-            axes.bar(place, values, width, color=colours[name], label=plain(name), hatch=HATCHES[number])
+            axes.bar(
+                place,
+                values,
+                width,
+                color=colours[name],
+                label=plain(recipes.label(name)),
+                hatch=HATCHES[number],
+            )
         else:
-            line = axes.plot(*_legible(values), color=colours[name], linewidth=1.2, label=plain(name))[0]
+            line = axes.plot(
+                *_legible(values), color=colours[name], linewidth=1.2, label=plain(recipes.label(name))
+            )[0]
             line.set(marker=MARKERS[number], markersize=2.5)
     means = len(accuracies) > 1 and len(counts) > POINTS_UP_TO
     neighbours = f", mean of {len(counts) / POINTS:.0f} classes" if means else ""

@@ -1,10 +1,16 @@
 """Where two recipes differ, setting by setting."""
 
+import re
+
 from gclib.data import without_images
-from gclib.recipes import get, settings_table
+from gclib.recipes import get, label, settings_table
 from gclib.tables.table import Table
 
 __all__ = ["settings_difference"]
+
+NAME = re.compile(r"[a-z_]+(\.[a-z_]+)*")
+WORDS = {"stage-one": "stage one", "stage-two": "stage two", "True": "yes", "False": "no"}
+WORDS |= {"parameters.reinitialise": "classifier starts anew"}
 
 
 def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio: float = 100) -> Table:
@@ -40,7 +46,27 @@ def settings_difference(first: str, second: str, dataset: str = "cifar10", ratio
     left, right = columns
     keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key, "") != right.get(key, "")]
     rows = [
-        [stage, setting, left.get((stage, setting)), right.get((stage, setting))] for stage, setting in keys
+        [
+            f"{in_words(stage)}: {in_words(setting)}",
+            *(in_words(of.get((stage, setting), "")) for of in columns),
+        ]
+        for stage, setting in sorted(keys, key=lambda key: key[0])
     ]
-    caption = f"Settings in which {first} and {second} differ. Empty: the recipe leaves it at its default."
-    return Table.of(["stage", "setting", first, second], sorted(rows, key=lambda row: str(row[0])), caption)
+    names = [label(first), label(second)]
+    caption = f"Settings in which {' and '.join(names)} differ. Empty: the recipe leaves it at its default."
+    return Table.of(["setting", *names], rows, caption)
+
+
+def in_words(path: str) -> str:
+    """Return a stage, a setting or its value as a sentence has it.
+
+    Examples
+    --------
+    >>> in_words("stage-one"), in_words("loss.parameters.noise_scale"), in_words("False")
+    ('stage one', 'loss, noise scale', 'no')
+    """
+    if path in WORDS:
+        return WORDS[path]
+    return (
+        path.replace(".parameters", "").replace(".", ", ").replace("_", " ") if NAME.fullmatch(path) else path
+    )
