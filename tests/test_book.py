@@ -66,7 +66,7 @@ def test_every_notebook_is_in_the_book() -> None:
     assert {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
 
 
-GUARDED: tuple[str, ...] = ("notebooks/ablations", "notebooks/calibration")
+GUARDED: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize("name", [name for name in NOTEBOOKS if "add-your" not in name])

@@ -70,9 +70,9 @@ def test_matplotlib_shows_every_name_as_it_is(name: str) -> None:
     shown = texts(figure)
     for wanted in NAMES:
         wanted = wanted.replace("\n", " ")
-        assert any(text == wanted or text.startswith((f"{wanted} (", f"{wanted}, ")) for text in shown), (
-            wanted
-        )
+        assert any(
+            text == wanted or text.startswith((f"{wanted} (", f"{wanted}, ", f"{wanted}\n")) for text in shown
+        ), wanted
     plt.close(figure)
 
 
