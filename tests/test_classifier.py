@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +211,9 @@ def test_bad_photos_are_named_together_and_nothing_is_printed(
     empty = photos / "none"
     empty.mkdir()
     assert "no image in this folder" in gcl("predict", file, empty)[2]
+    code, table, said = gcl("predict", file, photos / "0.png", "--csv", photos / "out.csv")
+    assert (code, table) == (2, "")
+    assert re.search(r"nothing lies at \S+/out.csv; .* write --csv > FILE", " ".join(said.split()))
 
 
 def test_class_names_are_text_everywhere(file: Path, photos: Path, tmp_path: Path, gcl: Callable) -> None:

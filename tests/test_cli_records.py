@@ -56,6 +56,12 @@ def test_a_record_that_is_kept_is_listed_with_its_copy_among_the_runs(gcl, resul
     assert [str(path) in out for path in (results / "ce" / "seed0.json", run)] == [True, True]
 
 
+def test_images_that_no_ratio_cut_are_listed_as_they_are(gcl, tmp_path):
+    records.save(make_record(dataset="folder:birds", ratio=None), tmp_path / "record.json")
+    out = gcl("records", "list", tmp_path)[1]
+    assert re.search(r"folder:birds \S+ as it is ", out)
+
+
 def test_a_record_is_shown_and_two_are_compared(gcl, results):
     first, second = (results / name / "seed0.json" for name in ("ce", "ce-mixup"))
     assert records.load(first).command in gcl("records", "show", first)[1]

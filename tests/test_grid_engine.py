@@ -22,7 +22,7 @@ from test_launch import tiny_folder
 from gclib import grid, records, train
 from gclib.errors import UserError
 from gclib.files import lock
-from gclib.grid import Cell, Progress, engine
+from gclib.grid import Cell, Progress, StageLeft, engine
 from gclib.train import checkpoints
 from gclib.train.loop import Trainer
 
@@ -227,6 +227,18 @@ def test_what_has_parts_is_trained_on_the_devices_of_a_profile_before_its_notebo
     state = checkpoints.load(folder)
     assert state is not None
     assert (state["epoch"], state["processes"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "first", "alone"),
+    [([4, 1, 1], 0, True), ([4, 4, 4], 0, False), ([4], 0, False), ([1, 1], 1, False), ([1, 2], 0, False)],
+)
+def test_devices_train_what_they_can_share(parts: list[int], first: int, alone: bool) -> None:
+    cell = Cell("imagenet-lt", 0.0, "mislas", 0, "paper")
+    left = tuple(StageLeft(str(k), "mislas", k, "train", 9, n) for k, n in enumerate(parts, first))
+    command, shared = engine._on_devices(Progress(cell, "to run", Path("m"), Path("r"), left), Path("runs"))
+    assert ("--first-stage" in command) is alone
+    assert shared == (parts[0] if alone else min(parts))
 
 
 # Real cells

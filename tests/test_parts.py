@@ -231,6 +231,20 @@ def test_the_page_finds_the_stages_done_and_the_record_says_how_many_trained(
     assert "processes" not in alone.model_dump()
 
 
+def test_a_first_stage_alone_asks_only_that_its_own_parts_can_be_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "size", lambda: 2)
+    run = Runner.on("cpu", recipe("gcl-official", parts=2), few_digits(), 0)
+    with pytest.raises(
+        UserError, match=r"parts 1 of stage-two cannot .* --first-stage and the others with one"
+    ):
+        next(run.stages(tmp_path, True))
+    monkeypatch.setattr(world, "agree", lambda *_: None)
+    monkeypatch.setattr(Runner, "stage", lambda *_: {"trained": True})
+    assert [planned.position for planned, _ in run.stages(tmp_path, True, first_alone=True)] == [0]
+
+
 def refusals(folder: Path) -> list[str]:
     """What is said when parts cannot be shared, processes run different things, a loss is nan in one of them."""
     said = []

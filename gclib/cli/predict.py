@@ -47,8 +47,8 @@ def predict(
     """
     from gclib.classifier import load_classifier
 
-    classifier = load_classifier(file)
     paths = list(_photos(images))
+    classifier = load_classifier(file)
     rows = list(_predictions(classifier, paths, min(top, len(classifier.class_names))))
     header = ("image", "class", "probability")
     if as_csv:
@@ -95,7 +95,11 @@ def _photos(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are named, and all images within folders."""
     from gclib.data.pictures import is_image
 
-    for path in map(home_expanded, paths):
+    named = [home_expanded(path) for path in paths]
+    if absent := [str(path) for path in named if not path.exists()]:
+        hint = "; --csv prints and takes no file: write --csv > FILE" if absent[0].endswith(".csv") else ""
+        raise UserError(f"nothing lies at {', '.join(absent)}; name photos, or folders of them{hint}")
+    for path in named:
         if not path.is_dir():
             yield path
             continue

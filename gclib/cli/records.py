@@ -59,7 +59,8 @@ def list_records(
     for path, r in records.find_with_paths(folder):
         if all(want in (None, has) for want, has in zip(wanted, (r.scale, r.data.name, r.name), strict=True)):
             accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
-            rows.append((r.data.name, r.data.ratio, r.name, r.seed, r.scale, *accuracies, path))
+            ratio = "as it is" if r.data.ratio is None else r.data.ratio
+            rows.append((r.data.name, ratio, r.name, r.seed, r.scale, *accuracies, path))
     print_table(("data", "ratio", "recipe", "seed", "scale", "clean", "paper-style", "file"), rows)
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -137,11 +136,15 @@ def _train(
         runner = Runner.on(f"cuda:{world.local()}" if on_gpu else "cpu", resolved, images, seed)
         if world.first():
             print(effort(resolved, images), flush=True)
-        for planned, state in islice(runner.stages(workdir, resume=True), 1 if first_alone else None):
+        for planned, state in runner.stages(workdir, resume=True, first_alone=first_alone):
             if world.first():
-                start = "" if planned.start == "scratch" else f", from the {planned.start} epoch"
+                start = (
+                    ""
+                    if planned.start == "scratch"
+                    else f" after the {planned.start} epoch of the stage before"
+                )
                 print(f"{planned.settings.name}{start}: top-1 {state['last']['top1']:.1f}%", flush=True)
         if world.first() and not first_alone:
             threads = torch.get_num_threads()
             again = records.command(name, images.name, images.ratio, seed, scale, overrides, threads)
-            print(f"now the record: {again} -p resume true -p workdir {workdir}")
+            print(f"now figures, record and classifier: {again} -p resume true -p workdir {workdir}")

@@ -136,12 +136,22 @@ def _stage_command(cell: Cell, workdir: Path) -> list[str]:
     return [*_train_command(cell, workdir), "--first-stage"]
 
 
+def _on_devices(one: Progress, workdir: Path) -> tuple[list[str], int]:
+    """The command that trains what several devices can share of a cell, and into how many parts that is cut."""
+    trained = [stage for stage in one.left if stage.images]
+    parts = min((stage.parts for stage in trained), default=1)
+    if parts == 1 and trained and trained[0].position == 0 and trained[0].parts > 1:
+        return _stage_command(one.cell, workdir), trained[0].parts
+    return _train_command(one.cell, workdir), parts
+
+
 def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
     """Write what the Snakefile is to run, and remove what an earlier grid left beside it."""
     grid = workdir / "grid"
     for left in ("logs", "stages"):
         shutil.rmtree(grid / left, ignore_errors=True)
     shared = shared_stages(waiting)
+    on_devices = {one.cell: _on_devices(one, workdir) for one in waiting}
     plan: dict[str, dict[str, Any]] = {
         "stages": {
             stage: {
@@ -155,8 +165,8 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
                 "record": str(one.record.resolve()),
                 "stage": next((stage.hash for stage in one.left if stage.hash in shared), None),
                 "after": [str(other.record.resolve()) for other in same_later_stages(one, waiting)],
-                "train": shlex.join(_train_command(one.cell, workdir)),
-                "parts": max(stage.parts for stage in one.left) if one.left else 1,
+                "train": shlex.join(on_devices[one.cell][0]),
+                "parts": on_devices[one.cell][1],
                 "command": shlex.join(_cell_command(one.cell, workdir)),
             }
             for one in waiting

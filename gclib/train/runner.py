@@ -1,6 +1,6 @@
 """Stages of a run one by one: locked, gone on with from a checkpoint where there is one, trained to the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 from gclib.data import LongTailed, find_weights
 from gclib.errors import UserError
 from gclib.files import InUseError, lock
+from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import make_network, read_embedding
 from gclib.recipes import Recipe
@@ -74,30 +75,35 @@ class Runner:
         taken = normalised_for(recipe.network, data)
         return cls(recipe, taken, seed, chosen, precision, long and can_compile(), trainer)
 
-    def stages(self, workdir: Path, resume: bool) -> Iterator[tuple[PlannedStage, dict[str, Any]]]:
-        """Run all stages to their end, as `stage` does; yield each with its state.
+    def stages(
+        self, workdir: Path, resume: bool, first_alone: bool = False
+    ) -> Iterator[tuple[PlannedStage, dict[str, Any]]]:
+        """Run all stages, or the first alone, to their end, as `stage` does; yield each with its state.
 
         Raises
         ------
         UserError
             As `stage`; or if the parts of a batch cannot be shared by the processes, or these do not run the same.
         """
-        self._check_processes()
+        taken = 1 if first_alone else len(self.recipe.stages)
+        self._check_processes(self.recipe.stages[:taken])
         states: dict[str, dict[str, Any]] = {}
-        for planned in stage_plan(self.recipe, self.data, self.seed):
+        plan = stage_plan(self.recipe, self.data, self.seed)
+        for planned in plan[:1] if first_alone else plan:
             start = network_weights(states[planned.parent.hash], planned.start) if planned.parent else None
             states[planned.hash] = self.stage(planned, start, workdir / "stages" / planned.hash, resume)
             yield planned, states[planned.hash]
 
-    def _check_processes(self) -> None:
+    def _check_processes(self, stages: Sequence[StageSettings]) -> None:
         together = world.size()
-        uneven = [s for s in self.recipe.stages if s.epochs and s.parts % together]
+        uneven = [s for s in stages if s.epochs and s.parts % together]
         if uneven:
             given = " and ".join(f"parts {s.parts} of {s.name}" for s in uneven)
             wanted = " ".join(f"{s.name}.parts={together}" for s in uneven)
+            first = "" if stages[0] in uneven else ", --first-stage and the others with one process"
             raise UserError(
                 f"{given} cannot be shared by {together} processes, which take as many each; "
-                f"expected a number of processes that divides them, or overrides such as {wanted}"
+                f"expected a number of processes that divides them{first}, or overrides such as {wanted}"
             )
         plan = [planned.hash for planned in stage_plan(self.recipe, self.data, self.seed)]
         computes = [self.device.type, self.precision, torch.get_num_threads(), torch.__version__]
