@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import forks
 import pytest
 
 from gclib.notebook import KEEP_MEMORY, surroundings
@@ -39,6 +40,14 @@ FIRST = """test_fingerprint test_book test_grid_engine test_chapters test_reweig
     test_extending test_second_stages test_smoke_training test_train test_train_stops""".split()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the kernels of a run on several processes be forked from one more that imports once for all."""
+    if getattr(config.option, "numprocesses", None) and sys.platform == "linux":
+        config.add_cleanup(forks.start(f"{SETTINGS.name}/kernels"))
+    elif forks.ADDRESS in os.environ:
+        forks.use()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the dearest files first, so that no worker is left alone with one of them at the end."""
     place = {name: k for k, name in enumerate(FIRST)}
@@ -46,8 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def cpu_seconds() -> float:
-    """What this process and its ended children have taken so far."""
-    return sum(os.times()[:4])
+    """What this process, its ended children and kernels have taken so far."""
+    return sum(os.times()[:4]) + forks.Forked.cpu_seconds
 
 
 CPU_SECONDS = defaultdict[str, float](float)

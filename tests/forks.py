@@ -1,0 +1,189 @@
+"""Kernels of a run on several processes: forked from one that has imported what pages import.
+
+A fresh kernel takes up to six CPU seconds to import torch, seaborn and scikit-learn; a forked one takes none, and
+prints the same (see ``test_forks``). A kernel whose environment would change an import is started afresh.
+"""
+
+import builtins
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ADDRESS = "GCLIB_TEST_KERNELS"  # variable with the socket of the process that forks
+SLOW = """ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot pandas plotly.graph_objects scipy.optimize
+    scipy.stats seaborn sklearn.datasets sklearn.linear_model sklearn.manifold sympy torch torch.optim
+    torchvision.datasets""".split()
+# No import depends on them. PYTHONPATH is among them where it names this checkout, which is there anyway.
+HARMLESS = {"GCLIB_PROGRESS", "IPYTHONDIR", "PYTEST_CURRENT_TEST", "PYTHONPATH", ADDRESS}
+HARMLESS |= {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME"}
+
+
+# The process that forks
+
+
+def serve(address: str) -> None:
+    """Import, then fork a kernel for each that connects, until standard input ends."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(64)  # who connects from now on waits for the imports
+    load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            return watch(connection)
+        connection.close()
+    os._exit(0)  # without what Triton says of an end
+
+
+def load() -> None:
+    # What modules see of a kernel while they are imported: matplotlib and pandas look.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=True)
+    for name in SLOW:
+        importlib.import_module(name)
+    import gclib
+
+    for module in pkgutil.walk_packages(gclib.__path__, "gclib."):
+        if not module.name.endswith(("__main__", ".kernels", ".convolutions")):  # programs; what needs a GPU
+            importlib.import_module(module.name)
+    del os.environ["MPLBACKEND"], builtins.get_ipython
+    assert threading.active_count() == 1
+    gc.freeze()
+
+
+def watch(connection: socket.socket) -> None:
+    """Fork a kernel; tell its pid, and in the end its exit code and CPU seconds. It ends with whoever asked for it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    request, files, *_ = socket.recv_fds(connection, 1 << 20, 2)
+    parent = os.getpid()
+    kernel = os.fork()
+    if not kernel:
+        os.setsid()
+        connection.send(str(os.getpid()).encode())
+        connection.close()
+        return become_kernel(**json.loads(request), files=files, parent=parent)
+
+    def end_with_client() -> None:
+        connection.recv(1)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(kernel, signal.SIGKILL)
+
+    threading.Thread(target=end_with_client, daemon=True).start()
+    _, status, usage = os.wait4(kernel, 0)
+    with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
+        ended = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        connection.send(json.dumps(ended).encode())
+    os._exit(0)
+
+
+def become_kernel(command: list[str], env: dict[str, str], cwd: str, files: list[int], parent: int) -> None:
+    """Do what ``python -m ipykernel_launcher`` does."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
+        os.dup2(file, number)
+        os.close(file)
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    words = command[command.index("ipykernel_launcher") + 1 :]
+    import ipykernel_launcher
+    import numpy as np
+    import torch
+    from ipykernel.kernelapp import IPKernelApp
+
+    torch.seed()  # what is drawn without a seed is another one in each kernel
+    np.random.seed()  # noqa: NPY002
+    sys.argv = [ipykernel_launcher.__file__, *words]
+    app = IPKernelApp.instance()
+    app.initialize([*words, f"--IPKernelApp.parent_handle={parent}"])
+    app.start()
+
+
+# The processes that ask
+
+
+class Forked:
+    """A forked kernel, as the ``Popen`` of a fresh one would be."""
+
+    stdin = stdout = stderr = None
+    cpu_seconds = 0.0  # of all that have ended
+
+    def __init__(self, request: dict[str, Any], files: list[int]) -> None:
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.connection.connect(os.environ[ADDRESS])
+        socket.send_fds(self.connection, [json.dumps(request).encode()], files)
+        self.pid = int(self.connection.recv(100))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode, seconds = json.loads(self.connection.recv(100))
+            self.connection.close()
+            Forked.cpu_seconds += seconds
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def start(address: str) -> Callable[[], object]:
+    """Start the process that forks, for this process and its children; return what ends it, as its own end would."""
+    command = [sys.executable, __file__, address]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    os.environ[ADDRESS] = address
+    return process.communicate
+
+
+def use() -> None:
+    """Let kernels of this process be forked where that makes no difference."""
+    from jupyter_client.provisioning import local_provisioner
+
+    fresh, python, own = local_provisioner.launch_kernel, sys.executable, dict(os.environ)
+
+    def launch(command: list[str], **options: Any) -> object:
+        env = options["env"]
+        differs = {name for name in env.keys() | own.keys() if env.get(name) != own.get(name)} - HARMLESS
+        elsewhere = env.get("PYTHONPATH", str(ROOT)) != str(ROOT)
+        if differs or elsewhere or command[0] != python or "ipykernel_launcher" not in command:
+            return fresh(command, **options)
+        request = {"command": command, "env": env, "cwd": str(options.get("cwd") or Path.cwd())}
+        files = [options.get(name) or default for name, default in (("stdout", 1), ("stderr", 2))]
+        try:
+            return Forked(request, [file if isinstance(file, int) else file.fileno() for file in files])
+        except OSError:  # nobody is there to fork
+            return fresh(command, **options)
+
+    local_provisioner.launch_kernel = launch
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # the folder of this file
+    serve(sys.argv[1])
