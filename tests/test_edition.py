@@ -10,7 +10,7 @@ from pypdf import PageObject, PdfReader
 from toc import PAGES
 
 from gclib.errors import UserError
-from gclib.notebook import edition
+from gclib.notebook import NotebookError, edition
 
 
 def test_without_a_browser_one_line_says_what_to_install(
@@ -43,13 +43,14 @@ CODE = """<div class="cell_input" style="display: flex"><div class="highlight-x"
 def small(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
     """A book of three chapters, printed as the large one is."""
     site = tmp_path_factory.mktemp("site")
-    links = """<a href="book/welcome.html#document-last">inside</a> <a href="../results/seed0.html">outside</a>
+    links = """<a href="book/welcome.html#document-last">inside</a> <a href="../wide.html#gone">chapter</a>
+        <a href="../results/seed0.html">outside</a>
         <a href="https://example.org/">elsewhere</a>"""
     fold = "<table><tr><td>here<details><summary>command</summary>gcl</details></td></tr></table>"
     code = CODE.format("\n".join(f"line{number}" for number in range(60)))
     chapters = {
         "start": links + fold + "<p>text</p>" * 25 + code,
-        "wide": f'<table class="dataframe">{WIDE}</table>',
+        "wide": f'<table class="dataframe">{WIDE}</table><div><pre style="width: 2000px">ruled</pre></div>',
         "last": '<details class="hide"><summary>open it</summary><p>inner</p></details>',
     }
     text = "".join(CHAPTER.format(name=name, text=text) for name, text in chapters.items())
@@ -101,6 +102,8 @@ def test_the_contents_name_each_chapter_with_the_page_on_which_it_begins(small: 
 def test_links_of_the_edition_stay_inside_it_or_lead_to_the_web(small: PdfReader) -> None:
     assert outside(small) == ["https://example.org/"]
     assert "outside" in small.pages[2].extract_text()  # the words stay
+    notes = [note.get_object() for note in small.pages[2]["/Annots"]]
+    assert [note["/Dest"] for note in notes if "/Dest" in note] == ["/document-last", "/document-wide"]
 
 
 def test_nothing_on_paper_waits_for_a_click(small: PdfReader) -> None:
@@ -112,6 +115,13 @@ def test_nothing_on_paper_waits_for_a_click(small: PdfReader) -> None:
 def test_a_wide_table_is_made_to_fit_the_paper(small: PdfReader) -> None:
     wide = next(page for page in small.pages if "word39" in page.extract_text())
     assert not beyond(wide)
+
+
+def test_what_cannot_be_made_to_fit_is_said_and_not_printed(chromium: str, tmp_path: Path) -> None:
+    page = '<article class="bd-article"><div style="width: 3000px">wide</div><span id="document-x"></span></article>'
+    (tmp_path / "edition.html").write_text(page)
+    with pytest.raises(NotebookError, match="wider than the paper"):
+        edition.printed(chromium, tmp_path)
 
 
 def test_a_page_may_end_in_long_code(small: PdfReader) -> None:

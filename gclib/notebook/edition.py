@@ -39,16 +39,18 @@ PREPARE = """() => {
   each('.bd-article a[href]', link => {
     const [page, place] = link.getAttribute('href').split('#');
     if (page.startsWith('http')) return;
-    if (place && (!page || page.endsWith('welcome.html'))) link.setAttribute('href', '#' + place);
+    const chapter = 'document-' + page.replace(/^[./]+|[.]html$/g, '');
+    const inside = [place, chapter].find(id => id && document.getElementById(id));
+    if (inside) link.setAttribute('href', '#' + inside);
     else link.replaceWith(...link.childNodes);  // pages of records and of source code are not printed
   });
   each('details.hide, dd > details', fold => { fold.open = true; });
   each('td > details', fold => fold.replaceWith(fold.innerText == 'command' ? '' : fold.innerText));
-  each('pre', code => { code.style.breakInside = code.offsetHeight < 400 ? 'avoid' : 'auto'; });
   each('img[loading=lazy]', image => { image.loading = 'eager'; });
-  each('.bd-article table', table => {
-    const room = table.parentElement.clientWidth;
-    if (table.offsetWidth > room) table.style.zoom = room / table.offsetWidth;
+  each('.bd-article :is(table, pre)', block => {
+    const room = block.parentElement.clientWidth;
+    if (block.offsetWidth > room) block.style.zoom = room / block.offsetWidth;
+    block.style.breakInside = block.offsetHeight < 400 ? 'avoid' : 'auto';
   });
   const make = (name, text, more) => Object.assign(document.createElement(name), { textContent: text, ...more });
   const contents = make('nav', '', { className: 'contents-in-print' });
@@ -119,7 +121,7 @@ def printed(browser: str, site: Path) -> bytes:
     Raises
     ------
     NotebookError
-        If the browser does not print it.
+        If the browser does not print it, or something does not fit the width of the paper.
     """
     from playwright.sync_api import Error, sync_playwright
     from pypdf import PdfReader
@@ -142,6 +144,10 @@ def printed(browser: str, site: Path) -> bytes:
             page.evaluate("window.MathJax?.startup?.promise")  # waits until all formulas are set
             page.evaluate(PREPARE)
             page.wait_for_load_state("networkidle")
+            if page.evaluate("document.documentElement.scrollWidth") > WIDTH:
+                raise NotebookError(
+                    "something is wider than the paper: the browser would print all else smaller"
+                )
             page.evaluate(NUMBERED, page_numbers_of(PdfReader(BytesIO(_paper(page)))))
             return _paper(page)
     except Error as error:
