@@ -80,7 +80,9 @@ def words(record: RunRecord) -> str:
     text = []
     if record.name in recipes.names():
         definition = recipes.get(record.name).definition
-        text.append(f"Recipe {record.name}. {definition.summary} Method: {definition.reference}.")
+        text.append(
+            f"{definition.summary[:1].upper()}{definition.summary[1:]} Method: {definition.reference}."
+        )
     counts = record.data.class_counts
     text.append(
         f"Trained at {record.scale} scale on {sum(counts):,} images of {len(counts)} classes, "
@@ -102,22 +104,29 @@ def words(record: RunRecord) -> str:
     return "".join(shown)
 
 
+LOSSES = {"gcl": "GCL loss", "ldam": "LDAM loss", "focal": "focal loss"}
+DRAWS = {
+    "instance": "each image alike",
+    "class": "each class alike",
+    "effective": "by effective number",
+    "cben": "by CBEN",
+}
+
+
 def stage_in_words(place: int, stage: dict) -> str:
     loss, sampler = stage["loss"], stage["sampler"]
     options = ", ".join(
-        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        f"{key.replace('_', ' ')} {value:g}"
+        if isinstance(value, float)
+        else f"{key.replace('_', ' ')} {value}"
         for key, value in loss["parameters"].items()
     )
     said = f"{ORDINALS[place].capitalize()} stage ({stage['method']}): "
     if not stage["epochs"]:
         return said + "no epochs, the trained classifier is changed by a formula."
     said += f"{stage['epochs']} epochs in batches of {stage['batch_size']}, rate {stage['learning_rate']:g}, "
-    said += f"loss {loss['name']}" + (f" ({options})" if options else "")
-    said += (
-        f", images drawn {sampler['strategy']}-balanced"
-        if sampler["strategy"] != "effective"
-        else (", images drawn by effective number")
-    )
+    said += LOSSES.get(loss["name"], loss["name"].replace("-", " ")) + (f" ({options})" if options else "")
+    said += f", drawing {DRAWS.get(sampler['strategy'], sampler['strategy'])}"
     return said + (f", mixup {stage['mixup']:g}." if stage["mixup"] else ", no mixup.")
 
 
@@ -167,7 +176,10 @@ def course(name: str, runs: Sequence[StageRun]) -> str:
     trained = [run for run in runs if run.course.loss]
     if not trained:
         chosen = [f"{run.choice.chosen:g}" for run in runs if run.choice]
-        return paragraph(f"{name}: no epochs." + (f" Chosen: {', '.join(chosen)}." if chosen else ""))
+        return paragraph(
+            f"{name.replace('-', ' ').capitalize()}: no epochs."
+            + (f" Chosen: {', '.join(chosen)}." if chosen else "")
+        )
     suffix = {"scratch": "", "last": " from last", "best": " from best"}
     epochs = [list(range(1, len(run.course.loss) + 1)) for run in trained]
     losses = [("loss" + suffix[r.start], e, r.course.loss) for r, e in zip(trained, epochs, strict=True)]
@@ -179,12 +191,13 @@ def course(name: str, runs: Sequence[StageRun]) -> str:
     ends = f"The loss goes from {first.loss[0]:.3g} to {first.loss[-1]:.3g}"
     tests = f"Test accuracy ends at {first.test_accuracy[-1]:.2f}%"
     minutes = sum(sum(run.course.seconds) for run in trained) / 60
+    time, called = f"{minutes:.0f}" if minutes >= 1 else "less than 1", name.replace("-", " ")
     return (
-        f"<h3>{html.escape(name)}</h3><div class='drawings'>"
+        f"<h3>{html.escape(called.capitalize())}</h3><div class='drawings'>"
         + drawing.curves(losses, [BLUE, SECOND], "epoch", "training loss", f"{name}. {ends}.")
         + drawing.curves(accuracy, [GREY, BLUE, SECOND], "epoch", "accuracy (%)", f"{name}. {tests}.")
         + "</div>"
-        + paragraph(f"{len(first.loss)} epochs in {minutes:.0f} minutes, tests included.")
+        + paragraph(f"{len(first.loss)} epochs in {time} minutes, tests included.")
     )
 
 

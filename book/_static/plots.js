@@ -47,10 +47,10 @@
   // Panels that stand side by side are too small on a phone: there they stand below each other.
   function stack(plot, width) {
     const panels = Object.keys(plot.layout).filter(name => /^yaxis\d*$/.test(name));
-    if (plot.beside === undefined) plot.beside = panels.length > 1 && panels.every(name => {
-      const [from, to] = plot.layout[name].domain || [0, 1];
-      return from === 0 && to === 1;
-    }) && { height: plot.clientHeight, layout: structuredClone(plot.layout) };
+    if (plot.beside === undefined) {
+      const beside = panels.length > 1 && panels.every(name => (plot.layout[name].domain || [0, 1])[1] > 0.99);
+      plot.beside = beside && { height: plot.clientHeight, layout: structuredClone(plot.layout) };
+    }
     const narrow = width < 500;
     if (!plot.beside || narrow === Boolean(plot.below)) return;
     plot.below = narrow;
@@ -65,7 +65,7 @@
       change[`annotations[${place}].y`] = narrow ? top : title.y;
     });
     const tall = narrow ? height * (1 + 0.65 * (panels.length - 1)) : height;
-    plot.style.height = `${tall}px`;
+    plot.parentElement.style.height = plot.style.height = `${tall}px`;
     Plotly.relayout(plot, { ...change, height: tall });
   }
 
