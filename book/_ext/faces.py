@@ -80,9 +80,7 @@ def words(record: RunRecord) -> str:
     text = []
     if record.name in recipes.names():
         definition = recipes.get(record.name).definition
-        text.append(
-            f"{definition.summary[:1].upper()}{definition.summary[1:]} Method: {definition.reference}."
-        )
+        text.append(f"Recipe {record.name}: {definition.summary} Method: {definition.reference}.")
     counts = record.data.class_counts
     text.append(
         f"Trained at {record.scale} scale on {sum(counts):,} images of {len(counts)} classes, "

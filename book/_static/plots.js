@@ -52,7 +52,7 @@
       plot.beside = beside && { height: plot.clientHeight, layout: structuredClone(plot.layout) };
     }
     const narrow = width < 500;
-    if (!plot.beside || narrow === Boolean(plot.below)) return;
+    if (!plot.beside || narrow === Boolean(plot.below)) return undefined;
     plot.below = narrow;
     const { height, layout } = plot.beside, room = 1 / panels.length, change = {};
     panels.forEach((name, place) => {
@@ -66,14 +66,13 @@
     });
     const tall = narrow ? height * (1 + 0.65 * (panels.length - 1)) : height;
     plot.parentElement.style.height = plot.style.height = `${tall}px`;
-    Plotly.relayout(plot, { ...change, height: tall });
+    return Plotly.relayout(plot, change);
   }
 
   // An observer reports each figure once at first, so this mends what was drawn too early as well.
   const sizes = new ResizeObserver(entries => entries.forEach(({ target, contentRect }) => {
     if (contentRect.width === 0) return;
-    stack(target, contentRect.width);
-    Plotly.Plots.resize(target);
+    Promise.resolve(stack(target, contentRect.width)).then(() => Plotly.Plots.resize(target));
   }));
 
   window.addEventListener('load', () => {
