@@ -26,6 +26,7 @@ from gclib.tables.overview import overview_table
 from gclib.tables.pairs import kinds_table, paired_table
 from gclib.tables.results import (
     PAIRED_RULE,
+    SPREAD_RULE,
     VERDICT_RULE,
     apart,
     difference,
@@ -50,6 +51,7 @@ __all__ = [
     "PAIRED_RULE",
     "ROWS",
     "RULE",
+    "SPREAD_RULE",
     "VERDICT_RULE",
     "Answer",
     "Chance",

@@ -130,7 +130,7 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
             "results.ipynb#what-stage-one-does-alone",
         ),
         Answer(
-            "Is CBEN a sampler of its own?",
+            "Is CBEN, the sampler of stage two, one of its own?",
             f"Not with the released constants: no class is drawn with a probability that differs from that of "
             f"effective-number sampling by more than {apart:.4f}. The accuracies differ by "
             f"{said(samplers.interval)} points ({of.behind(samplers)}).",
@@ -223,7 +223,8 @@ def choices_table(
         ),
         (
             "Probabilities are used, not only the answer",
-            f"ECE {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, {ece('mislas')} % with MisLAS",
+            f"calibration error (ECE) {ece(CODE)} % with GCL, {ece('ce')} % with cross-entropy, "
+            f"{ece('mislas')} % with MisLAS",
             "any of them, and calibrate on held-out images",
             "little: there is no interval of the ECE",
             "cifar10",

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gclib import recipes
+from gclib import paper, recipes
 from gclib.records import RunRecord
 from gclib.tables.chance import Chance, by_seed
 from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
@@ -196,5 +196,5 @@ def claims_overview(runs: Iterable[RunRecord], dataset: str = "cifar10", ratio: 
     """Show each claim with its place in the paper and the conclusion from the records, by `RULE`."""
     found = findings(runs, dataset, ratio)
     rows = [[[claim.sentence], [conclusion(found[name])], [claim.where]] for name, claim in CLAIMS.items()]
-    caption = f"The paper's claims, and what our records of {dataset}, ratio {ratio:g}, say to them."
+    caption = f"The paper's claims, and what our records of {paper.DATASETS[dataset]}, ratio {ratio:g}, say to them."
     return Table(["claim", "in our records", "in the paper"], rows, caption)

@@ -10,7 +10,7 @@ from gclib.errors import UserError
 from gclib.metrics import Reliability
 from gclib.records import RunRecord
 from gclib.tables.intervals import pooled
-from gclib.tables.results import SPREAD_RULE, mean_and_spread
+from gclib.tables.results import mean_and_spread
 from gclib.tables.rows import by_recipe
 from gclib.tables.table import Item, Table
 
@@ -88,7 +88,8 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
     caption = (
         "Calibration on the test set, last epoch (clean), in percent. ECE is the mean gap between confidence and "
         "accuracy over bins of equal width, weighed by the images in them; its sign is lost, so the column before it "
-        f"says whether a classifier is too sure (+) or not sure enough (−). {SPREAD_RULE}"
+        "says whether a classifier is too sure (+) or not sure enough (−). Behind ± stands its standard deviation "
+        "over seeds."
     )
     if seeds := pooled([[100 * run.clean.ece for run in group] for group in groups.values()]):
         caption += f" Over seeds the ECE of one run has a standard deviation of {seeds.deviation:.2f} points, pooled."
@@ -122,9 +123,9 @@ def cost_table(runs: Iterable[RunRecord]) -> Table:
         images = sum(len(stage.course.loss) for stage in stages) * sum(group[0].data.class_counts)
         hours = mean(sum(sum(stage.course.seconds) for stage in run.stages) for run in group) / 3600
         rows.append(
-            [recipes.label(name), len(group), epochs, f"{images / 1e6:.2f}", f"{hours:.2f}", *machine]
+            [recipes.label(name), f"{hours:.2f}", len(group), epochs, f"{images / 1e6:.2f}", *machine]
         )
-    header = ["recipe", "runs", "epochs", "million images", "hours", "device", "precision"]
+    header = ["recipe", "hours", "runs", "epochs", "million images", "device", "precision"]
     caption = (
         "Cost of one run, a mean over its records. Images are epochs times training images; a method with two streams "
         "or two views of an image handles about twice as many. A second stage runs twice, from the last and from the "
@@ -149,7 +150,7 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     Parameters
     ----------
     runs
-        At least one record, all with the same training images; runs of one recipe are averaged.
+        Records, all with the same training images; runs of one recipe are averaged.
 
     Returns
     -------
@@ -159,11 +160,13 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     Raises
     ------
     UserError
-        If there is no record, or the records are of different data.
+        If the records are of different data.
     """
     groups = by_recipe(runs)
     data = {run.data for group in groups.values() for run in group}
-    if len(data) != 1:
+    if not data:
+        return Table(["recipe", "mean"], [], "No run has a record yet.")
+    if len(data) > 1:
         raise UserError(f"records of {len(data)} data sets in one table of classes; expected records of one")
     counts = data.pop().class_counts
     rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(count)] for count in counts)]]

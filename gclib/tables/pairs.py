@@ -67,12 +67,9 @@ def paired_table(
     header = ["recipe", "difference", "verdict", "p, corrected", "single differences", "paper-style"]
     header += ["single differences (paper-style)"]
     caption = (
-        f"Table {number}, less {recipes.label(against)}: percentage points of top-1 accuracy after the last epoch "
-        "(clean), the mean of the differences between runs of one seed. Behind it stands half of its "
-        f"{1 - LEVEL:.0%} interval, by the rule of the verdicts: from the spread of single runs, or of such "
-        "differences where both recipes go on from one training of the first stage. The verdict is higher or lower "
-        "where zero lies outside and still does after Holm's correction for the rows of this table. Single "
-        "differences stand in the order of the seeds."
+        f"Table {number}, less {recipes.label(against)}: points of top-1 accuracy after the last epoch (clean), the "
+        f"mean over common seeds with half of its {1 - LEVEL:.0%} interval, by the rule of the verdicts; corrected "
+        "for the rows of this table."
     )
     return Table.of(header, lines, caption)
 

@@ -14,6 +14,7 @@ from gclib.tables.table import Command, Item, Singles, Table
 
 __all__ = [
     "PAIRED_RULE",
+    "SPREAD_RULE",
     "VERDICT_RULE",
     "difference",
     "mean_and_singles",
@@ -29,7 +30,11 @@ VERDICT_RULE = (
     "and still does after Holm's correction for all rows; else the two are not told apart, which does not mean equal. "
     "Clean is the last epoch."
 )
-OURS_RULE = (
+COMPARED = (
+    "The difference is paper-style (best epoch on the test set) minus the printed number, with half of its "
+    f"{1 - LEVEL:.0%} interval; clean is the last epoch."
+)
+NOT_PRINTED = (
     "Clean is the last epoch, paper-style the best epoch on the test set. "
     "The paper has no number to compare with."
 )
@@ -146,10 +151,8 @@ def results_table(
             not_run([command(name, dataset, ratio) for name in missing], len(COLUMNS[part]), "recipe")
         )
     table = f"Table {number} of the paper" if part == "paper" else "Our runs"
-    rule = VERDICT_RULE if part == "paper" else OURS_RULE
-    caption = (
-        f"{table}: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. {rule} {SPREAD_RULE}"
-    )
+    short = COMPARED if part == "paper" else NOT_PRINTED
+    caption = f"{table}: top-1 accuracy (%) on {paper.DATASETS[dataset]}, ratio {ratio:g}. {short}"
     return Table(COLUMNS[part], lines, caption)
 
 
