@@ -5,12 +5,13 @@ from typing import Any
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
-# Contrast takes axe most of its time, and is the same wherever text, background and size are. So it sees one element of
-# each kind, with the text of its own; formulas and interactive figures are checked by tests of their own.
+# Contrast, of text and of links among text, takes axe most of its time, and is the same wherever text, background and
+# size are. So it sees one element of each kind, with the text of its own; formulas and interactive figures are checked
+# by tests of their own.
 SAMPLE = r"""() => {
   const kinds = new Set(), skip = 'mjx-container, .plotly-graph-div, script, style, [hidden]';
   document.querySelectorAll('[data-kind]').forEach(element => element.removeAttribute('data-kind'));
-  for (const element of document.body.querySelectorAll('*')) {
+  for (let element of document.body.querySelectorAll('*')) {
     const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
     if (!own || element.closest(skip) || !element.getClientRects().length) continue;
     const style = getComputedStyle(element), behind = [];
@@ -19,9 +20,17 @@ SAMPLE = r"""() => {
       if (backgroundColor !== 'rgba(0, 0, 0, 0)') behind.push(backgroundColor);
       if (opacity !== '1') behind.push(opacity);
     }
-    const kind = [style.color, style.fontSize, style.fontWeight, behind].join();
-    if (kinds.has(kind)) continue;
-    kinds.add(kind);
+    const kind = [style.color, style.fontSize, style.fontWeight, behind];
+    const link = element.closest('a');
+    if (link) { // axe tells it from the text around it
+      const { textDecorationLine, borderBottomStyle } = getComputedStyle(link);
+      const { color, fontWeight, display } = getComputedStyle(link.parentElement);
+      const among = [...link.parentElement.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+      kind.push(textDecorationLine, borderBottomStyle, color, fontWeight, display, among);
+      element = link;
+    }
+    if (kinds.has(kind.join())) continue;
+    kinds.add(kind.join());
     element.setAttribute('data-kind', kinds.size);
   }
   return kinds.size;
@@ -31,8 +40,9 @@ RUN = """async ([context, options]) => {
   const { violations } = await axe.run(context, { resultTypes: ['violations'], ...options });
   return violations.flatMap(rule => rule.nodes.map(node => [rule.id, rule.impact, node.html.slice(0, 200)]));
 }"""
-CONTRAST = {"runOnly": ["color-contrast"]}
-ALL_ELSE = {"rules": {"color-contrast": {"enabled": False}}}
+OF_KINDS = ["color-contrast", "link-in-text-block"]
+CONTRAST = {"runOnly": OF_KINDS}
+ALL_ELSE = {"rules": {rule: {"enabled": False} for rule in OF_KINDS}}
 EVERYTHING = {"exclude": [["mjx-container"]]}
 KINDS = {"include": [["[data-kind]"]]}
 

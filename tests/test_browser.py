@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,21 +61,32 @@ def browser(chromium: str) -> Iterator[object]:
         browser.close()
 
 
-@pytest.fixture
-def visit(browser: object) -> Iterator[object]:
-    contexts = []
+@pytest.fixture(scope="module")
+def context(browser: object) -> Callable[[tuple[int, int], str], object]:
+    """Windows of one size and theme share what they have loaded: that takes a third off a page."""
 
-    def open_page(url: str, size: tuple[int, int] = WIDE, theme: str = "light") -> Visit:
+    @functools.cache
+    def make(size: tuple[int, int], theme: str) -> object:
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme=theme, reduced_motion="reduce"
         )
-        contexts.append(context)
         context.set_default_timeout(20_000)
         context.add_init_script(
             f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
         )
+        return context
+
+    return make
+
+
+@pytest.fixture
+def visit(context: Callable) -> Iterator[object]:
+    pages = []
+
+    def open_page(url: str, size: tuple[int, int] = WIDE, theme: str = "light") -> Visit:
+        pages.append(context(size, theme).new_page())
         here = url.split("/")[2]
-        visit = Visit(context.new_page())
+        visit = Visit(pages[-1])
 
         def note(request: object) -> None:
             if not request.url.startswith(("data:", "blob:")) and request.url.split("/")[2] != here:
@@ -97,8 +108,8 @@ def visit(browser: object) -> Iterator[object]:
         return visit
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
 
 
 LOAD = "document.querySelectorAll('img[loading=lazy]').forEach(image => image.loading = 'eager')"
