@@ -2,12 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from factories import make_record, run_of
 
 from gclib import data, notebook, recipes, records
+from gclib.records import files
+from gclib.train import audit
 
 DIGITS = data.without_images("digits", 20.0)
 
@@ -154,3 +158,27 @@ def test_recipes_are_listed_and_resolved(gcl):
 
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_what_verify_does_grows_with_the_records_alone(gcl, results, monkeypatch):
+    """One validation for each file, and no second look at the data set for each."""
+    validated, validate = [], records.RunRecord.model_validate
+    monkeypatch.setattr(
+        records.RunRecord, "model_validate", lambda found: validated.append(1) or validate(found)
+    )
+    files._understood.cache_clear()
+    audit.summary(audit.known("digits", 20.0))
+    monkeypatch.setattr(records.DataSummary, "of", None)
+    code, out, _ = gcl("records", "verify")
+    assert (code, out.count("holds"), len(validated)) == (0, 2, 2)
+
+
+def test_reading_does_not_look_for_garbage(gcl, results):
+    """Half of what imports took: nothing that a reading command makes is garbage before its end."""
+    code = "import gc, sys; sys.argv = ['gcl', 'records', 'list']; from gclib.cli import main\n"
+    code += "before = sum(one['collections'] for one in gc.get_stats())\n"
+    code += (
+        "try: main()\nexcept SystemExit: print(sum(one['collections'] for one in gc.get_stats()) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < 10  # about 90 by Python's own threshold

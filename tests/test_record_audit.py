@@ -1,11 +1,13 @@
 """Records whose digest a stranger made anew: what does not follow from recipe, data and seed is found."""
 
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from factories import run_of
+from pydantic import ValidationError
 
 from gclib import ROOT, data, embeddings, notebook, recipes, records, tables
 from gclib.records import RunRecord, content_hash
@@ -164,3 +166,120 @@ def test_verify_refuses_an_embedding_of_something_else(
         found, out, _ = gcl("records", "verify")
         assert found == code
         assert ("was made from other weights" in out) == bool(code)
+
+
+def test_the_book_says_what_a_digest_proves_and_that_is_what_is_found() -> None:
+    said = " ".join((ROOT / "book" / "rerun.md").read_text(encoding="utf-8").split())
+    assert "what-a-digest-proves" in (ROOT / "book" / "every-record.md").read_text(encoding="utf-8")
+    for sentence, keys, value in (
+        ("the command, the hash and the length of every stage", ("command",), CURL),
+        ("the command, the hash and the length of every stage", ("stages", 0, "hash"), "0" * 16),
+        ("and its learning rates", ("stages", 0, "course", "learning_rate", 0), 0.9),
+        ("class counts and the digest of the chosen images", ("data", "digest"), "0" * 64),
+    ):
+        assert sentence in said
+        assert contradictions(forged(*keys, value=value)), sentence
+    assert "accuracies of the outcome follow from the course" in said
+    with pytest.raises(ValidationError, match="top1"):
+        forged("stages", 0, "last", "top1", value=99.0)
+    assert "the recipe is the one that has its name today, or the record is stale" in said
+    assert other_recipe(forged("recipe", "stages", 0, "learning_rate", value=0.04))
+    assert "the first losses of every stage follow from the recipe and the code of today" in said
+    assert records.verify(forged("fingerprint", 0, 0, value=9.0), HONEST.fingerprint)
+
+
+def test_what_the_book_says_no_check_can_find_is_not_found() -> None:
+    said = " ".join((ROOT / "book" / "rerun.md").read_text(encoding="utf-8").split())
+    drawn = run_of(recipes.get("gcl-official").resolve(DIGITS, "smoke"), DIGITS, 1)
+    pairs = zip(drawn.stages, HONEST.stages, strict=True)
+    never_measured = [{**new.model_dump(), "hash": old.hash} for new, old in pairs]
+    for sentence, keys, value in (
+        ("another accuracy with a course to match", ("stages",), never_measured),
+        ("another device", ("environment", "device"), "NVIDIA H100"),
+        ("another date", ("created",), "2031-01-31T12:00:00+00:00"),
+    ):
+        assert sentence in said
+        other = forged(*keys, value=value)
+        assert (contradictions(other), other_recipe(other)) == ([], None), sentence
+        assert other.identity == HONEST.identity
+
+
+HOSTILE = "<b onclick='x'>$x^2$ *y* `z`</b>&amp;"
+
+
+class Shown(HTMLParser):
+    """Tags of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.text += "".join(f" {value}" for name, value in attrs if name in ("aria-label", "alt"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def replaced(record: RunRecord, *places: tuple[str | int, ...]) -> RunRecord:
+    """The record with hostile text in these places."""
+    document = record.model_dump(mode="json", exclude={"identity", "digest"})
+    for *keys, last in places:
+        node = document
+        for key in keys:
+            node = node[key]
+        node[last] = HOSTILE
+    return RunRecord.model_validate(document)
+
+
+FIELDS = [
+    ("data", "name"),
+    *(("environment", name) for name in "device driver torch python package commit platform cpu".split()),
+    *(("environment", name) for name in ("variant", "decoder")),
+    ("command",),
+    ("recipe", "stages", 0, "method"),
+    ("recipe", "stages", 0, "name"),
+    ("recipe", "stages", 0, "loss", "name"),
+    ("recipe", "stages", 0, "loss", "parameters", HOSTILE),
+    ("recipe", "stages", 0, "sampler", "strategy"),
+    ("recipe", "overrides", HOSTILE),
+    ("stages", 0, "name"),
+    ("stages", 1, "name"),
+]
+
+
+@pytest.fixture
+def faces(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What makes the page of a record."""
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import faces
+
+    monkeypatch.setattr(faces, "marks", dict)
+    return faces
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: ".".join(map(str, field[:3])))
+def test_a_field_of_a_record_is_text_on_its_page(
+    faces: Any, field: tuple[str | int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_of(recipes.get("gcl-official-tau").resolve(DIGITS, "smoke"), DIGITS)
+    record = replaced(honest, field)
+    other = forged("seed", value=1, record=record)
+    monkeypatch.setattr(faces, "kept", lambda: {"results/x/seed0": record, "results/x/seed1": other})
+    assert "b" not in Shown(faces.page("results/x/seed0", honest)).tags
+    for name, context, _ in faces.pages(None):
+        for part in ("title", "body"):
+            assert "b" not in Shown(context[part]).tags, (name, part)
+    shown = Shown(faces.page("results/x/seed0", record)).text
+    if field not in [("command",), ("environment", "variant"), ("environment", "decoder")]:  # shown nowhere
+        assert "x^2" in shown
+        assert "</b>" in shown
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "a$b$", "*a*", "[a](b)", "a/b", "a b"])
+def test_a_recipe_in_a_record_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"recipe\.name: expected a plain name"):
+        forged("recipe", "name", value=name)

@@ -175,7 +175,7 @@ def course(name: str, runs: Sequence[StageRun]) -> str:
     if not trained:
         chosen = [f"{run.choice.chosen:g}" for run in runs if run.choice]
         return paragraph(
-            f"{name.replace('-', ' ').capitalize()}: no epochs."
+            f"{html.escape(name.replace('-', ' ').capitalize())}: no epochs."
             + (f" Chosen: {', '.join(chosen)}." if chosen else "")
         )
     suffix = {"scratch": "", "last": " from last", "best": " from best"}
@@ -352,7 +352,7 @@ def by_place() -> dict[str, list[tuple[str, RunRecord]]]:
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
     for name, record in kept().items():
-        yield name, {"title": title(name, record), "body": page(name, record)}, "page.html"
+        yield name, {"title": html.escape(title(name, record)), "body": page(name, record)}, "page.html"
 
 
 def lead_to_pages(

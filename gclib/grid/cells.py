@@ -177,6 +177,8 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
             return without_images(name, ratio)
         return load(name, ratio or None, download=False, scale=scale)
 
+    summarised = cache(records.DataSummary.of)
+
     @cache
     def checkpoint(stage: str) -> dict[str, Any] | None:
         folder = workdir / "stages" / stage
@@ -191,7 +193,7 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
     def progress(cell: Cell) -> Progress:
         data = dataset(cell.data, cell.ratio, cell.scale)
         recipe = get(cell.recipe).resolve(data, cell.scale)
-        summary = records.DataSummary.of(data)
+        summary = summarised(data)
         identity = records.run_identity(recipe.model_dump(mode="json"), summary, cell.seed)
         made = workdir / identity / "record.json"
         kept = root / cell.place
@@ -202,7 +204,7 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
         if made.exists():
             records.load(made)
             return Progress(cell, "trained" if cell.kept else "done", made, record)
-        plan = stage_plan(recipe, data, cell.seed)
+        plan = stage_plan(recipe, summary, cell.seed)
         left = [
             _left(stage, checkpoint(stage.hash), cell.recipe, sum(summary.class_counts)) for stage in plan
         ]

@@ -245,7 +245,7 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]
 
     def source(stage: str, setting: str) -> str:
-        if stages[stage][setting] == published[stage].get(setting):
+        if stages[stage][setting] == published.get(stage, {}).get(setting):
             return definition.source(f"{stage}.{setting}")
         by_hand = any(f"{stage}.{setting}.".startswith(f"{path}.") for path in changed)
         return "override" if by_hand else "scale and data"

@@ -14,6 +14,11 @@ def significant(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def _significant(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Round each as `significant` does, in one step for all."""
+    return tuple(map(float, ("%.6g " * len(values) % values).split()))
+
+
 def places(decimals: int) -> AfterValidator:
     """Round to so many decimals."""
     return AfterValidator(partial(round, ndigits=decimals))
@@ -46,6 +51,8 @@ Number = Annotated[float, Strict(), AfterValidator(significant)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100), places(4)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1), places(6)]
 # Columns, rounded as a whole: most of a record is in them.
+Numbers = Annotated[tuple[Annotated[float, Strict()], ...], AfterValidator(_significant)]
+Losses = Annotated[tuple[Annotated[float, Strict()], ...], AfterValidator(partial(_rounded, decimals=9))]
 Percents = Annotated[
     tuple[Annotated[float, Strict(), Field(ge=0, le=100)], ...], AfterValidator(partial(_rounded, decimals=4))
 ]
@@ -60,7 +67,7 @@ Seconds = Annotated[
 class Model(BaseModel):
     """Base of all that is recorded: frozen, an unknown field is an error, and so are NaN and the infinities."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def require(holds: bool, complaint: str) -> None:

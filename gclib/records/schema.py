@@ -15,9 +15,10 @@ from gclib.records.fields import (
     Count,
     Digest,
     Hash,
+    Losses,
     Model,
     Natural,
-    Number,
+    Numbers,
     Percent,
     Percents,
     Seconds,
@@ -26,7 +27,6 @@ from gclib.records.fields import (
     Text,
     Time,
     content_hash,
-    places,
     require,
 )
 
@@ -111,8 +111,8 @@ class Course(Model):
     `train_accuracy` and `test_accuracy` are in percent, `seconds` per epoch, `test_epochs` counted from 1.
     """
 
-    loss: tuple[Number, ...]
-    learning_rate: tuple[Number, ...]
+    loss: Numbers
+    learning_rate: Numbers
     train_accuracy: Percents
     seconds: Seconds
     test_epochs: tuple[Count, ...]
@@ -200,7 +200,7 @@ def _groups(class_counts: tuple[int, ...]) -> dict[str, np.ndarray]:
 class Choice(Model):
     """A parameter that a stage chose on held-out training images: the candidates, and the accuracy (%) of each."""
 
-    candidates: Annotated[tuple[Number, ...], Field(min_length=1)]
+    candidates: Annotated[Numbers, Field(min_length=1)]
     accuracy: Percents
 
     @property
@@ -268,7 +268,7 @@ class RunRecord(Model):
     environment: Environment
     created: Time = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     command: Text
-    fingerprint: tuple[tuple[Annotated[float, Strict(), places(9)], ...], ...]
+    fingerprint: tuple[Losses, ...]
     stages: Annotated[tuple[StageRun, ...], Field(min_length=1)]
     weights: Digest | None = Field(default=None, exclude_if=lambda value: value is None)
     class_names: tuple[Text, ...] | None = Field(default=None, exclude_if=lambda value: value is None)

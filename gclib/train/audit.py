@@ -56,11 +56,12 @@ def _contradictions(record: records.RunRecord) -> Iterator[str]:
     seen = _data(record)
     if seen is None:
         return
-    if summary(seen) != record.data:
+    described = summary(seen)
+    if described != record.data:
         yield f"data: not those of {seen.name} at ratio {seen.ratio:.12g}"
         return
     try:
-        planned = stage_plan(Recipe.model_validate(record.recipe), seen, record.seed)
+        planned = stage_plan(Recipe.model_validate(record.recipe), described, record.seed)
     except ValidationError:
         return
     if len(planned) != len(record.stages):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gclib import records
 from gclib.data import LongTailed
 from gclib.methods.settings import StageSettings
 from gclib.recipes import Recipe
+from gclib.records import DataSummary, content_hash
 
 __all__ = ["PlannedStage", "stage_plan"]
 
@@ -22,22 +22,24 @@ class PlannedStage:
     hash: str
 
 
-def stage_plan(recipe: Recipe, data: LongTailed, seed: int) -> list[PlannedStage]:
+def stage_plan(recipe: Recipe, data: LongTailed | DataSummary, seed: int) -> list[PlannedStage]:
     """Lay out the stages: each stage after the first is run twice, from the last and from the best checkpoint.
 
     The hash of a stage covers the data, the seed, the network and all stages up to it, and nothing of what follows:
     runs that share a first stage share its checkpoint.
     """
-    chain: list[Any] = [records.DataSummary.of(data), seed, recipe.head]
+    summary = DataSummary.of(data) if isinstance(data, LongTailed) else data
+    chain: list[Any] = [summary, seed, recipe.head]
     if recipe.embedding:  # the hashes of stages are older than this choice
         chain.append(recipe.embedding)
+    dumped = [stage.model_dump(mode="json") for stage in recipe.stages]
     plan: list[PlannedStage] = []
     for start in ("last", "best"):
         parent: PlannedStage | None = None
         for position, settings in enumerate(recipe.stages):
             begin = "scratch" if parent is None else start
-            described = [[s.model_dump(mode="json"), begin] for s in recipe.stages[: position + 1]]
-            stage = PlannedStage(settings, begin, parent, position, records.content_hash([*chain, described]))
+            described = [[one, begin] for one in dumped[: position + 1]]
+            stage = PlannedStage(settings, begin, parent, position, content_hash([*chain, described]))
             if stage not in plan:
                 plan.append(stage)
             parent = stage
