@@ -51,7 +51,7 @@ COLUMNS = {  # what a phone shows comes first
         "recipe, difference, verdict, paper prints, paper-style, clean, the paper's row, provenance, record"
     ).split(", "),
     "beyond": "recipe, clean, paper-style, record".split(", "),
-    "unified": "recipe, the paper's row, clean, paper-style, record".split(", "),
+    "unified": "recipe, clean, paper-style, the paper's row, record".split(", "),
 }
 
 

@@ -176,19 +176,15 @@ def stage_one_table(runs: Iterable[RunRecord]) -> Table:
     """
     rows: list[list[list[Item]]] = []
     for name, group in by_recipe(run for run in one_a_seed(runs) if len(run.stages) > 1).items():
-        columns = [
-            [accuracy(run, best, stage_one) for run in group]
-            for stage_one in (True, False)
-            for best in (False, True)
-        ]
-        gains = [
-            [whole - one for one, whole in zip(columns[at], columns[at + 2], strict=True)] for at in (0, 1)
-        ]
+        shown: list[list[Item]] = []
+        for best in (False, True):
+            one, whole = ([accuracy(run, best, alone) for run in group] for alone in (True, False))
+            gains = [after - before for before, after in zip(one, whole, strict=True)]
+            shown += [mean_and_singles(one), mean_and_singles(whole), mean_and_singles(gains, "+")]
         seeds = ", ".join(str(run.seed) for run in group)
-        shown = [*map(mean_and_singles, columns), *(mean_and_singles(values, "+") for values in gains)]
         rows.append([[recipes.label(name)], [seeds], *shown])
-    header = ["recipe", "seeds", "stage one, last", "stage one, best", "clean", "paper-style"]
-    header += ["gain, clean", "gain, paper-style"]
+    header = ["recipe", "seeds", "stage one, last", "clean", "gain, clean"]
+    header += ["stage one, best", "paper-style", "gain, paper-style"]
     caption = (
         "Top-1 accuracy (%) of recipes with several stages: the first stage alone after its last epoch and after its "
         "best on the test set, then the whole. The gain is paired by seed. A number with ± is a mean over seeds with "
