@@ -65,7 +65,7 @@ def test_a_loss_is_added_in_two_files_and_gets_its_row(run) -> None:
     assert "defined in: gclib.methods.seesaw" in text
     assert len(re.findall(r"^passed: test_\w+$", text, re.MULTILINE)) == 4
     smoke, of_results = rows(text, "seesaw")
-    (ce, *_) = rows(text, "ce")
+    (ce, *_) = rows(text, "Cross-entropy")
     assert len(smoke) == len(ce) == 6
     assert re.fullmatch(r"\d+\.\d\d", smoke[1])
     assert smoke[5] != ce[5]  # another record
@@ -96,9 +96,9 @@ def test_photos_go_from_the_folder_to_a_decision_and_data_get_a_name(run) -> Non
     assert f"training images of a class: {counts[0]} (building) to {counts[-1]} (portrait)" in text
     assert f"images through the network: {sum(counts) + 9}, tests included" in text
     for name in ("ce", "logit-adjustment", "gcl-official-cben"):
-        ((_, *accuracies),) = rows(text, name)
+        ((_, *accuracies),) = rows(text, recipes.label(name))
         assert len(accuracies) == 4
-    verdict = r"^gcl-official-cben against ce on the rare: ([+-]\d+\.\d) points, (\d+) would show: (.*)$"
+    verdict = r"^GCL, released code, CBEN over Cross-entropy, rare.*:\n  ([+-]\d+\.\d) points, (\d+) would show: (.*)$"
     gap, shows, said = re.search(verdict, text, re.MULTILINE).groups()
     assert said == ("more than chance" if abs(float(gap)) > float(shows) else "undecided")
     assert "again: gcl run training -p data folder:photos@66 -p ratio 0 -p recipe ce -p seed 3" in text

@@ -47,7 +47,7 @@ def predict(
     """
     from gclib.classifier import load_classifier
 
-    paths = list(_photos(images))
+    paths = list(_photos(images)) if file.exists() else []  # of two names, the first that is wrong is told
     classifier = load_classifier(file)
     rows = list(_predictions(classifier, paths, min(top, len(classifier.class_names))))
     header = ("image", "class", "probability")

@@ -32,7 +32,7 @@ class Machine(NamedTuple):
 def machine(scale: str) -> Machine:
     """Describe what a run of this scale would be made on here; torch is loaded only where there may be a GPU."""
     device = choose_device() if has_gpu_driver() else None
-    return Machine(device_name(device), _cpu_name(), choose_precision(scale, device))
+    return Machine(device_name(device), processor(), choose_precision(scale, device))
 
 
 def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> records.Environment:
@@ -65,7 +65,7 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         precision=state["precision"],
         compiled=state["compiled"],
         platform=platform.platform(),
-        cpu=_cpu_name(),
+        cpu=processor(),
         variant=None if variant in ("", "plain") else variant,
         side_by_side=max(each.get("side_by_side", 1) for each in states),
         processes=max(each.get("processes", 1) for each in states),
@@ -113,7 +113,8 @@ def _git_commit() -> str | None:
     return run.stdout.strip()
 
 
-def _cpu_name() -> str:
+def processor() -> str:
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

@@ -1,10 +1,15 @@
 """What the code does, as a few numbers: a record whose numbers are no longer these is stale."""
 
+import hashlib
 import json
 import math
+import platform
+import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +20,13 @@ from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
 from gclib.recipes import USUAL_NETWORK, Recipe
 from gclib.train.audit import other_recipe
+from gclib.train.environment import processor
 from gclib.train.loop import DivergedError, Trainer
 from gclib.train.making import draw_seed, make_stage, normalised_for
 
-__all__ = ["fingerprint", "refresh"]
+__all__ = ["MADE_BY", "fingerprint", "made_by", "refresh"]
+
+MADE_BY = "fingerprints-made-by.json"  # beside the fingerprints: what they follow from
 
 CLASS_COUNTS = (60, 40, 28, 20, 14, 10, 8, 6, 4, 2)  # 192 images: 12 steps of 16
 BATCH = 16
@@ -112,7 +120,48 @@ def refresh(root: str | Path) -> Path:
         lines.append(f"{json.dumps(key)}: {json.dumps(entry)}")
     path = Path(root, records.FINGERPRINTS)
     write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())  # a line for each recipe
+    modules = {name for name in sys.modules if name.partition(".")[0] == "gclib"} | {
+        "gclib.train.fingerprint"
+    }
+    made = json.dumps(made_by(sorted(modules), path), indent=1)
+    write_atomically(path.with_name(MADE_BY), f"{made}\n".encode())
     return path
+
+
+def made_by(modules: Iterable[str], path: Path) -> dict[str, Any]:
+    """Return all that the committed fingerprints follow from: where it is the same, so are they.
+
+    Parameters
+    ----------
+    modules
+        Names of the modules of `gclib` that are loaded when fingerprints are made.
+    path
+        The file of fingerprints.
+
+    Returns
+    -------
+    dict
+        Hashes of the modules, of the data files of the package, of the names of all its files (a method is found by the
+        file that it stands in) and of the fingerprints; versions; the processor, and what torch makes of it.
+    """
+    files = sorted(file for file in (ROOT / "gclib").rglob("*") if file.suffix in (".py", ".json", ".toml"))
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    loaded = {f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")}
+    kept = [name for name in names if name in loaded or not name.endswith(".py")]
+    return {
+        "files": {name: _sha256((ROOT / name).read_bytes()) for name in kept},
+        "names": _sha256("\n".join(names).encode()),
+        "fingerprints": _sha256(path.read_bytes()),
+        "modules": list(modules),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}",
+    }
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 if __name__ == "__main__":
