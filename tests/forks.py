@@ -30,6 +30,8 @@ SLOW = """ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot pandas plotly
 # No import depends on them. PYTHONPATH is among them where it names this checkout, which is there anyway.
 HARMLESS = {"GCLIB_PROGRESS", "IPYTHONDIR", "PYTEST_CURRENT_TEST", "PYTHONPATH", ADDRESS}
 HARMLESS |= {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME"}
+# scikit-learn and torch set these where they are imported, in the process that asks as in the one that forks.
+HARMLESS |= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
 
 
 # The process that forks
