@@ -53,7 +53,7 @@ def main(
     typer.echo("photos: decoding, and a step of ResNet-50")
     timings["photos"] = photos.decoding(32 if quick else 384, repeats)
     if not quick:
-        timings["photo step"] = photos.photo_step(4, 2, 3, precision)
+        timings["photo step"] = photos.photo_step(4, 2, repeats, precision)
     state = {
         "devices": [device_name(contests.CPU)],
         "precision": precision,
