@@ -17,10 +17,10 @@ LWS = [paper_run("gcl-official-lws", seed) for seed in range(3)]
 
 
 def test_differences_are_paired_by_seed() -> None:
-    found = tables.paired(reversed(GCL), [*LWS[1:], paper_run("gcl-official-lws", 7)])
-    assert found == {seed: GCL[seed].clean.top1 - LWS[seed].clean.top1 for seed in (1, 2)}
-    best = tables.paired(GCL, LWS, best=True, stage_one=True)
-    assert best[2] == GCL[2].stages[0].best.top1 - LWS[2].stages[0].best.top1
+    found, _ = tables.Chance([]).between(reversed(GCL), [*LWS[1:], paper_run("gcl-official-lws", 7)])
+    assert found.singles == {seed: GCL[seed].clean.top1 - LWS[seed].clean.top1 for seed in (1, 2)}
+    best, _ = tables.Chance([]).between(GCL, LWS, best=True, stage_one=True)
+    assert best.singles[2] == GCL[2].stages[0].best.top1 - LWS[2].stages[0].best.top1
 
 
 def sharing(runs: list[RunRecord], first: list[RunRecord]) -> list[RunRecord]:

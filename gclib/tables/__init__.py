@@ -1,7 +1,7 @@
 """Tables of the book and of the README, made from run records and the paper's own numbers."""
 
 from gclib.tables.answers import Answer, answers, choices_table
-from gclib.tables.chance import Chance, noise, paired, shared_first_stage, trainings
+from gclib.tables.chance import Chance, noise, shared_first_stage, trainings
 from gclib.tables.claims import (
     RULE,
     Finding,
@@ -91,7 +91,6 @@ __all__ = [
     "mean_and_singles",
     "noise",
     "overview_table",
-    "paired",
     "paired_table",
     "per_class_table",
     "pooled",

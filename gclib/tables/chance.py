@@ -16,10 +16,10 @@ from gclib import ROOT, saturation
 from gclib.errors import UserError
 from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
-from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, less, pooled
+from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled
 from gclib.tables.rows import one_a_seed
 
-__all__ = ["Chance", "noise", "paired", "shared_first_stage", "trainings"]
+__all__ = ["Chance", "noise", "shared_first_stage", "trainings"]
 
 RESULTS = ROOT / "results"
 
@@ -92,13 +92,6 @@ class Chance:
             if shared:
                 return interval(found.difference, shared, len(found.singles))
         return interval(found.difference, self.spread(quantity, best, stage_one), *found.runs)
-
-
-def paired(
-    ahead: Iterable[RunRecord], behind: Iterable[RunRecord], best: bool = False, stage_one: bool = False
-) -> dict[int, float]:
-    """Subtract accuracy from accuracy of the same seed, in percentage points; parameters as of `Chance.between`."""
-    return less(*(by_seed(one_a_seed(side), "top1", best, stage_one) for side in (ahead, behind)))
 
 
 def by_seed(runs: Iterable[RunRecord], quantity: str, best: bool, stage_one: bool) -> dict[int, float]:
