@@ -1,6 +1,8 @@
 """The run record: its identity, all or nothing on disk, and where it is found."""
 
 import errno
+import hashlib
+import json
 import math
 import os
 import unicodedata
@@ -61,6 +63,22 @@ class TestRoundTrip:
         save(record, path)
         assert load(path) == record
 
+    def test_each_field_is_a_line_whose_text_its_digest_is_of(self, path):
+        save(RECORD, path)
+        first, *lines, last = path.read_text().splitlines()
+        texts = dict(line.removesuffix(",").split(":", 1) for line in lines)
+        assert (first, last) == ("{", "}")
+        assert {name: content_hash(json.loads(text)) for name, text in texts.items()} == {
+            name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
+        }
+        texts.pop('"digest"')
+        assert [name.strip('"') for name in texts] == list(RECORD.digest)
+
+    @pytest.mark.parametrize("indent", [None, 0, 2])
+    def test_a_file_written_otherwise_means_the_same(self, path, indent):
+        path.write_text(json.dumps(RECORD.model_dump(mode="json"), indent=indent))
+        assert load(path) == RECORD
+
     def test_saved_twice_the_file_is_the_same(self, tmp_path):
         save(RECORD, tmp_path / "a.json")
         save(load(tmp_path / "a.json"), tmp_path / "b.json")
@@ -103,7 +121,7 @@ class TestRoundTrip:
 def test_identity_is_recipe_data_and_seed_but_not_the_machine():
     elsewhere = RECORD.environment.model_copy(update={"device": "another", "precision": "bfloat16"})
     fields = dict(RECORD.model_copy(update={"environment": elsewhere}))
-    for name in ("identity", "digest", "created"):
+    for name in ("identity", "created"):
         del fields[name]
     assert RunRecord(**fields).identity == RECORD.identity
     assert RECORD.identity == run_identity(RECORD.recipe, RECORD.data, RECORD.seed)

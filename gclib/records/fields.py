@@ -100,7 +100,12 @@ def content_hash(value: object) -> str:
     ValueError, TypeError
         If the value holds NaN or an infinity, or something that is not JSON.
     """
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+    return text_hash(canonical(value))
 
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain).encode
+def text_hash(text: str) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain).encode

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from gclib.errors import UserError, nearest
 from gclib.files import home_expanded, write_atomically
+from gclib.records.fields import canonical, content_hash, text_hash
 from gclib.records.schema import RunRecord
 
 NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
@@ -82,7 +83,9 @@ def save(record: RunRecord, path: str | Path, force: bool = False) -> None:
         raise UserError(
             f"{path} is there already; replace it with -p keep replace (in Python: force), or choose another place"
         )
-    content = json.dumps(record.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
+    # A line for each field, in the form that its digest is of.
+    lines = [f'"{name}":{canonical(value)}' for name, value in record.model_dump(mode="json").items()]
+    content = ("{\n" + ",\n".join(lines) + "\n}\n").encode()
     _parse(content, path)
     write_atomically(path, content)
 
@@ -222,25 +225,47 @@ def _parse(content: bytes, path: Path) -> RunRecord:
 def _understood(content: bytes) -> RunRecord:
     """Return the record that a file holds; a ValueError says what is wrong with it."""
     try:
-        document = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+        text = content.decode()
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON ({error})") from None
     if isinstance(document, _Repeated):
         raise ValueError(f"{document.key}: stands there twice")
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object")
-    fields, digest = RunRecord.model_fields, document.get("digest")
+    given, digest = RunRecord.model_fields, document.pop("digest", None)
     hashed = digest if isinstance(digest, dict) else {}
-    for name, field in fields.items():
+    for name, field in given.items():
         if name not in document and (field.exclude_if is None or name in hashed):
             raise ValueError(f"{name}: is missing")
     for name in document:
-        if name not in fields:
-            raise ValueError(f"{name}: is no field of a record{nearest(name, fields)}")
+        if name not in given:
+            raise ValueError(f"{name}: is no field of a record{nearest(name, given)}")
     try:
-        return RunRecord.model_validate(document)
+        record = RunRecord.model_validate(document)
     except ValidationError as error:
+        if not error.errors()[0]["loc"]:  # that a field was edited says more than what it contradicts now
+            _check_digest(document, digest, text)
         raise ValueError(_complaint(error)) from None
+    _check_digest(document, digest, text)
+    return record
+
+
+def _check_digest(document: dict[str, Any], digest: object, text: str) -> None:
+    """Raise ValueError where the fields of a file are not those that its digest is of."""
+    if digest is None:
+        raise ValueError("digest: is missing")
+    if isinstance(digest, _Repeated):
+        raise ValueError(f"digest: holds the key {digest.key!r} twice")
+    hashed = digest if isinstance(digest, dict) else {}
+    if unmatched := ", ".join(sorted(hashed.keys() ^ document.keys())):
+        raise ValueError(f"digest: expected one entry for each other field, and no more: {unmatched}")
+    # As `save` writes a field, its text is what was hashed, which takes a twentieth of the time of making it again.
+    lines = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
+    for name, value in document.items():
+        written = lines.get(f'"{name}"', "").removesuffix(",")
+        if hashed[name] != text_hash(written) and hashed[name] != content_hash(value):
+            raise ValueError(f"{name}: does not match its digest: it was edited or damaged")
 
 
 def _complaint(error: ValidationError) -> str:
