@@ -10,7 +10,15 @@ from typing import IO
 
 from gclib.errors import UserError
 
-__all__ = ["InUseError", "cache_folder", "home_expanded", "lock", "require_end", "write_atomically"]
+__all__ = [
+    "InUseError",
+    "cache_folder",
+    "home_expanded",
+    "lock",
+    "require_end",
+    "require_writable",
+    "write_atomically",
+]
 
 TEMPORARY = ".tmp"
 
@@ -62,6 +70,25 @@ def write_atomically(path: Path, content: bytes, previous: Path | None = None) -
         If there is no permission or no space, or the path is that of a folder, a device or a pipe; nothing half-written
         stays behind.
     """
+    with _beside(path, content) as temporary:
+        if previous and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+
+
+def require_writable(path: Path) -> None:
+    """Raise the UserError of `write_atomically` where it could not write, before anything long is computed for it."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    with _beside(path, b""):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    for folder in made:
+        folder.rmdir()
+
+
+@contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[Path]:
+    """Write a temporary file beside a path, and remove it if it is still there in the end."""
     if not path.name:
         raise UserError(f"cannot write {path}: a folder; name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
@@ -72,9 +99,7 @@ def write_atomically(path: Path, content: bytes, previous: Path | None = None) -
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if previous and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
+        yield temporary
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free space or choose another folder"

@@ -21,6 +21,7 @@ from training import few_digits, fit, no_fingerprint
 import gclib
 from gclib import records
 from gclib.classifier import Classifier, load_classifier
+from gclib.cli import predict
 from gclib.errors import UserError
 from gclib.train import runs
 from gclib.train.calibration import fitted_temperature
@@ -214,6 +215,27 @@ def test_bad_photos_are_named_together_and_nothing_is_printed(
     code, table, said = gcl("predict", file, photos / "0.png", "--csv", photos / "out.csv")
     assert (code, table) == (2, "")
     assert re.search(r"nothing lies at \S+/out.csv; .* write --csv > FILE", " ".join(said.split()))
+
+
+def test_without_a_classifier_no_photo_is_looked_at(
+    tmp_path: Path, gcl: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "_photos", lambda images: pytest.fail("looked at the photos"))
+    no_classifier = tmp_path / "photo.jpg"
+    no_classifier.write_bytes(b"\xff\xd8")
+    code, table, said = gcl("predict", no_classifier, tmp_path)
+    assert (code, table) == (2, "")
+    assert "no safetensors file" in said
+
+
+def test_an_export_that_cannot_be_written_is_told_before_anything_is_computed(
+    file: Path, tmp_path: Path, gcl: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="extra `onnx`")
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: pytest.fail("computed"))
+    code, _, said = gcl("export", file, tmp_path)
+    assert code == 2
+    assert "cannot write" in said
 
 
 def test_class_names_are_text_everywhere(file: Path, photos: Path, tmp_path: Path, gcl: Callable) -> None:

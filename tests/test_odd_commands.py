@@ -12,7 +12,7 @@ import pytest
 from gclib import data, load_classifier, notebook
 from gclib.cli import bench, grid, train
 from gclib.errors import UserError
-from gclib.files import write_atomically
+from gclib.files import require_writable, write_atomically
 from gclib.notebook import book, execution
 
 LONG = "x" * 5000
@@ -185,6 +185,16 @@ def test_what_may_never_end_is_not_read(tmp_path: Path) -> None:
 def test_a_file_takes_the_place_of_no_folder_device_or_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path(), Path("/")):
-        with pytest.raises(UserError, match="cannot write"):
-            write_atomically(path, b"mine")
+        for wants in (require_writable, lambda path: write_atomically(path, b"mine")):
+            with pytest.raises(UserError, match="cannot write"):
+                wants(path)
     assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    kept, new = tmp_path / "kept", tmp_path / "folder" / "in it" / "new"
+    kept.write_bytes(b"mine")
+    require_writable(kept)
+    require_writable(new)
+    assert kept.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [kept]

@@ -170,8 +170,10 @@ def test_a_measured_gpu_goes_before_a_prediction(tmp_path: Path) -> None:
     assert "a measurement of" in measured.basis
     assert predicted.trained == pytest.approx(measured.trained * 3.35 / 4.8, rel=0.001)
     assert predicted.tested == pytest.approx(measured.tested * 3.35 / 4.8, rel=0.001)
-    with pytest.raises(UserError, match="GPU"):
-        grid.rates_of("abacus", tmp_path)
+    for nothing_of_that_name in ("abacus", "", " ", "0", "nvidia", "100", "a10"):
+        with pytest.raises(UserError, match="unknown GPU"):
+            grid.rates_of(nothing_of_that_name, tmp_path)
+    assert grid.rates_of("a100-sxm4", tmp_path) == grid.rates_of("NVIDIA A100-SXM4-80GB", tmp_path) == rates
     (tmp_path / "a100.json").write_text("{}")
     with pytest.raises(UserError, match="no report of gcl bench photographs"):
         grid.rates_of("A100", tmp_path)
@@ -209,3 +211,9 @@ def test_a_rehearsed_measurement_is_read_as_one(tmp_path: Path) -> None:
     assert rates.tested > 0
     assert path.parent == tmp_path
     assert MULTIPLICATIONS.keys() == data.NETWORKS.keys()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        photographs(torch.device("cpu"), "no such network", 60, tmp_path / "file")

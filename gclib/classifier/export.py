@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gclib.classifier import Classifier
-from gclib.files import write_atomically
+from gclib.files import require_writable, write_atomically
 
 __all__ = ["export_onnx"]
 
@@ -47,6 +47,7 @@ def export_onnx(classifier: Classifier, path: str | Path) -> float:
     import onnx
     import onnxruntime
 
+    require_writable(path := Path(path))
     card = classifier.card
     # Compared on another number of images than it is traced with.
     images = torch.randn(3, 3, card.height, card.width, generator=torch.Generator().manual_seed(0))
@@ -68,5 +69,5 @@ def export_onnx(classifier: Classifier, path: str | Path) -> float:
     (found,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         expected = whole(images)
-    write_atomically(Path(path), content)
+    write_atomically(path, content)
     return float((torch.from_numpy(found) - expected).abs().max())

@@ -47,8 +47,8 @@ def predict(
     """
     from gclib.classifier import load_classifier
 
-    paths = list(_photos(images)) if file.exists() else []  # of two names, the first that is wrong is told
-    classifier = load_classifier(file)
+    classifier = load_classifier(file)  # first: without one, the photos need no look
+    paths = list(_photos(images))
     rows = list(_predictions(classifier, paths, min(top, len(classifier.class_names))))
     header = ("image", "class", "probability")
     if as_csv:

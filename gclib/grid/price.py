@@ -1,6 +1,7 @@
 """How fast a GPU runs the recipes of Table 2, on which nobody has run them: measured on it, or predicted."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def rates_of(gpu: str, folder: Path = MEASURED) -> Rates:
     Parameters
     ----------
     gpu
-        One of `BANDWIDTH`, or part of the name of a measured one.
+        One of `BANDWIDTH`, or a measured one: its name, or the words of it that say its model, such as RTX 4090.
     folder
         Where reports of measurements lie.
 
@@ -91,7 +92,7 @@ def rates_of(gpu: str, folder: Path = MEASURED) -> Rates:
     for path in sorted(folder.glob("*.json")):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if gpu.lower() in found["device"].lower():
+            if _names(gpu, found["device"]):
                 basis = f"a measurement of {found['seconds']:.0f} s on {found['device']}, {found['date']}"
                 return Rates(found["network"], found["trained"], found["tested"], basis)
         except (OSError, ValueError, KeyError) as error:
@@ -100,6 +101,12 @@ def rates_of(gpu: str, folder: Path = MEASURED) -> Rates:
     bandwidth = BANDWIDTH[gpu]
     basis = f"a prediction from a measured H200 by the bandwidth of its memory, {bandwidth:g} TB/s: nobody measured it"
     return Rates(USUAL, TRAINED * bandwidth, TESTED * bandwidth, basis)
+
+
+def _names(gpu: str, device: str) -> bool:
+    """Whether a name is a device's: all of it, or words of it one after the other of which one has a digit."""
+    asked, whole = (" ".join(["", *re.findall(r"[^\W_]+", name.lower()), ""]) for name in (gpu, device))
+    return asked == whole or (asked in whole and any(sign.isdigit() for sign in asked))
 
 
 def predicted_speeds(cells: Iterable[Cell], rates: Rates, root: str | Path | None = None) -> Speeds:

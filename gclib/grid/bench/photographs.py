@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from gclib.files import write_atomically
+from gclib.files import require_writable, write_atomically
 from gclib.grid.bench.probe import report_path
 from gclib.networks import make_network
 from gclib.train.environment import device_name
@@ -48,6 +48,8 @@ def photographs(
         ``device``, ``network``, ``trained`` and ``tested`` (images a second), ``batch``, ``seconds``, ``date``; and
         the file.
     """
+    name = device_name(device)
+    require_writable(path := report_path(folder, name))
     while True:
         try:
             trained, tested = _rates(device, network, seconds, batch, side)
@@ -56,7 +58,6 @@ def photographs(
             if batch == 1:
                 raise
             batch //= 2
-    name = device_name(device)
     report = {
         "device": name,
         "network": network,
@@ -66,7 +67,6 @@ def photographs(
         "seconds": seconds,
         "date": datetime.now(UTC).date().isoformat(),
     }
-    path = report_path(folder, name)
     write_atomically(path, json.dumps(report, indent=1).encode() + b"\n")
     return report, path
 
