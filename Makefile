@@ -32,7 +32,6 @@ pdf: $(INSTALLED)  ## the book as one PDF, build/book.pdf; needs Chromium or Goo
 test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy
 	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme

@@ -36,7 +36,7 @@ UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
 
 # What the table at the end of a run shows as dearest, or what others wait for. The browser is not among them: at once
 # it would wait for the book.
-FIRST = """test_fingerprint test_book test_grid_engine test_chapters test_reweight test_two_tails test_hybrid
+FIRST = """test_types test_fingerprint test_book test_grid_engine test_chapters test_reweight test_two_tails test_hybrid
     test_extending test_second_stages test_smoke_training test_train test_train_stops""".split()
 
 
