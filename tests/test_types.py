@@ -1,4 +1,4 @@
-"""Types hold everywhere in the package, as mypy sees them: a test, so that it takes a core while the other one tests."""
+"""Types hold in the whole package, as mypy sees them: as a test it takes one core while the other one tests."""
 
 import subprocess
 import sys
