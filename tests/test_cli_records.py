@@ -49,6 +49,11 @@ def test_records_are_listed_with_both_accuracies(gcl, results):
     assert f"{record.clean.top1:.2f}" in out
     assert f"{record.paper_style.top1:.2f}" in out
     assert "ce-mixup" not in gcl("records", "list", "--recipe", "ce")[1]
+    assert gcl("records", "list", "--recipe", "ce-mixup")[2] == ""
+    said = gcl("records", "list", "--recipe", "ce-mixpu", "--scale", "paper")[2]
+    assert said == (
+        "no record there of scale 'paper'\nno record there of recipe 'ce-mixpu'; did you mean 'ce-mixup'?\n"
+    )
     assert f" {results / 'ce' / 'seed0.json'} " in gcl("records", "list", results)[1], "a folder within"
 
 

@@ -1,5 +1,6 @@
 """``gcl records``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from gclib import notebook
 from gclib.cli.printing import print_table
-from gclib.errors import UserError
+from gclib.errors import UserError, nearest
 from gclib.files import home_expanded
 
 if TYPE_CHECKING:
@@ -54,14 +55,21 @@ def list_records(
     folder = folder or notebook.ROOT / "results"
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; name one that holds records")
-    wanted = (scale, dataset, recipe)
+    wanted = {"scale": scale, "data set": dataset, "recipe": recipe}
+    there: dict[str, set[str]] = {what: set() for what in wanted}
     rows = []
     for path, r in records.find_with_paths(folder):
-        if all(want in (None, has) for want, has in zip(wanted, (r.scale, r.data.name, r.name), strict=True)):
+        own = dict(zip(wanted, (r.scale, r.data.name, r.name), strict=True))
+        for what, name in own.items():
+            there[what].add(name)
+        if all(wanted[what] in (None, name) for what, name in own.items()):
             accuracies = [f"{outcome.top1:.2f}" for outcome in (r.clean, r.paper_style)]
             ratio = "as it is" if r.data.ratio is None else r.data.ratio
             rows.append((r.data.name, ratio, r.name, r.seed, r.scale, *accuracies, path))
     print_table(("data", "ratio", "recipe", "seed", "scale", "clean", "paper-style", "file"), rows)
+    for what, want in wanted.items():
+        if want is not None and want not in there[what]:
+            print(f"no record there of {what} {want!r}{nearest(want, sorted(there[what]))}", file=sys.stderr)
 
 
 @app.command()
