@@ -1,10 +1,12 @@
 """Counts, subsets, readers and refusals of the data sets."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -315,6 +317,7 @@ def test_folder_with_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         (("digits", 0.5), "expected a number >= 1"),
         (("digits", float("nan")), "expected a number >= 1"),
         (("digits", 1000), "give a ratio of at most 100"),
+        (("digits", "20"), "imbalance ratio '20': expected a number"),
         (("folder:",), "unknown data set"),
         (("digits:8",), "unknown data set"),
         (("folder:/no/such/folder@16",), "^/no/such/folder: expected one folder"),
@@ -331,3 +334,20 @@ def test_labels_outside_the_classes_are_refused() -> None:
     for labels in ([-1, 0, 1], [0, 2]):
         with pytest.raises(UserError):
             data.long_tailed_indices(np.array(labels), 1)
+
+
+@pytest.mark.parametrize("form", [list, torch.tensor, lambda labels: np.array(labels, np.float32)])
+def test_labels_may_be_a_list_or_a_tensor(form: Callable) -> None:
+    labels = [0, 1, 1, 0, 1, 0, 0, 1]
+    expected = data.long_tailed_indices(np.array(labels), 2)
+    assert data.long_tailed_indices(form(labels), 2).tolist() == expected.tolist()
+    with pytest.raises(UserError, match="imbalance ratio '2': expected a number"):
+        data.long_tailed_indices(form(labels), "2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "counts", [("5000", 10, 100), (5000, "10", 100), (5000, None, 100), (5000, 10, "100")]
+)
+def test_text_where_a_number_belongs_is_refused(counts: tuple) -> None:
+    with pytest.raises(UserError, match=r"expected (a number|numbers)"):
+        data.class_counts(*counts)

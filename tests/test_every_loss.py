@@ -42,6 +42,8 @@ def call(loss, cosine, target, noise):
         (lambda: cloud_sizes(COUNTS, "power-1/5"), r"'power-1/5'.*did you mean 'power-1/[34]'"),
         (lambda: GCLLoss(COUNTS, noise="half_normal"), "did you mean 'half-normal'"),
         (lambda: GCLLoss(COUNTS, scale=0), "scale is 0"),
+        (lambda: GCLLoss(COUNTS, scale="30"), "scale is '30', expected a number above 0"),
+        (lambda: LogitAdjustedLoss(COUNTS, tau=None), "tau is None, expected a number"),
         (lambda: GCLLoss(COUNTS, noise_std=0.0), "noise_std is 0.0"),
         (lambda: GCLLoss(COUNTS, noise_scale=-0.5), "noise_scale is -0.5"),
         (lambda: GCLLoss(COUNTS, margin=float("nan")), "margin is nan"),

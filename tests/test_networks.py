@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gclib.errors import UserError
 from gclib.networks import BasicBlock, CosineClassifier, ResNet, resnet32
 
 
@@ -46,8 +47,10 @@ def test_shapes(size: int, head: str) -> None:
 
 
 def test_unknown_head() -> None:
-    with pytest.raises(ValueError, match="expected one of linear, cosine"):
+    with pytest.raises(UserError, match=r"expected one of linear, cosine, .* did you mean 'cosine'"):
         resnet32(10, "cosin")
+    with pytest.raises(UserError, match="num_classes is 0, expected a number"):
+        resnet32(0)
 
 
 def test_cosines_are_cosines() -> None:

@@ -20,7 +20,7 @@ ORDER = (  # a module or package of gclib imports only from earlier ones
 ).split()
 TRAINING = (
     "fleet world evaluation device environment checkpoints progress resident streamed features making calibration "
-    "capture parts optimizer steps plan effort audit loop runner launch fingerprint runs"
+    "capture parts optimizer steps plan effort audit loop runner launch fingerprint runs kept"
 ).split()
 CONDA_NAMES = {
     "torch": "pytorch",

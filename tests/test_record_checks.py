@@ -129,16 +129,18 @@ class TestFieldsCheckEachOther:
             "reliability": {"confidence": [0.5], "accuracy": [0.5], "images": [4]},
         }
         data = make_record(classes=2).data.model_copy(update={"test_counts": (3, 1)})
-        Outcome(**numbers, top1=75.0, confusion=[[3, 0], [1, 0]]).check(data)
+        Outcome(**numbers, top1=75.0, confusion=[[3, 0], [1, 0]]).check(data.class_counts, data.test_counts)
         with pytest.raises(ValueError, match=r"top1: expected 75\.0"):
-            Outcome(**numbers, top1=50.0, confusion=[[3, 0], [1, 0]]).check(data)
+            Outcome(**numbers, top1=50.0, confusion=[[3, 0], [1, 0]]).check(
+                data.class_counts, data.test_counts
+            )
 
     @pytest.mark.parametrize("classes", [1, 2, 10, 11, 30])
     def test_what_metrics_gives_passes(self, classes):
         data = make_record(classes=classes, ratio=20.0 if classes > 1 else 1.0, test_images=3).data
         logits = np.random.default_rng(classes).normal(size=(3 * classes, classes))
         numbers = metrics.outcome(logits, np.repeat(np.arange(classes), 3), np.array(data.class_counts))
-        Outcome(epoch=1, **numbers).check(data)
+        Outcome(epoch=1, **numbers).check(data.class_counts, data.test_counts)
 
     def test_identity_is_the_hash(self, path):
         document = edited("identity", value="0" * 16)

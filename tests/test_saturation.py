@@ -116,7 +116,7 @@ def test_what_is_measured_belongs_to_the_run(measured: Saturation) -> None:
     seen = records.DataSummary.of(digits)
     assert measured.run == records.run_identity(resolved.model_dump(mode="json"), seen, 0)
     assert measured.epochs == (5, 6)
-    assert measured.saturated_share.shape == (2, 10)
+    assert np.array(measured.saturated).shape == (2, 10)
     assert np.sum(measured.histogram, axis=-1).tolist() == 2 * [digits.class_counts.tolist()]
     tested = dict(zip(measured.course.test_epochs, measured.course.test_accuracy, strict=True))
     for epoch, accuracy in zip(measured.epochs, measured.test_accuracy, strict=True):

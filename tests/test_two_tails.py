@@ -8,6 +8,7 @@ import pytest
 import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
+from gclib.errors import UserError
 from gclib.methods.stage import Batch, Stage
 from gclib.networks import MultiHeadClassifier, resnet32
 from gclib.train.loop import Trainer
@@ -41,7 +42,7 @@ def test_two_tails_have_one_trunk() -> None:
         {k: v for k, v in network.state_dict().items() if k.startswith("embedding")}, strict=False
     )
     torch.testing.assert_close(plain.double().eval().features(IMAGES), first)
-    with pytest.raises(ValueError, match="head 'cosin': expected one of linear"):
+    with pytest.raises(UserError, match="unknown head 'cosin'; expected one of linear"):
         resnet32(10, "two-tail-cosin")
 
 

@@ -1,7 +1,12 @@
 """How many images each class keeps, and which: the long tail as the field cuts it."""
 
-import numpy as np
+import math
+from typing import SupportsFloat
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gclib.arrays import validated_labels
 from gclib.errors import UserError
 
 __all__ = ["class_counts", "class_sizes", "held_out", "long_tailed_indices"]
@@ -35,12 +40,9 @@ def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     >>> class_counts(5000, 10, 100).tolist()
     [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     """
-    if not (np.isfinite(ratio) and ratio >= 1):
-        raise UserError(
-            f"imbalance ratio {ratio}: expected a number >= 1 (1 is balanced); give another ratio"
-        )
-    if n_max < 1 or num_classes < 1:
-        raise UserError(f"n_max {n_max}, num_classes {num_classes}: expected at least 1 of each")
+    _require_ratio(ratio)
+    if not all(isinstance(number, SupportsFloat) and number >= 1 for number in (n_max, num_classes)):
+        raise UserError(f"n_max {n_max!r}, num_classes {num_classes!r}: expected numbers, at least 1 of each")
     exponents = np.arange(num_classes) / max(num_classes - 1, 1)
     counts = np.array([int(n_max * ratio**-e) for e in exponents], dtype=np.int64)
     if counts[-1] < 1:
@@ -51,7 +53,14 @@ def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     return counts
 
 
-def long_tailed_indices(labels: np.ndarray, ratio: float, seed: int = 0) -> np.ndarray:
+def _require_ratio(ratio: float) -> None:
+    if not (isinstance(ratio, SupportsFloat) and 1 <= ratio < math.inf):
+        raise UserError(
+            f"imbalance ratio {ratio!r}: expected a number >= 1 (1 is balanced); give another ratio"
+        )
+
+
+def long_tailed_indices(labels: ArrayLike, ratio: float, seed: int = 0) -> np.ndarray:
     """Choose the long-tailed subset exactly as the field does (LDAM, MisLAS, BBN, GCL).
 
     For each class in label order its positions are shuffled by NumPy's legacy generator and the first n_c are kept.
@@ -76,9 +85,11 @@ def long_tailed_indices(labels: np.ndarray, ratio: float, seed: int = 0) -> np.n
     UserError
         If labels are not 0..C-1 with an image in every class, or the ratio is not possible.
     """
+    _require_ratio(ratio)
+    labels = validated_labels(labels)
     sizes = class_sizes(labels)
     smallest, largest = int(sizes.min()), int(sizes.max())
-    if smallest < largest and smallest < ratio < np.inf:
+    if smallest < largest and smallest < ratio:
         raise UserError(
             f"imbalance ratio {ratio:g}: every class starts from the size of the smallest, which has {smallest} "
             f"training images (the largest has {largest}); leave the images as they are (ratio 0, in Python None), "

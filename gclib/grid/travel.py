@@ -11,7 +11,7 @@ from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.grid.cells import Progress
 from gclib.train.checkpoints import NAME
-from gclib.train.runs import KEPT_WEIGHTS
+from gclib.train.kept import KEPT_WEIGHTS
 
 __all__ = ["FILES", "FILE_BYTES", "pack", "unpack"]
 

@@ -1,5 +1,6 @@
 """What every network is to the rest: an embedding that ends in the mean over the map, and a classifier behind it."""
 
+import math
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gclib.errors import require_one_of, require_range
 from gclib.networks.heads import CLASSIFIERS
 
 __all__ = ["Network", "TwoTails"]
@@ -28,11 +30,11 @@ class Network(nn.Module):
 
         Raises
         ------
-        ValueError
-            If there is none of that name.
+        UserError
+            If there is none of that name, or no class.
         """
-        if head not in CLASSIFIERS:
-            raise ValueError(f"head {head!r}: expected one of {', '.join(CLASSIFIERS)}")
+        require_one_of("head", head, CLASSIFIERS)
+        require_range(1, math.inf, num_classes=num_classes)
         return CLASSIFIERS[head](self.num_features, num_classes)
 
     def row(self) -> list[nn.Module]:

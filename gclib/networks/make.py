@@ -28,9 +28,7 @@ def make_network(name: str, num_classes: int, head: str) -> Network:
     Raises
     ------
     UserError
-        For an unknown network.
-    ValueError
-        For an unknown head.
+        For an unknown network or head.
     """
     require_one_of("network", name, NETWORKS)
     if name == "resnet32":

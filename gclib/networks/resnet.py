@@ -99,8 +99,8 @@ def resnet32(num_classes: int, head: str = "linear") -> ResNet:
 
     Raises
     ------
-    ValueError
-        If `head` is not one of `CLASSIFIERS`, nor one of them behind ``"two-tail-"``.
+    UserError
+        If `head` is not one of `CLASSIFIERS`, nor one of them behind ``"two-tail-"``; if there is no class.
     """
     network = TwoTailResNet if head.startswith(TWO_TAILS) else ResNet
     return network(5, num_classes, head.removeprefix(TWO_TAILS))

@@ -5,16 +5,8 @@ from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
 from gclib.records.fields import content_hash
 from gclib.records.files import RecordError, find, find_with_paths, load, locate, place, results_path, save
 from gclib.records.report import Difference, Step, compare, replay, show, verify
-from gclib.records.schema import (
-    Choice,
-    Course,
-    DataSummary,
-    Environment,
-    Outcome,
-    RunRecord,
-    StageRun,
-    run_identity,
-)
+from gclib.records.schema import DataSummary, Environment, RunRecord, run_identity
+from gclib.records.stages import Choice, Course, Outcome, StageRun
 from gclib.records.weights import CLASSIFIER, check_weights, weights_path
 
 __all__ = [

@@ -69,11 +69,6 @@ class Saturation(Model):
         """Name of the recipe."""
         return str(self.recipe["name"])
 
-    @property
-    def saturated_share(self) -> np.ndarray:
-        """Share of the images of each class that are saturated, 0 to 1, shape ``(E, C)``."""
-        return np.array(self.saturated) / np.array(self.data.class_counts)
-
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "digest"}

@@ -6,15 +6,8 @@ What it offers is loaded when it is asked for: plans of runs are read without to
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gclib.train.runs import (
-        command,
-        finish,
-        fit,
-        fit_first_stage,
-        keep,
-        network_weights,
-        stage_one_weights,
-    )
+    from gclib.train.kept import keep, stage_one_weights
+    from gclib.train.runs import command, finish, fit, fit_first_stage, network_weights
 
 __all__ = ["command", "finish", "fit", "fit_first_stage", "keep", "network_weights", "stage_one_weights"]
 
@@ -26,6 +19,6 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gclib.train import runs
+    from gclib.train import kept, runs
 
-    return getattr(runs, name)
+    return getattr(kept if name in kept.__all__ else runs, name)

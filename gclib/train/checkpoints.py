@@ -166,7 +166,7 @@ def check(
         course["test_accuracy"] = [*course["test_accuracy"], 0.0]
     outcomes = [records.Outcome(**state[kind]) for kind in ("last", "best") if state[kind] != {} or finished]
     for outcome in outcomes:
-        outcome.check(data)
+        outcome.check(data.class_counts, data.test_counts)
     run = {"name": "any", "start": "scratch", "hash": "0" * 16, "course": records.Course(**course)}
     if finished:
         records.StageRun(**run, **dict(zip(("last", "best"), outcomes, strict=True)))

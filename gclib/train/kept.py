@@ -1,0 +1,92 @@
+"""What of a run goes to the results, where the book looks for it, and how a later run finds it there."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+from gclib import records
+from gclib.data import LongTailed
+from gclib.errors import UserError
+from gclib.files import home_expanded, write_atomically
+from gclib.recipes import Recipe
+from gclib.train.plan import stage_plan
+from gclib.train.runs import command
+
+__all__ = ["KEPT_WEIGHTS", "keep", "stage_one_weights"]
+
+# Stage-one weights that later pages and recipes start from without training.
+KEPT_WEIGHTS = ("ce", "ce-mixup", "gcl-official", "gcl-paper")
+
+
+def keep(
+    record: records.RunRecord,
+    workdir: str | Path,
+    root: str | Path = "results",
+    replace: bool = False,
+    repeat: int = 0,
+) -> Path:
+    """Put a run's record where the book finds it, with its stage-one weights where others build on them.
+
+    Parameters
+    ----------
+    record
+        Record that `fit` returned.
+    workdir
+        The folder that `fit` used.
+    root
+        Folder of the records.
+    replace
+        Whether a record that is there already may be replaced.
+    repeat
+        From 1: which repeat of a run that is kept already this is. Nothing builds on it, so its weights stay behind.
+
+    Returns
+    -------
+    Path
+        Where the record now lies; see `gclib.records.results_path`.
+
+    Raises
+    ------
+    UserError
+        If the recipe was changed by overrides, its weights are missing or not those that the record names, or a record
+        is there and `replace` is not set.
+    """
+    if record.recipe["overrides"]:
+        raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
+    path = records.results_path(record, root, repeat)
+    if record.environment.commit is None:
+        warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
+    weights = None
+    if record.name in KEPT_WEIGHTS and not repeat:
+        # Read before the record is written: a record without its weights would look complete.
+        source = home_expanded(workdir) / record.identity / "stage-one.safetensors"
+        try:
+            weights = source.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the weights {source}: {error.strerror}; run it again") from error
+        if hashlib.sha256(weights).hexdigest() != record.weights:
+            raise UserError(f"{source} holds other weights than the record names; run it again")
+    records.save(record, path, force=replace)
+    if weights:
+        write_atomically(records.weights_path(path), weights)
+    return path
+
+
+def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | Path = "results") -> Path:
+    """Find the kept weights of a recipe's first stage: beside the record of any recipe that shares this stage.
+
+    Raises
+    ------
+    UserError
+        If no record under `root` has this first stage and its weights, or the weights are not those that it names.
+    """
+    wanted = stage_plan(recipe, data, seed)[0].hash
+    for record in records.find(root, scale=recipe.scale, dataset=data.name, ratio=data.ratio, seed=seed):
+        path = records.weights_path(records.results_path(record, root))
+        if record.stages[0].hash == wanted and path.exists():
+            records.check_weights(path)
+            return path
+    raise UserError(
+        f"no stage-one weights of {recipe.name} on {data.name} under {root}; train it first: "
+        f"{command(recipe, data, seed)} -p keep new"
+    )
