@@ -140,6 +140,24 @@ def test_speeds_come_from_this_device_or_else_from_others_and_it_says_so() -> No
     assert far.own[("ce", 0)] == pytest.approx(seconds_per_image(both[1], [0])[0])
 
 
+def test_a_cpu_goes_by_other_cpus_and_a_gpu_by_other_gpus_where_there_are_any() -> None:
+    devices = {"cpu": "another processor", "card": "a processor", "card, then cpu": "a third processor"}
+    made = {}
+    for seed, (device, cpu) in enumerate(devices.items()):
+        fields = make_record(seed=seed).model_dump(exclude={"identity", "digest"})
+        where = ENVIRONMENT.model_copy(update={"device": device, "cpu": cpu})
+        made[device] = records.RunRecord(**fields | {"environment": where})
+    for device, basis in (("cpu", "another processor, float64"), ("another card", "card, float64")):
+        found = grid.speeds(
+            made.values(), ENVIRONMENT.model_copy(update={"device": device}), "digits", "smoke"
+        )
+        assert found is not None
+        assert f"1 record of digits made on other devices ({basis})" in found.basis
+    only = grid.speeds([made["card, then cpu"]], ENVIRONMENT, "digits", "smoke")
+    assert only is not None
+    assert "(card, then cpu, float64)" in only.basis
+
+
 def test_the_other_cifar_on_this_device_says_more_than_this_one_on_another() -> None:
     card = ENVIRONMENT.model_copy(update={"device": "a card"})
     fields = make_record(dataset="cifar100", scale="paper", ratio=100.0).model_dump(

@@ -41,7 +41,7 @@ class Speeds:
 
 
 def speeds(found: Iterable[RunRecord], here: Machine | Environment, data: str, scale: str) -> Speeds | None:
-    """Measure how fast runs were: on this device in this precision, or else on others.
+    """Measure how fast runs were: on this device in this precision, or else on other CPUs or GPUs, whichever it is.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def speeds(found: Iterable[RunRecord], here: Machine | Environment, data: str, s
     alike = [r for r in unique if r.data.name in equal and _machine(r.environment) == _machine(here)]
     own_data = [record for record in alike if record.data.name == data]
     others = [record for record in unique if record.data.name == data and record.scale == scale]
+    others = [record for record in others if _kinds(record.environment) == _kinds(here)] or others
     for records, of, where in (
         (own_data, data, f"on this device ({in_words(here)})"),
         (alike, "other images of this size", f"on this device ({in_words(here)})"),
@@ -88,6 +89,11 @@ def _machine(environment: Machine | Environment) -> tuple[str, str, str]:
     """What a speed depends on: the processor counts only where it is the device."""
     cpu = environment.cpu if environment.device == "cpu" else ""
     return environment.device, cpu, environment.precision
+
+
+def _kinds(environment: Machine | Environment) -> set[bool]:
+    """Whether it is a CPU; of a run that went on on another device, both may be."""
+    return {device == "cpu" for device in environment.device.split(", then ")}
 
 
 def in_words(environment: Machine | Environment) -> str:
