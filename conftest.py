@@ -156,7 +156,8 @@ def real_cifar(once: Callable) -> Path:
         return own
     if not UNPACK.is_file():
         pytest.skip("no real CIFAR: not in GCLIB_DATA, not in data/, and no ../shared to unpack it from")
-    return once("cifar", lambda folder: subprocess.run([sys.executable, UNPACK, folder], check=True))
+    # Beside the folders of sessions, so that the next one finds it.
+    return once("../cifar", lambda folder: subprocess.run([sys.executable, UNPACK, folder], check=True))
 
 
 @pytest.fixture(scope="session")
@@ -209,7 +210,7 @@ def without_fingerprint() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small_networks() -> Iterator[None]:
-    """Train ResNet-8 where a recipe says ResNet-32: for tests in which any network will do."""
+    """Train a network of two convolutions where a recipe says ResNet-32: for tests in which any will do."""
     from training import small_network
 
     from gclib.networks import weights

@@ -1,7 +1,9 @@
 """Counts, subsets, readers and refusals of the data sets."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gclib import data
-from gclib.data import Augmentation, cifar
+from gclib.data import Augmentation, cifar, sources
 from gclib.data.longtail import positions_in_class, subset_digest
 from gclib.errors import UserError
 
@@ -128,20 +130,38 @@ def test_digits_are_real_images_with_a_balanced_test_split() -> None:
     assert len(train & test) < 5  # a handful of digits were written alike twice
 
 
-def test_cifar_is_refused_when_missing_truncated_or_altered(real_cifar: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def tiny_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with files as those of CIFAR-10, 50 training and 10 test images, which are taken for the published."""
+    folder = tmp_path / "whole" / cifar.CIFAR10.folder
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+
+    def written(name: str, content: dict[bytes, object]) -> str:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+    def images(name: str, count: int) -> dict[str, str]:
+        pixels = generator.integers(0, 256, (count, 3 * 32 * 32), dtype=np.uint8)
+        return {name: written(name, {b"data": pixels, b"labels": [k % 10 for k in range(count)]})}
+
+    train = {k: v for n in range(1, 6) for k, v in images(f"data_batch_{n}", 10).items()}
+    meta = {"batches.meta": written("batches.meta", {b"label_names": [b"%d" % k for k in range(10)]})}
+    files = replace(cifar.CIFAR10, train=train, test=images("test_batch", 10), meta=meta)
+    monkeypatch.setitem(data.SOURCES, "cifar10", sources._cifar(files))
+    return folder.parent
+
+
+def test_cifar_is_refused_when_missing_truncated_or_altered(tiny_cifar: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is missing .*gcl data fetch cifar10.*GCLIB_DATA"):
         data.load("cifar10", root=tmp_path, download=False)
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for file in (real_cifar / "cifar-10-batches-py").iterdir():
-        (folder / file.name).symlink_to(file)
-    victim = folder / "data_batch_3"
+    assert len(data.load("cifar10", 1, root=tiny_cifar, download=False).train) == 50
+    victim = tiny_cifar / cifar.CIFAR10.folder / "data_batch_3"
     whole = victim.read_bytes()
     for content in (whole[:-1], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
-        victim.unlink()
         victim.write_bytes(content)
         with pytest.raises(UserError, match="altered or incomplete"):
-            data.load("cifar10", root=tmp_path, download=False)
+            data.load("cifar10", root=tiny_cifar, download=False)
 
 
 def test_files_are_proven_without_reading_an_image(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
-from gclib.networks import ResNet, TwoTailResNet
+from gclib.networks.base import Network, TwoTails
+from gclib.networks.casts import Convolution
+from gclib.networks.norms import NormReLU
 from gclib.networks.resnet import TWO_TAILS
 from gclib.train import checkpoints, making, runner, runs
 from gclib.train.loop import Trainer
@@ -98,15 +101,37 @@ def lean() -> Iterator[None]:
         yield
 
 
-def small_network(name: str, num_classes: int, head: str) -> ResNet:
-    """ResNet-8 instead of ResNet-32, or ResNet-14 where a block is there twice.
+class SmallNetwork(Network):
+    """Two convolutions, each with its norm, of which the second one sees the whole map of a digit."""
 
-    What holds for a network of any size holds for this one. It learns the digits better in the same epochs, in a fifth
-    of the time: from 335 images ResNet-32 learns so little that a broken method could hardly be worse.
+    num_features = 64
+
+    def __init__(self, num_classes: int, head: str) -> None:
+        super().__init__()
+        block = nn.Sequential(nn.Conv2d(32, 64, 4, bias=False), NormReLU(64))
+        self.embedding = nn.Sequential(Convolution(3, 32, 2), NormReLU(32), block, nn.AdaptiveAvgPool2d(1))
+        self.head = self.make_head(num_classes, head)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+
+class SmallTwoTailNetwork(TwoTails, SmallNetwork):
+    """The same with its second convolution twice."""
+
+    def __init__(self, num_classes: int, head: str) -> None:
+        super().__init__(num_classes, head)
+        self.add_tail(num_classes, head)
+
+
+def small_network(name: str, num_classes: int, head: str) -> Network:
+    """Two convolutions instead of ResNet-32's 31.
+
+    What holds for a network of any size holds for this one. It learns the digits better in the same epochs, in a
+    fifteenth of the time: from 335 images ResNet-32 learns so little that a broken method could hardly be worse.
     """
-    if head.startswith(TWO_TAILS):
-        return TwoTailResNet(2, num_classes, head.removeprefix(TWO_TAILS))
-    return ResNet(1, num_classes, head)
+    network = SmallTwoTailNetwork if head.startswith(TWO_TAILS) else SmallNetwork
+    return network(num_classes, head.removeprefix(TWO_TAILS))
 
 
 @cache
