@@ -13,6 +13,7 @@ from training import few_digits, fit, no_fingerprint, recipe
 from gclib import recipes, train
 from gclib.data import LongTailed, Split, held_out
 from gclib.methods.stage import Batch, Stage
+from gclib.methods.stages.mislas import SmoothedClassifier
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
 from gclib.train import runner, runs
@@ -47,6 +48,12 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+def on_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every image pass the whole network from now on, each time."""
+    for owner in (Stage, SmoothedClassifier):
+        monkeypatch.setattr(owner, "keeps_features", classmethod(lambda cls, settings: False))
+
+
 METHODS = "ce-mixup-crt ce-mixup-tau-chosen ce-mixup-ncm mislas".split()
 
 
@@ -61,14 +68,31 @@ def test_a_run_on_features_is_the_run_on_images(
     shares = [stage["held_out"] for stage in first.recipe["stages"] if "held_out" in stage]
     calibrated = int(held_out(few_digits().train.labels, shares[0]).sum()) if shares else 0
     assert sum(embedded) == images + calibrated
-    monkeypatch.setattr(Stage, "on_features", classmethod(lambda cls, settings: False))
-    monkeypatch.setattr("gclib.methods.stages.mislas.SmoothedClassifier.on_features", Stage.on_features)
+    on_images(monkeypatch)
     second = fit(tmp_path / "images", name, **changes)
     assert sum(embedded) > 3 * images
     for one, other in zip(first.stages, second.stages, strict=True):
         np.testing.assert_allclose(one.course.loss, other.course.loss, rtol=1e-5)
         assert one.last == other.last
         assert one.choice == other.choice
+
+
+@pytest.mark.parametrize("name", ["ce-mixup-crt", "mislas"])
+def test_test_images_pass_an_embedding_that_learns_nothing_more_once(
+    name: str, tmp_path: Path, embedded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"epochs": 1, "stage-two.epochs": 3}
+    first = fit(tmp_path / "once", name, **changes)
+    once = sum(embedded)
+    on_images(monkeypatch)
+    embedded.clear()
+    second = fit(tmp_path / "each", name, **changes)
+    assert sum(embedded) - once == 2 * 2 * len(few_digits().test), (
+        "two of three tests, from the last and the best"
+    )
+    for one, other in zip(first.stages, second.stages, strict=True):
+        assert one.course.test_accuracy == other.course.test_accuracy
+        assert one.last == other.last
 
 
 def test_methods_share_the_features_and_a_damaged_file_is_made_anew(

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from gclib.errors import UserError
-from gclib.networks import BasicBlock, CosineClassifier, ResNet, resnet32
+from gclib.networks import BasicBlock, CosineClassifier, ResNet, make_network, resnet32
+from gclib.networks.casts import Convolution
 
 
 def seeded(num_classes: int = 10, head: str = "linear") -> ResNet:
@@ -151,6 +152,25 @@ def test_batch_norm_counts_nothing_and_averages_as_torch_does() -> None:
     torch.testing.assert_close(norm.running_var, reference.running_var)
     torch.testing.assert_close(norm.running_mean, reference.running_mean)
     torch.testing.assert_close(norm.eval()(x), reference.eval()(x))
+
+
+def test_convolutions_in_float64_are_those_of_torch_in_float32() -> None:
+    blocks = make_network("efficientnet-lite0", 10, "linear").embedding._blocks
+    layers = [
+        (Convolution(6, 4), 2)
+    ]  # on 2 x 2 pixels; then each kernel and stride of Lite0's depthwise ones
+    layers += [
+        (block._depthwise_conv, size) for block in (blocks[k] for k in (0, 1, 3, 4)) for size in (7, 12)
+    ]
+    for layer, size in layers:
+        x = torch.randn(3, layer.in_channels, size, size).to(memory_format=torch.channels_last)
+        found = []
+        for dtype in (torch.float32, torch.float64):
+            inputs = [x.to(dtype).requires_grad_(), layer.to(dtype).weight]
+            out = layer(inputs[0])
+            found.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
+        for single, double in zip(*found, strict=True):
+            torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
 
 
 def test_gradient_reaches_every_parameter() -> None:

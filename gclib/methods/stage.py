@@ -137,10 +137,14 @@ class Stage(nn.Module):
             )
 
     @classmethod
+    def keeps_features(cls, settings: StageSettings) -> bool:
+        """Whether an image as it is has the same feature after every epoch of such a stage."""
+        return cls.takes_features and (cls.keeps_embedding or settings.trains == "head")
+
+    @classmethod
     def on_features(cls, settings: StageSettings) -> bool:
         """Whether an image has the same feature in every epoch of such a stage."""
-        kept = cls.keeps_embedding or settings.trains == "head"
-        return kept and cls.takes_features and not settings.augment
+        return cls.keeps_features(settings) and not settings.augment
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of everything but what does not learn, which keeps its batch-norm statistics."""

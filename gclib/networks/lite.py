@@ -1,7 +1,9 @@
 """EfficientNet-Lite0, whose ImageNet weights a package of 17 MB holds: a pretrained network without a download."""
 
 from collections import OrderedDict
+from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,7 +38,22 @@ class _Convolution(nn.Conv2d):
         height, width = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:])
         if height or width:
             x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        if self.groups > 1 and x.device.type == "cpu" and x.dtype == torch.float64:
+            return _depthwise(x, self.weight, stride)
         return super().forward(x)
+
+
+def _depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A convolution channel by channel, tap by tap: in float64 torch goes through the channels one by one."""
+    kernel = weight.shape[2]
+    height, width = ((n - kernel) // stride * stride + 1 for n in x.shape[2:])
+    taps = (
+        x[:, :, row : row + height : stride, column : column + width : stride]
+        * weight[:, 0, row, column, None, None]
+        for row in range(kernel)
+        for column in range(kernel)
+    )
+    return reduce(Tensor.add_, taps)
 
 
 def _norm(channels: int) -> BatchNorm:

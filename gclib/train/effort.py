@@ -87,6 +87,8 @@ def _seconds(recipe: Recipe, data: LongTailed) -> float:
             # Each image once for each embedding; one that never learns is the same for all stages.
             trained, tested = 0, 0 if embedded else len(data.train) + len(data.test)
             embedded |= stage.trains == "head"
+        elif _keeps_features(stage) and not isinstance(data.train.images, Photos):
+            tested = len(data.test)  # once for all tests, see gclib.train.steps
         # Forward alone is a third.
         seconds += times * (trained * (1 / 3 if forward_alone(stage) else 1) + tested / 3) * through
     return seconds
@@ -137,6 +139,12 @@ def on_features(stage: StageSettings) -> bool:
     from gclib.methods.stage import Stage  # with torch
 
     return Stage.methods[stage.method].on_features(stage)
+
+
+def _keeps_features(stage: StageSettings) -> bool:
+    from gclib.methods.stage import Stage  # with torch
+
+    return Stage.methods[stage.method].keeps_features(stage)
 
 
 def tests_of(stage: StageSettings) -> int:

@@ -21,7 +21,7 @@ from gclib.records import DataSummary, content_hash
 from gclib.train.resident import parts, resident
 from gclib.train.streamed import Streamed
 
-__all__ = ["Features", "featured", "images_of"]
+__all__ = ["Features", "embedded", "featured", "images_of"]
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
@@ -53,7 +53,8 @@ class Features:
         """Take the features of a batch of an epoch's draws."""
         indices = draws.indices[rows]
         noise = None if draws.noise is None else draws.noise[rows]
-        return Batch(self.features[indices], self.labels[indices], None, None, noise)
+        # Rows copied whole: indexing with a tensor would take value after value.
+        return Batch(self.features.index_select(0, indices), self.labels[indices], None, None, noise)
 
     def plain(self, chosen: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the features, ``(B, d)``."""
@@ -99,7 +100,7 @@ def featured(
         network = network.to(device, precision).to(memory_format=torch.channels_last).eval()
         found = {}
         for split in SPLITS:
-            found[split] = _embed(network, images_of(data, split, device, precision))
+            found[split] = embedded(network, images_of(data, split, device, precision))
         write_atomically(path, save(found))
     train, test = (
         Split(found[name].numpy(), part.labels) for name, part in (("train", data.train), ("test", data.test))
@@ -108,7 +109,8 @@ def featured(
 
 
 @torch.no_grad()
-def _embed(network: Network, images: Images) -> Tensor:
+def embedded(network: Network, images: Images) -> Tensor:
+    """Features of images as they are, ``(N, d)`` on the CPU."""
     return torch.cat([network.features(part).cpu() for part in images.plain()])
 
 

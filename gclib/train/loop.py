@@ -18,15 +18,17 @@ from gclib.networks import choose_variant, usable, use
 from gclib.train import checkpoints, fleet, world
 from gclib.train.environment import device_name
 from gclib.train.evaluation import DivergedError, evaluated
-from gclib.train.features import images_of
+from gclib.train.features import Features, images_of
 from gclib.train.optimizer import make_optimizer
 from gclib.train.progress import EpochProgress
 from gclib.train.steps import Steps
 
 __all__ = ["DivergedError", "Trainer"]
 
-# Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved.
+# Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved. Of a classifier
+# alone an epoch takes less than its checkpoint, which holds the whole network.
 BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
+ON_FEATURES = 1.0
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 """Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
 
@@ -118,6 +120,9 @@ class Trainer:
         with EpochProgress(self.settings.name, epochs, done) as progress:
             begun = saved = time.perf_counter()
             self.steps.report = progress.step
+            between = BETWEEN_CHECKPOINTS[self.device.type]
+            if isinstance(self.train_set, Features):
+                between = max(between, ON_FEATURES)
             for epoch in range(done, epochs):
                 loss = self.train_epoch(epoch)
                 accuracy = None
@@ -128,7 +133,7 @@ class Trainer:
                 now = time.perf_counter()  # what it takes to save an epoch counts with the next
                 self.course["seconds"].append(round(now - begun, 3))
                 begun = now
-                due = stopping or now - saved >= BETWEEN_CHECKPOINTS[self.device.type]
+                due = stopping or now - saved >= between
                 if epoch + 1 < epochs and due and world.first():
                     fleet.aside(checkpoints.save, folder, self.state(epoch + 1))
                     saved = now

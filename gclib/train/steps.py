@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gclib.data import Split
 from gclib.methods.images import Batch, Cut, Draws, Images
 from gclib.methods.stage import Stage
 from gclib.train import world
 from gclib.train.capture import Captured
+from gclib.train.features import Features, embedded
 from gclib.train.fleet import arrived, pause, reached
 from gclib.train.parts import RunningStatistics
+from gclib.train.resident import Resident
 from gclib.train.resident import parts as pieces
 
 __all__ = ["Steps"]
@@ -62,6 +65,9 @@ class Steps:
         self.device = train_set.labels.device
         alone = world.size() == 1
         self.recording = self.device.type == "cuda" and train_set.recordable and test_set.recordable and alone
+        # A GPU takes no time for them; of photos they would fill the memory; several processes share the images.
+        here = self.device.type == "cpu" and isinstance(test_set, Resident) and alone
+        self.keeps_features = here and stage.keeps_features(stage.settings)
         self.statistics = RunningStatistics(stage) if stage.settings.parts > 1 else None
         self.learning: list[torch.nn.Parameter] | None = None
         self.recorded: dict[str | int, Captured] = {}
@@ -180,6 +186,10 @@ class Steps:
 
     def test(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield test-time logits of the test split, part after part; see `logits`."""
+        if self.keeps_features:  # computed at the first test
+            self.keeps_features = False
+            split = Split(embedded(self.stage.network, self.test_set).numpy(), self.test_set.labels.numpy())
+            self.test_set = Features(split, self.device, self.train_set.dtype)
         if self.recording:
             self._call("test", self._fill_outputs)
             yield slice(0, None), arrived(self.outputs).double()

@@ -35,9 +35,11 @@ class SmoothedClassifier(FrozenEmbedding, name="MisLAS"):
         self.scales = nn.Parameter(torch.ones(data.num_classes))
 
     @classmethod
-    def on_features(cls, settings: StageSettings) -> bool:
+    def keeps_features(cls, settings: StageSettings) -> bool:
         """Not where the statistics shift: they change the features."""
-        return super().on_features(settings) and not settings.parameters.get("shift", cls.defaults["shift"])
+        return super().keeps_features(settings) and not settings.parameters.get(
+            "shift", cls.defaults["shift"]
+        )
 
     def train(self, mode: bool = True) -> "SmoothedClassifier":
         """Set the mode; the embedding follows only where its statistics shall shift."""
