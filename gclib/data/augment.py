@@ -152,10 +152,18 @@ def normalise(images: Tensor, augmentation: Augmentation, dtype: torch.dtype) ->
 
     The result is a view with the channels innermost, which is torch's channels-last layout: no copy is made.
     """
+    factor, offset = _factor_and_offset(augmentation, dtype, images.device, images.shape[2])
+    return images.to(dtype).mul_(factor).sub_(offset).permute(0, 3, 1, 2)
+
+
+@cache
+def _factor_and_offset(
+    augmentation: Augmentation, dtype: torch.dtype, device: torch.device, width: int
+) -> tuple[Tensor, Tensor]:
     # For each pixel of a row: three numbers alone would be too short a loop for the CPU's vector units.
-    mean = _constants(augmentation.mean, dtype, images.device, images.shape[2])
-    std = _constants(augmentation.std, dtype, images.device, images.shape[2])
-    return images.to(dtype).mul_(1 / (255 * std)).sub_(mean / std).permute(0, 3, 1, 2)
+    mean = _constants(augmentation.mean, dtype, device, width)
+    std = _constants(augmentation.std, dtype, device, width)
+    return 1 / (255 * std), mean / std
 
 
 def mix(images: Tensor, partners: Tensor, weight: Tensor) -> Tensor:

@@ -232,7 +232,7 @@ class Stage(nn.Module):
             weight = batch.weight.to(loss.dtype)
             loss = torch.lerp(other, loss, weight)
             correct = torch.lerp(other_correct, correct, weight.to(correct.dtype))
-        self.correct += correct
+        self.correct.add_(correct)
         return loss
 
     def _loss_and_hits(

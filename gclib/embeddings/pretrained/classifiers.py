@@ -67,12 +67,13 @@ def settings_of(recipe: str, epochs: int = EPOCHS) -> tuple[str, tuple[StageSett
     Returns
     -------
     tuple of str and tuple of StageSettings
-        No mixup, no augmentation, no batch norm that shifts, and the classifier alone learns.
+        No mixup, no augmentation, no parts, no batch norm that shifts, and the classifier alone learns.
     """
     places, named = without_images("places-lt", None), recipes.get(recipe)
-    changes: dict[str, Any] = {"trains": "head", "augment": False, "mixup": 0.0, "epochs": epochs}
-    for stage in named.on(places.name).stages(places)[1:]:
-        changes |= {f"{stage.name}.augment": False, f"{stage.name}.mixup": 0.0}
+    changes: dict[str, Any] = {"trains": "head", "epochs": epochs}
+    for place, stage in enumerate(named.on(places.name).stages(places)):
+        prefix = f"{stage.name}." if place else ""
+        changes |= {f"{prefix}augment": False, f"{prefix}mixup": 0.0, f"{prefix}parts": 1}
         if "shift" in stage.parameters:
             changes[f"{stage.name}.parameters.shift"] = False
     resolved = named.resolve(places, **changes)
