@@ -87,3 +87,4 @@ def test_a_chapter_holds_with_other_parameters(name: str, tmp_path: Path) -> Non
     copy = tmp_path / f"{name}.ipynb"
     nbformat.write(committed, copy)
     notebook.execute(copy, tmp_path / "out.ipynb", CHAPTERS[name])
+    assert not notebook.not_held(tmp_path / "out.ipynb")

@@ -71,6 +71,22 @@ def test_execution_from_another_folder_in_this_python_on_one_thread(tmp_path, mo
     assert nbformat.read(path, as_version=4).cells[1].outputs == []
 
 
+def test_what_a_page_says_must_hold_with_its_defaults_and_is_told_with_others(tmp_path):
+    checks = "from gclib.notebook import check_parameters\ncheck_parameters()"
+    path = write(tmp_path / "page.ipynb", checks, "assert count < 3, 'not: few'\nprint(count)")
+    output = tmp_path / "out.ipynb"
+    notebook.execute(path, output, {"count": 4})
+    assert printed(output) == "With these parameters no longer: few\n4\n"
+    assert notebook.not_held(output) == ["With these parameters no longer: few"]
+    path.write_text(path.read_text().replace("count < 3", "count < 2"))
+    output.unlink()
+    with pytest.raises(
+        NotebookError, match="own parameters do not bear out:\nWith these parameters no longer: few"
+    ):
+        notebook.execute(path, output)
+    assert not output.exists()
+
+
 def test_two_executions_are_byte_identical(tmp_path):
     show = "import sys\nprint(count)\nprint('x', file=sys.stderr)\nprint(2)\n{'a': 1}"
     path = write(tmp_path / "page.ipynb", show)

@@ -243,6 +243,21 @@ def test_outside_of_a_kernel_that_ran_parameters_there_is_nothing_to_check(kerne
         kernel("count = 2", CHECK)
 
 
+def test_with_parameters_an_assertion_that_fails_is_told_and_ends_nothing(kernel, capfd):
+    kernel(CELL, CHECK)
+    cell = (
+        "def never():\n    assert False, 'told'\nassert count == 2, 'not: two'\nassert count > 2\nafter = 1"
+    )
+    assert kernel(cell)["after"] == 1
+    kernel("assert 1 > 2, 'not: larger,\\nby far'\nassert not count, {'a': count}\nnever()")
+    assert capfd.readouterr().out.splitlines() == [
+        "With these parameters no longer: count > 2",
+        "With these parameters no longer: larger, by far",
+        "With these parameters instead: {'a': 2}",
+        "With these parameters instead: told",
+    ]
+
+
 def test_a_kernel_without_history_runs_what_is_committed(kernel):
     from IPython import get_ipython
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +84,8 @@ def run(
     seconds = notebooks.execute(path, output, given, progress=True)
     print(f"executed in {seconds:.1f} s")
     print(f"notebook: {output}")
+    for line in notebooks.not_held(output):
+        print(line, file=sys.stderr)
     for place, record in notebooks.printed_records(output).items():
         print(f"record: {place}")
         classifier = place.with_name("classifier.safetensors")

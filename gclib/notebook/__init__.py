@@ -1,18 +1,10 @@
 """Notebooks as programs: their typed parameters, their execution, and the book made from them."""
 
 from gclib.notebook.book import build, pages
-from gclib.notebook.execution import (
-    KEEP_MEMORY,
-    ROOT,
-    NotebookError,
-    execute,
-    find,
-    names,
-    printed_records,
-    refresh,
-    strip,
-)
+from gclib.notebook.execution import ROOT, NotebookError, execute, find, names, refresh, strip
 from gclib.notebook.grammar import Parameter, check, parameters
+from gclib.notebook.kernel import KEEP_MEMORY
+from gclib.notebook.outputs import not_held, printed_records
 from gclib.notebook.page import check_parameters
 from gclib.notebook.surroundings import surroundings
 
@@ -27,6 +19,7 @@ __all__ = [
     "execute",
     "find",
     "names",
+    "not_held",
     "pages",
     "parameters",
     "printed_records",

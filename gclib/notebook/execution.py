@@ -10,30 +10,25 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gclib import ROOT
 from gclib.errors import UserError, nearest
 from gclib.files import home_expanded, write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
-from gclib.notebook.status import Effort, note, peak_memory
-from gclib.notebook.surroundings import surroundings
-
-if TYPE_CHECKING:
-    from gclib.records import RunRecord
+from gclib.notebook.kernel import KERNEL, PEAK, kernel_manager, last_words
+from gclib.notebook.outputs import wrong
+from gclib.notebook.status import Effort, note
 
 __all__ = [
-    "KEEP_MEMORY",
     "ROOT",
     "NotebookError",
     "execute",
     "find",
     "names",
-    "printed_records",
     "refresh",
     "strip",
 ]
@@ -41,11 +36,7 @@ __all__ = [
 NOTEBOOKS = ROOT / "notebooks"
 # A kernel reports the name of an exception, not its bases.
 USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError", "LostError")
-# glibc then keeps the buffers of a training step instead of returning them: 6% faster.
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
-PEAK = "peak"  # file in which a kernel leaves the most memory it took
 START_TIMEOUT = 300  # seconds: a first start compiles what it imports, on a slow disk
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 class NotebookError(Exception):
@@ -78,11 +69,14 @@ def execute(
     UserError
         If a value is refused, `output` cannot be written, or a cell raises an error of this kind itself.
     NotebookError
-        If a cell fails otherwise; the message holds the cell and the end of the traceback.
+        If a cell fails otherwise; the message holds the cell and the end of the traceback. An assertion of the page
+        fails with its defaults alone; with other values `not_held` has it.
     """
     path, output = Path(path), Path(output)
-    values = check(parameters(path), given or {})
-    return _execute(read(path), path.name, output, values, progress).seconds
+    stated = parameters(path)
+    values = check(stated, given or {})
+    as_committed = all(values.get(one.name, one.default) == one.default for one in stated)
+    return _execute(read(path), path.name, output, values, progress, as_committed).seconds
 
 
 def execute_in_place(path: Path) -> Effort:
@@ -91,7 +85,14 @@ def execute_in_place(path: Path) -> Effort:
     return _execute(read(path), path.name, path, {}, progress=False)
 
 
-def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object], progress: bool) -> Effort:
+def _execute(
+    notebook: Any,
+    name: str,
+    output: Path,
+    values: Mapping[str, object],
+    progress: bool,
+    as_committed: bool = True,
+) -> Effort:
     _prepare_folder(output.parent)
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -110,7 +111,7 @@ def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object
                 language=KERNEL["language"],
                 progress_bar=False,
                 start_timeout=START_TIMEOUT,
-                kernel_manager_class=_kernel_manager(
+                kernel_manager_class=kernel_manager(
                     said, os.ttyname(2) if progress and os.isatty(2) else "0"
                 ),
                 coalesce_streams=True,
@@ -119,62 +120,19 @@ def _execute(notebook: Any, name: str, output: Path, values: Mapping[str, object
             raise _failure(name, error) from None
         except DeadKernelError:
             raise NotebookError(
-                f"{name}: the kernel died; likely it ran out of memory{_last(said)}"
+                f"{name}: the kernel died; likely it ran out of memory{last_words(said)}"
             ) from None
         except (RuntimeError, OSError) as error:  # what jupyter_client raises when it starts one
             raise NotebookError(
-                f"{name}: no kernel started in {sys.executable}: {error}{_last(said)}"
+                f"{name}: no kernel started in {sys.executable}: {error}{last_words(said)}"
             ) from None
         peak = said.with_name(PEAK)
         memory = int(peak.read_text()) if peak.is_file() else None
     seconds = time.perf_counter() - started
+    if as_committed and (lines := wrong(notebook)):
+        raise NotebookError(f"{name} says what its own parameters do not bear out:\n" + "\n".join(lines))
     _write(strip(notebook), output)
     return Effort(seconds, memory)
-
-
-def _kernel_manager(said: Path, progress: str) -> type:
-    """A kernel manager that starts this very Python, whatever a person has installed as ``python3``.
-
-    Beside `said`, where its standard error goes, lies an empty folder for settings, and in the end what memory it took.
-    """
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    settings = said.parent / "settings"
-    settings.mkdir()
-    environment = {"GCLIB_PROGRESS": progress} | KEEP_MEMORY | surroundings(os.environ, settings)
-    # This package, also where another of its name is installed.
-    packages = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(packages)
-    # Else a kernel says at every start that it talks over TCP, and complains when it is stopped.
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
-    local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
-
-    class ThisPython(AsyncKernelManager):
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=command, language=KERNEL["language"], metadata=local)
-
-        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            with said.open("wb") as file:
-                options |= {"env": environment | {"JPY_PARENT_PID": str(os.getpid())}, "stderr": file}
-                await super()._async_launch_kernel(kernel_cmd, **options)
-
-        async def shutdown_kernel(  # type: ignore[override]
-            self, now: bool = False, restart: bool = False
-        ) -> None:
-            memory = peak_memory(getattr(self.provisioner, "pid", 0))
-            if memory is not None:
-                said.with_name(PEAK).write_text(str(memory))
-            await self._async_shutdown_kernel(now, restart)
-
-    return ThisPython
-
-
-def _last(said: Path) -> str:
-    """What a kernel said last, as the end of a message; empty if it said nothing."""
-    lines = said.read_text(errors="replace").split("\n") if said.exists() else []
-    return next((f"; its last words: {line.strip()[:200]}" for line in reversed(lines) if line.strip()), "")
 
 
 def _failure(name: str, error: Any) -> Exception:
@@ -254,24 +212,6 @@ def refresh(paths: Iterable[str | Path] | None = None) -> Iterator[tuple[Path, f
         if path.resolve().parent == NOTEBOOKS:
             note(path, effort)
         yield path, effort.seconds
-
-
-def printed_records(path: str | Path) -> dict[Path, "RunRecord"]:
-    """Records that an executed notebook made: those in the files after ``record:`` on lines that it printed.
-
-    The notebook prints a path as seen from the checkout. Other lines that begin so name no record.
-    """
-    from gclib.records import RecordError, load  # what is only listed or built needs none of it
-
-    outputs = [output for cell in read(Path(path)).cells for output in cell.get("outputs", [])]
-    text = "".join(output.text for output in outputs if output.get("name") == "stdout")
-    found = {}
-    for name in re.findall(r"^record: (.+)$", text, re.MULTILINE):
-        file = ROOT / name.strip()
-        with suppress(RecordError):
-            if os.path.isfile(file):  # False for what cannot be a name, where Path.is_file raises
-                found[file.resolve()] = load(file)
-    return found
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a page does itself: it checks its parameters, whoever set them."""
+"""What a page does itself: it checks its parameters, whoever set them, and tells what does not hold with them."""
 
 import ast
 from collections.abc import Sequence
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-__all__ = ["check_parameters"]
+__all__ = ["NOT_HELD", "check_parameters"]
 
+NOT_HELD = "With these parameters "  # how a line begins that tells of it
+TELL = "_tell"  # what a page calls for it
 INJECTED = "# Parameters\n"  # how the cell begins that papermill puts below that of the defaults
 
 
@@ -22,7 +24,8 @@ def check_parameters() -> None:
     Every page calls this in the cell after its parameters. So plain papermill, JupyterLab and ``gcl run`` take and
     refuse the same values, in the same words. The lines are those of the newest cell that the kernel ran with
     parameters in it; see `gclib.notebook.grammar`. From then on, names in the frames of pandas that the page shows are
-    text: a dollar begins no mathematics.
+    text: a dollar begins no mathematics. And an assertion that fails in a cell is told in a line and ends nothing: what
+    a page concludes from its defaults need not hold with other values.
 
     Raises
     ------
@@ -45,6 +48,23 @@ def check_parameters() -> None:
     given = {name: variables[name] for name in _injected(cells[place:]) if name in variables}
     stated = parse(cells[place], "parameters cell")
     variables |= check(stated, {p.name: variables[p.name] for p in stated if p.name in variables} | given)
+    variables[TELL] = _tell
+    if not any(isinstance(one, _Assertions) for one in shell.ast_transformers):
+        shell.ast_transformers.append(_Assertions())
+
+
+class _Assertions(ast.NodeTransformer):
+    """Makes of ``assert holds, said`` in a cell: if not, tell what was said."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.If:
+        said = node.msg or ast.Constant(f"not: {ast.unparse(node.test)}")
+        told = ast.Expr(ast.Call(ast.Name(TELL, ast.Load()), [said], []))
+        return ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), node.test), [told], []), node)
+
+
+def _tell(said: object) -> None:
+    text = " ".join(str(said).split())
+    print(NOT_HELD + (f"no longer: {text[5:]}" if text.startswith("not: ") else f"instead: {text}"))
 
 
 def _show_names_as_text(shell: "InteractiveShell") -> None:
