@@ -9,7 +9,8 @@ SOURCE = files("axe_playwright_python") / "axe.min.js"
 STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
 RUN = """async ([context, options]) => {
   if (context === 'new') context = { include: fresh };
-  const { violations, passes } = await axe.run(context, { resultTypes: ['violations'], elementRef: true, ...options });
+  const always = { resultTypes: ['violations'], elementRef: true, preload: { assets: ['media'] } }; // no style sheets
+  const { violations, passes } = await axe.run(context, { ...always, ...options });
   const told = rule => rule.nodes.map(node => [rule.id, rule.impact, node.html.slice(0, 200)].join(' | '));
   const kinds = rule => rule.nodes.map(node => node.element.dataset.kind).filter(Boolean);
   return { found: violations.flatMap(told), passed: passes.flatMap(kinds) };
