@@ -1,7 +1,9 @@
 """The benchmarks are a fair contest, run, and leave a report whose rows follow from its timings."""
 
-import subprocess
+import io
+import runpy
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -131,12 +133,15 @@ def test_contestants_take_turns_and_the_first_turn_does_not_count():
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> Report:
     folder = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--folder", folder]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(sys, "argv", ["benchmarks", "--quick", "--folder", str(folder)])
+        with pytest.raises(SystemExit) as done:
+            runpy.run_module("benchmarks", run_name="__main__")
+    assert not done.value.code
     (path,) = folder.iterdir()
     report = Report.model_validate_json(path.read_text())
     assert path.name == report.file_name()
-    assert all(row.what in printed for row in report.rows)
+    assert all(row.what in printed.getvalue() for row in report.rows)
     return report
 
 

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_save
-from training import few_digits, fit, no_fingerprint
+from training import few_digits, fit, no_fingerprint, resnet8
 
 import gclib
-from gclib import records
+from gclib import classifier, records
 from gclib.classifier import Classifier, load_classifier
 from gclib.cli import predict
 from gclib.errors import UserError
-from gclib.train import runs
+from gclib.train import making, runner, runs
 from gclib.train.calibration import fitted_temperature
 
 SHORT = {"epochs": 1, "test_every": 1}
@@ -43,8 +43,10 @@ RECIPES = {
 
 
 @pytest.fixture(autouse=True)
-def _no_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
+    for module in (making, runner, classifier):
+        monkeypatch.setattr(module, "make_network", resnet8)
 
 
 def trained(folder: Path, name: str, **changes: Any) -> tuple[records.RunRecord, Path]:
@@ -109,7 +111,7 @@ def test_the_transform_takes_paths_images_and_pixels_alike(file: Path, photos: P
 
 def test_probabilities_are_calibrated_on_held_out_images_alone(shared: Path) -> None:
     assert load_classifier(trained(shared, "ce")[1]).card.calibration is None
-    record, path = trained(shared, "ce", held_out=0.2)
+    record, path = trained(shared, "ce", held_out=0.2, epochs=3)
     model = load_classifier(path)
     known = model.card.calibration
     assert known is not None

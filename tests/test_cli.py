@@ -157,25 +157,42 @@ READING = {
 }
 
 
-@pytest.mark.parametrize("words", READING, ids=lambda words: " ".join(words.split()[:2]))
-def test_a_command_that_only_reads_needs_no_torch(words, tmp_path):
-    """Nor scikit-learn, nor the images of CIFAR."""
+@pytest.fixture(scope="module")
+def read(tmp_path_factory) -> Path:
+    """A folder with what each of these commands prints and its exit code, by its number.
+
+    Each in a process of its own, forked from one that has loaded what all of them may.
+    """
+    folder = tmp_path_factory.mktemp("read")
     code = f"""
-import sys
-from gclib import cli
-sys.argv = ["gcl", *{words.split()!r}]
-try:
-    cli.main()
-finally:
-    print([name for name in ("torch", "torchvision", "sklearn", "pandas", "scipy") if name in sys.modules])
+import os, sys
+import numpy, rich.table
+from gclib import cli, records
+for number, words in enumerate({[words.split() for words in READING]!r}):
+    if not os.fork():
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{{number}}.{{name}}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = ["gcl", *words]
+        try:
+            cli.main()
+        finally:
+            print([name for name in ("torch", "torchvision", "sklearn", "pandas", "scipy") if name in sys.modules])
+            sys.stdout.flush()
+    print(os.waitstatus_to_exitcode(os.wait()[1]), file=open(f"{{number}}.code", "w"))
 """
-    environment = os.environ | {"GCLIB_DATA": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert READING[words] in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    environment = os.environ | {"GCLIB_DATA": str(folder)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environment)
+    return folder
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: " ".join(words.split()[:2]))
+def test_a_command_that_only_reads_needs_no_torch(words, read):
+    """Nor scikit-learn, nor the images of CIFAR."""
+    number = list(READING).index(words)
+    code, out, err = ((read / f"{number}.{what}").read_text() for what in ("code", "out", "err"))
+    assert (code, err) == ("0\n", "")
+    assert READING[words] in out
+    assert out.splitlines()[-1] == "[]"
 
 
 AT_HOME = [

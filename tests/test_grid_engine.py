@@ -15,16 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
-from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
+from cells import digit_cells, record_of, states
 from test_launch import tiny_folder
 
-from gclib import grid, records, train
+from gclib import data, grid, recipes, records, train
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid import Cell, Progress, StageLeft, engine
 from gclib.train import checkpoints
 from gclib.train.loop import Trainer
+from gclib.train.plan import stage_plan
 
 # Each process is forked from one that has imported torch: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -269,16 +271,38 @@ class Hasty(Trainer):
         return self.course["loss"][-1]
 
 
-def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(tmp_path: Path) -> None:
+def forking(command: Callable[[Cell, Path], list[str]]) -> Callable[[Cell, Path], list[str]]:
+    """Return the same commands, whose kernels are forked where those of the tests are."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import forks; forks.use(); " + (
+        "from gclib.cli import main; sys.path.pop(0); main()"
+    )
+
+    def start(cell: Cell, workdir: Path) -> list[str]:
+        python, *module, subcommand = (words := command(cell, workdir))[:4]
+        assert (module, subcommand) == (["-m", "gclib.cli"], "run")
+        return [python, "-c", code, *words[3:]]
+
+    return start if forks.ADDRESS in os.environ else command
+
+
+def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_cell_command", forking(engine._cell_command))
+    images = f"folder:{tiny_folder(tmp_path / 'images')}@8"
     good, bad = cells = [
-        cell for cell in digit_cells("table5", seeds=[7]) if cell.recipe.endswith(("cben", "lws"))
+        cell
+        for cell in grid.cells("table5", images, 0.0, [7], "smoke")
+        if cell.recipe.endswith(("cben", "lws"))
     ][::-1]
-    first, second = stage_hashes(bad)[:2]
+    photos = data.load(images)
+    resolved = {cell: recipes.get(cell.recipe).resolve(photos, "smoke") for cell in cells}
+    first, second = (stage.hash for stage in stage_plan(resolved[bad], photos, 7)[:2])
     with pytest.raises(InterruptedError):  # one epoch of the shared stage is left to train
-        train.fit_first_stage(resolve(good), DIGITS, seed=7, device="cpu", workdir=tmp_path, trainer=Hasty)
+        train.fit_first_stage(resolved[good], photos, seed=7, device="cpu", workdir=tmp_path, trainer=Hasty)
     state = checkpoints.load(tmp_path / "stages" / first)
     assert state is not None
-    assert state["epoch"] == resolve(good).stages[0].epochs - 1
+    assert state["epoch"] == resolved[good].stages[0].epochs - 1
     planted = tmp_path / "stages" / second
     checkpoints.save(planted, {"epoch": 0, "precision": "float64", "threads": 2})
 
@@ -288,9 +312,7 @@ def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(tmp_path: Path) -> No
     (failed,) = grid.run(survey(), jobs=1, workdir=tmp_path, root=tmp_path / "results")
     assert failed.startswith(f"{bad} (training.ipynb: {planted} was begun with threads 2")
     assert [one.state for one in survey()] == ["done", "begun"]
-    assert [one.name for one in (tmp_path / "notebooks").iterdir()] == [
-        f"smoke-digits-ir20-{good.recipe}-seed7.ipynb"
-    ]
+    assert [one.name for one in (tmp_path / "notebooks").iterdir()] == [f"{good.name}.ipynb"]
     trained = (tmp_path / "stages" / first / "checkpoint.pt").stat().st_mtime_ns
 
     for path in planted.glob("checkpoint*"):

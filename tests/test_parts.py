@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from training import few_digits, no_fingerprint, recipe, same
+from training import few_digits, no_fingerprint, recipe, resnet8, same
 
 from gclib import recipes
 from gclib.data import LongTailed, load
@@ -24,7 +24,6 @@ from gclib.files import lock
 from gclib.methods import stage as stages
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.networks import ResNet
 from gclib.train import making, runner, runs, world
 from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
@@ -89,17 +88,12 @@ def train(folder: Path, run: str) -> dict[str, dict[str, Any]]:
     return {f"{p.settings.name} {p.start}": state for p, state in one.stages(folder / run, resume=True)}
 
 
-def resnet8(name: str, num_classes: int, head: str) -> ResNet:
-    """Instead of ResNet-32: a part of one image still has several pixels to normalise over."""
-    return ResNet(1, num_classes, head)
-
-
 def process(
     rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple, answer: Connection
 ) -> None:
     """Be a process among others: do the work and send what comes of it."""
     for module in (making, runner):
-        module.make_network = resnet8
+        module.make_network = resnet8  # of a part of one image it has several pixels to normalise over
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="localhost")
     torch.set_num_threads(1)

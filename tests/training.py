@@ -14,6 +14,7 @@ from torch import nn
 
 from gclib import data, recipes, records, train
 from gclib.data import LongTailed, Split
+from gclib.networks import ResNet, TwoTailResNet, make_network
 from gclib.networks.base import Network, TwoTails
 from gclib.networks.casts import Convolution
 from gclib.networks.norms import NormReLU
@@ -132,6 +133,15 @@ def small_network(name: str, num_classes: int, head: str) -> Network:
     """
     network = SmallTwoTailNetwork if head.startswith(TWO_TAILS) else SmallNetwork
     return network(num_classes, head.removeprefix(TWO_TAILS))
+
+
+def resnet8(name: str, num_classes: int, head: str) -> Network:
+    """ResNet-8 instead of ResNet-32, or ResNet-14 where a block is there twice: of the same parts."""
+    if name != "resnet32":
+        return make_network(name, num_classes, head)
+    if head.startswith(TWO_TAILS):
+        return TwoTailResNet(2, num_classes, head.removeprefix(TWO_TAILS))
+    return ResNet(1, num_classes, head)
 
 
 @cache
