@@ -213,11 +213,12 @@ def small_networks() -> Iterator[None]:
     """Train a network of two convolutions where a recipe says ResNet-32: for tests in which any will do."""
     from training import small_network
 
+    from gclib import classifier
     from gclib.networks import weights
     from gclib.train import making, runner
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (making, runner, weights):
+        for module in (making, runner, weights, classifier):
             patch.setattr(module, "make_network", small_network)
         yield
 

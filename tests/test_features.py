@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from training import few_digits, fit, no_fingerprint, recipe
+from training import few_digits, fit, recipe
 
 from gclib import recipes, train
 from gclib.data import LongTailed, Split, held_out
@@ -16,8 +16,10 @@ from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.mislas import SmoothedClassifier
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
-from gclib.train import runner, runs
+from gclib.train import runner
 from gclib.train.making import make_stage
+
+pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
 
 AS_IT_IS = {
     "trains": "head",
@@ -26,11 +28,6 @@ AS_IT_IS = {
     "stage-two.augment": False,
     "stage-two.mixup": 0.0,
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "fingerprint", no_fingerprint)
 
 
 @pytest.fixture

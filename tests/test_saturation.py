@@ -30,6 +30,8 @@ from gclib.train import checkpoints
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 EPOCHS = 6  # measured after 5 and 6
 RUN = ("ce", "digits", 1.0, 0, "smoke")  # a few digits are as they are
 

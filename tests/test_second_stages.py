@@ -14,6 +14,8 @@ from gclib.methods.stage import Batch, Stage
 from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 CPU = torch.device("cpu")
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGETS = torch.arange(12) % 10
