@@ -274,7 +274,7 @@ def test_a_mistake_ends_in_one_line_and_code_2(gcl, checkout, monkeypatch, words
     def no_kernel():
         raise AssertionError("a kernel was asked for")
 
-    monkeypatch.setattr(execution, "_kernel_manager", no_kernel)
+    monkeypatch.setattr(execution, "kernel_manager", no_kernel)
     before = sorted(checkout.rglob("*"))
     code, out, err = gcl(*words.format(root=checkout).split())
     assert (code, out) == (2, "")

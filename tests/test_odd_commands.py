@@ -131,7 +131,7 @@ def answers(gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     def nothing_is_trained(*_: object, **__: object) -> None:
         raise UserError("as far as to the training")
 
-    monkeypatch.setattr(execution, "_kernel_manager", nothing_starts)
+    monkeypatch.setattr(execution, "kernel_manager", nothing_starts)
     monkeypatch.setattr("gclib.train.runner.Runner.stages", nothing_is_trained)
     monkeypatch.setattr("gclib.train.launch.launch", nothing_is_trained)
     monkeypatch.setattr("gclib.grid.bench.probe", nothing_is_trained)
