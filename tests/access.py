@@ -45,7 +45,7 @@ SAMPLE = r"""known => {
     return grounds.get(element);
   };
   // Of signs and single letters axe says nothing, nor of what is hidden or off the page.
-  const words = /[\p{L}\p{N}]\S*[\p{L}\p{N}]/u, skip = 'mjx-container, .plotly-graph-div, script, style';
+  const words = /[\p{L}\p{N}].*[\p{L}\p{N}]/su, skip = 'mjx-container, .plotly-graph-div, script, style';
   const { SHOW_TEXT, SHOW_ELEMENT, FILTER_ACCEPT, FILTER_REJECT, FILTER_SKIP } = NodeFilter;
   const texts = document.createTreeWalker(document.body, SHOW_TEXT | SHOW_ELEMENT, node => {
     if (node.nodeType === Node.TEXT_NODE) return words.test(node.data) ? FILTER_ACCEPT : FILTER_SKIP;
