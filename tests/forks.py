@@ -32,6 +32,9 @@ HARMLESS = {"GCLIB_PROGRESS", "IPYTHONDIR", "PYTEST_CURRENT_TEST", "PYTHONPATH",
 HARMLESS |= {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME"}
 # scikit-learn and torch set these where they are imported, in the process that asks as in the one that forks.
 HARMLESS |= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}
+# A shell's own, pytest-xdist's, and what Snakemake adds: the usual folder, and threads that OMP_NUM_THREADS rules.
+HARMLESS |= {"_", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", "GOTO_NUM_THREADS"}
+HARMLESS |= {"PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"}
 
 
 # The process that forks
@@ -158,6 +161,7 @@ class Forked:
 
 def start(address: str) -> Callable[[], object]:
     """Start the process that forks, for this process and its children; return what ends it, as its own end would."""
+    Path(f"{address}.json").write_text(json.dumps(dict(os.environ)))
     command = [sys.executable, __file__, address]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     os.environ[ADDRESS] = address
@@ -168,7 +172,9 @@ def use() -> None:
     """Let kernels of this process be forked where that makes no difference."""
     from jupyter_client.provisioning import local_provisioner
 
-    fresh, python, own = local_provisioner.launch_kernel, sys.executable, dict(os.environ)
+    fresh, python = local_provisioner.launch_kernel, sys.executable
+    # What there was when the process that forks was started: Snakemake adds to it.
+    own = json.loads(Path(f"{os.environ[ADDRESS]}.json").read_text())
 
     def launch(command: list[str], **options: Any) -> object:
         env = options["env"]
