@@ -6,23 +6,34 @@ from pathlib import Path
 
 import pytest
 import torch
+from training import few_digits, recipe
 
 from gclib import ROOT
 from gclib.train import environment
+from gclib.train.runner import Runner
 
 
 def commit() -> str | None:
-    environment._git_commit.cache_clear()
+    environment.git_commit.cache_clear()
     try:
         state = {"threads": 1, "precision": "float64", "compiled": False, "devices": ["cpu"]}
         return environment.environment(torch.device("cpu"), [state]).commit
     finally:
-        environment._git_commit.cache_clear()
+        environment.git_commit.cache_clear()
 
 
 def test_the_commit_is_that_of_the_checkout(git: Callable[..., str]) -> None:
     head = git("rev-parse", "HEAD").strip()
     assert commit() in (head, f"{head}-dirty")
+
+
+def test_the_commit_is_noted_where_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed, or pulled, while a run goes on is none of its code."""
+    environment.git_commit.cache_clear()
+    run = Runner.on("cpu", recipe("ce"), few_digits(), 0)
+    monkeypatch.setattr(environment.subprocess, "run", lambda *_, **__: pytest.fail("asked at the end"))
+    state = {"threads": 1, "precision": "float64", "compiled": False, "devices": ["cpu"]}
+    environment.environment(run.device, [state])
 
 
 @pytest.mark.parametrize("names", [["GIT_DIR"], ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]])

@@ -130,7 +130,7 @@ def test_what_names_the_commit_on_another_machine_is_small_and_notices_a_change(
 
     def named(folder: str = "") -> str | None:
         monkeypatch.setenv("GCLIB_GIT", folder)
-        return environment._git_commit.__wrapped__()
+        return environment.git_commit.__wrapped__()
 
     commit = git("rev-parse", "HEAD").strip()
     assert named() is None

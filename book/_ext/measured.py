@@ -2,7 +2,8 @@
 
 ``{top1}`gcl-official-cben` `` is the top-1 accuracy of that recipe after the last epoch (clean) on CIFAR-10-LT at
 ratio 100, a mean over its seeds, and leads to its record. Words behind the recipe change what is read: ``best`` (best
-epoch on the test set), ``stage-one``, ``cifar100``. ``{ahead}`first second` `` is how far the first is ahead.
+epoch on the test set), ``stage-one``, ``cifar100``. ``{ahead}`first second` `` is how far the first is ahead, by the
+seeds that both have.
 ``{printed}`2 GCL imagenet-lt 256` `` is what the paper prints: table, method, data set, ratio.
 """
 
@@ -16,6 +17,7 @@ from sphinx.util.docutils import SphinxRole
 
 from gclib import paper
 from gclib.records import RunRecord
+from gclib.tables.intervals import gap
 from gclib.tables.rows import accuracy
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ Roles = tuple[list[nodes.Node], list[nodes.system_message]]
 class Measured(SphinxRole):
     """What the roles that read records share."""
 
-    def read(self) -> tuple[list[float], str]:
-        """Return the mean over seeds for each recipe that is named, and the page of the first record."""
+    def read(self) -> tuple[list[dict[int, float]], str]:
+        """Return seed to accuracy for each recipe that is named, and the page of the first record."""
         words = self.text.split()
         options = OPTIONS.intersection(words)
         dataset = "cifar100" if "cifar100" in options else "cifar10"
@@ -43,11 +45,13 @@ class Measured(SphinxRole):
         ]
         if not all(found):
             logger.warning("no record of %s", self.text, location=self.get_location())
-            return [0.0 for _ in found], ""
+            return [{0: 0.0} for _ in found], ""
         best, stage_one = "best" in options, "stage-one" in options
-        return [mean(accuracy(run, best, stage_one) for run in runs.values()) for runs in found], next(
-            iter(found[0])
-        )
+        # Backwards, so that of a run and its repeats the first counts.
+        by_seed = [
+            {run.seed: accuracy(run, best, stage_one) for run in [*runs.values()][::-1]} for runs in found
+        ]
+        return by_seed, next(iter(found[0]))
 
     def link(self, text: str, page: str) -> Roles:
         target = "../" * self.env.docname.count("/") + f"{page}.html"
@@ -57,13 +61,14 @@ class Measured(SphinxRole):
 class Top1(Measured):
     def run(self) -> Roles:
         (value,), page = self.read()
-        return self.link(f"{value:.2f}", page)
+        return self.link(f"{mean(value.values()):.2f}", page)
 
 
 class Ahead(Measured):
     def run(self) -> Roles:
         (first, second), page = self.read()
-        return self.link(f"{first - second:+.2f}".replace("-", "−"), page)
+        found = gap(first, second)
+        return self.link(f"{found.difference if found else 0:+.2f}".replace("-", "−"), page)
 
 
 class Printed(SphinxRole):

@@ -15,7 +15,7 @@ from gclib.train.device import choose_device, choose_precision, has_gpu_driver
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "device_name", "environment", "machine"]
+__all__ = ["Machine", "device_name", "environment", "git_commit", "machine"]
 
 GIT = "GCLIB_GIT"  # names the git directory, where that of the checkout is not what its files came with
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY")
@@ -60,7 +60,7 @@ def environment(device: "torch.device", states: Iterable[dict[str, Any]]) -> rec
         torch=torch.__version__,
         python=platform.python_version(),
         package=gclib.__version__,
-        commit=_git_commit(),
+        commit=git_commit(),
         threads=state["threads"],
         precision=state["precision"],
         compiled=state["compiled"],
@@ -96,8 +96,8 @@ def _driver() -> str | None:
         return None
 
 
-@cache  # of the code that was imported, whatever is committed while it runs
-def _git_commit() -> str | None:
+@cache  # asked for where a run begins: what is committed while it runs is none of its code
+def git_commit() -> str | None:
     """Commit of the checkout, with ``-dirty`` where a tracked file was changed after it; None outside a checkout."""
     folder = Path(os.environ.get(GIT) or ROOT / ".git")
     if not folder.exists():  # installed below a repository of somebody's own

@@ -19,7 +19,7 @@ from gclib.recipes import Recipe
 from gclib.records import DataSummary, content_hash
 from gclib.train import checkpoints, fleet, world
 from gclib.train.device import can_compile, choose_device, choose_precision, measure_precision
-from gclib.train.environment import device_name
+from gclib.train.environment import device_name, git_commit
 from gclib.train.features import featured
 from gclib.train.loop import DTYPES, Trainer
 from gclib.train.making import draw_seed, make_stage, normalised_for, seeded, started
@@ -65,6 +65,7 @@ class Runner:
         """
         if not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: expected an integer from 0 to 2**63 - 1; give another seed")
+        git_commit()  # noted now, for the record
         chosen = choose_device(device)
         # Seconds to measure and half a minute to compile, which only a long run gets back.
         long = recipe.scale == "paper" and chosen.type == "cpu"
