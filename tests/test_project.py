@@ -162,6 +162,14 @@ def loaded_by(codes: dict[str, str], unwanted: list[str]) -> dict[str, list[str]
     return {name: found for name, *found in map(str.split, done.stdout.splitlines())}
 
 
+def test_extensions_of_the_book_load_no_torch() -> None:
+    folder = ROOT / "book" / "_ext"
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); [__import__(name) for name in {names}]"
+    assert len(names) > 10
+    assert loaded_by({"extensions": code}, ["torch", "torchvision"]) == {"extensions": []}
+
+
 def test_what_only_reads_needs_no_torch() -> None:
     found = loaded_by({module: f"import gclib.{module}" for module in READ}, ["torch", "sklearn", "pandas"])
     assert found == {module: [] for module in READ}

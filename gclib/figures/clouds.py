@@ -5,21 +5,22 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from torch import nn
 
 from gclib.arrays import PerClass, validated_counts
 from gclib.figures.interactive import add_sliders
 from gclib.figures.saturation import target_gradient_at
 from gclib.figures.style import GREY, LINES, class_colours, method_colours
-from gclib.losses import cloud_sizes
 from gclib.recipes import label
+
+if TYPE_CHECKING:  # the book is built without torch, and draws a cloud
+    from torch import Tensor, nn
 
 __all__ = [
     "cloud_slider",
@@ -47,12 +48,12 @@ def half_normal(reduction: ArrayLike, std: float) -> np.ndarray:
 
 
 def logit_gradient(
-    loss: nn.Module,
+    loss: "nn.Module",
     difference: ArrayLike,
     target: int,
     of: int,
     num_classes: int,
-    noise: torch.Tensor | None = None,
+    noise: "Tensor | None" = None,
     logit_scale: float = 1.0,
 ) -> np.ndarray:
     """Return the mean size of the gradient of a loss on one cosine, for an image of class `target` (Eq. 2).
@@ -79,6 +80,8 @@ def logit_gradient(
     np.ndarray
         Shape ``(N,)``; divided by the scale of the logits it is the gradient on a logit.
     """
+    import torch
+
     sizes = []
     extra = () if noise is None else (noise,)
     for value in np.asarray(difference, dtype=float):
@@ -124,6 +127,8 @@ def gradient_panels(
 
 def _targets(class_counts: PerClass) -> tuple[np.ndarray, list[int]]:
     """Relative cloud sizes, and the classes that are shown: most frequent, middle, rarest."""
+    from gclib.losses import cloud_sizes
+
     sizes = cloud_sizes(class_counts).numpy()
     return sizes, list(dict.fromkeys((0, len(sizes) // 2, len(sizes) - 1)))
 
