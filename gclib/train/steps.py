@@ -152,11 +152,7 @@ class Steps:
             What they add to the loss, a scalar, detached.
         """
         assert self.optimizer is not None
-        for (
-            group
-        ) in self.optimizer.param_groups:  # as its zero_grad does, which notes it for a profiler each time
-            for parameter in group["params"]:
-                parameter.grad = None
+        self.optimizer.zero_grad(set_to_none=True)
         losses = []
         if self.statistics:
             self.statistics.begin()
