@@ -33,10 +33,13 @@ KNOWN, KNOWN_OF_SMALL = Known(), Known()
 @pytest.fixture
 def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take fingerprints on images of 8x8 pixels, in a tenth of the time."""
-    full = _fingerprint_data()
-    train = replace(full.train, images=full.train.images[:, :8, :8])
-    small = replace(full, train=train, test=train)
-    monkeypatch.setattr("gclib.train.fingerprint._fingerprint_data", lambda: small)
+
+    def small(class_counts: tuple[int, ...]) -> data.LongTailed:
+        full = _fingerprint_data(class_counts)
+        train = replace(full.train, images=full.train.images[:, :8, :8])
+        return replace(full, train=train, test=train)
+
+    monkeypatch.setattr("gclib.train.fingerprint._fingerprint_data", small)
 
 
 @pytest.fixture
@@ -51,8 +54,22 @@ def test_it_is_the_same_again_whatever_the_caller_drew(official: list[list[float
     again = fingerprint(Recipe.model_validate(resolve("gcl-official").model_dump(mode="json")))
     assert torch.equal(torch.get_rng_state(), before)
     assert again == official
-    assert [len(stage) for stage in official] == [12, 12]
+    assert [len(stage) for stage in official] == [4, 4]
     assert all(torch.tensor(official).isfinite().flatten())
+
+
+@pytest.mark.usefixtures("small_images")
+def test_a_smoke_run_has_fewer_steps_since_it_takes_seconds() -> None:
+    recipe, known = resolve("gcl-official"), Known()
+    of_scale = {
+        scale: fingerprint(recipe.model_copy(update={"scale": scale}), known)
+        for scale in ("smoke", "short", "paper")
+    }
+    assert {scale: [len(stage) for stage in found] for scale, found in of_scale.items()} == {
+        "smoke": [4, 4],
+        "short": [12, 12],
+        "paper": [12, 12],
+    }
 
 
 def test_other_recipes_and_other_formulas_have_another(
@@ -82,7 +99,7 @@ def test_what_recipes_share_is_computed_once(
 def test_a_stage_that_diverges_ends_before_its_first_loss_that_is_no_number() -> None:
     recipe = resolve("ce-mixup-crt")
     stages = [stage.model_copy(update={"learning_rate": 1e36}) for stage in recipe.stages]
-    wild = fingerprint(recipe.model_copy(update={"stages": tuple(stages)}))
+    wild = fingerprint(recipe.model_copy(update={"stages": tuple(stages), "scale": "short"}))
     assert len(wild) == 2
     assert 1 <= len(wild[0]) < 12
     assert all(math.isfinite(loss) for stage in wild for loss in stage)

@@ -18,7 +18,7 @@ from torch import Tensor
 from gclib import ROOT, records
 from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
-from gclib.recipes import USUAL_NETWORK, Recipe
+from gclib.recipes import Recipe
 from gclib.train.audit import other_recipe
 from gclib.train.environment import processor
 from gclib.train.loop import DivergedError, Trainer
@@ -29,14 +29,15 @@ __all__ = ["MADE_BY", "fingerprint", "made_by", "refresh"]
 MADE_BY = "fingerprints-made-by.json"  # beside the fingerprints: what they follow from
 
 CLASS_COUNTS = (60, 40, 28, 20, 14, 10, 8, 6, 4, 2)  # 192 images: 12 steps of 16
+FEW = (19, 12, 9, 7, 5, 4, 3, 2, 2, 1)  # 64 images: 4 steps, for a smoke run is to take seconds
 BATCH = 16
 
-# Losses and weights of a stage, by the content hash of head and stages up to it.
+# Losses and weights of a stage, by the content hash of class counts, head, network and stages up to it.
 Known = dict[str, tuple[list[float], dict[str, Tensor]]]
 
 
 def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]:
-    """Losses of the first 12 steps of each stage: what the code does, whatever its text says.
+    """Losses of the first 12 steps of each stage, 4 at scale smoke: what the code does, whatever its text says.
 
     Batch 16, float64, CPU, on 32x32 noise images of a fixed seed with ten long-tailed classes; network, augmentation,
     sampler, loss and schedule are the recipe's own, each stage starts from the one before. The first starts from new
@@ -64,13 +65,15 @@ def fingerprint(recipe: Recipe, known: Known | None = None) -> list[list[float]]
 
 
 def _losses(recipe: Recipe, known: Known) -> list[list[float]]:
-    data = normalised_for(recipe.network, _fingerprint_data())
+    class_counts = FEW if recipe.scale == "smoke" else CLASS_COUNTS
+    data = normalised_for(recipe.network, _fingerprint_data(class_counts))
     cpu = torch.device("cpu")
     fingerprints: list[list[float]] = []
     weights: dict[str, Tensor] | None = None
     for position, settings in enumerate(recipe.stages):
-        of_all = [recipe.head] if recipe.network == USUAL_NETWORK else [recipe.head, recipe.network]
-        chain = records.content_hash([*of_all, recipe.stages[: position + 1]])
+        chain = records.content_hash(
+            [class_counts, recipe.head, recipe.network, recipe.stages[: position + 1]]
+        )
         if chain not in known:
             settings = settings.model_copy(update={"batch_size": BATCH})
             stage = make_stage(settings, recipe.head, data, 0, position, weights, recipe.network)
@@ -85,8 +88,8 @@ def _losses(recipe: Recipe, known: Known) -> list[list[float]]:
     return fingerprints
 
 
-def _fingerprint_data() -> LongTailed:
-    counts = np.array(CLASS_COUNTS)
+def _fingerprint_data(class_counts: tuple[int, ...]) -> LongTailed:
+    counts = np.array(class_counts)
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), counts)
     images = generator.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
