@@ -22,7 +22,9 @@ from gclib.train.launch import launch
 
 # A launcher is forked from one process that has imported torch; what it starts is Python anew.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train.runs", "gclib.cli", "torch.distributed.launcher.api"])
+PROCESSES.set_forkserver_preload(
+    ["gclib.train.runs", "gclib.cli", "torch._dynamo", "torch.distributed.launcher.api"]
+)
 
 CHILD = """
 import os, psutil, signal, time

@@ -34,7 +34,7 @@ from gclib.train.steps import Steps
 
 # Each process is forked from one that has imported torch and trained nothing.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "training"])
+PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "torch._dynamo", "training"])
 
 STEPS = -(-len(few_digits().train) // 32)  # of an epoch
 

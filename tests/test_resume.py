@@ -22,7 +22,7 @@ from gclib.train.steps import Steps
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "training"])
+PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "torch._dynamo", "training"])
 
 
 def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
