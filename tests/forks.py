@@ -57,6 +57,7 @@ def serve(address: str) -> None:
 
 
 def load() -> None:
+    gc.disable()  # nothing of what is imported is garbage
     # What modules see of a kernel while they are imported: matplotlib and pandas look.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     builtins.get_ipython = lambda: SimpleNamespace(kernel=True)
@@ -70,6 +71,7 @@ def load() -> None:
     del os.environ["MPLBACKEND"], builtins.get_ipython
     assert threading.active_count() == 1
     gc.freeze()
+    gc.enable()
 
 
 def watch(connection: socket.socket) -> None:

@@ -71,7 +71,9 @@ def sphinx(source: Path, output: Path, builder: str) -> Path:
     NotebookError
         If Sphinx finds fault.
     """
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    # Pages live to the end of a build: looking for garbage among them takes a quarter of its time, for 0.5 of 1.4 GB.
+    program = "import gc; gc.disable(); from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "build", str(source)]
     # --all: Sphinx would not repeat the warnings of a page that did not change since a failed build.
     command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", "--builder", builder]
     with TemporaryDirectory(prefix="gclib-") as settings:
