@@ -62,6 +62,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # Triton complains of what an end leaves
+
+
 def cpu_seconds() -> float:
     """What this process, its ended children and kernels have taken so far."""
     return sum(os.times()[:4]) + forks.Forked.cpu_seconds
