@@ -39,8 +39,11 @@ UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
 
 # What the table at the end of a run shows as dearest, and test_browser early: it takes one core longest. What it looks
 # at is built by test_book, while the other process is at test_grid_engine.
-FIRST = """test_book test_grid_engine test_browser test_chapters test_types test_fingerprint test_extending miniature
-    training add-your-loss test_reweight test_kernels test_benchmarks test_classifier test_building""".split()
+FIRST = """test_book test_grid_engine test_browser test_chapters miniature test_parts test_fingerprint test_notebook
+    training test_types add-your-loss test_launch test_reweight test_building test_benchmarks test_kernels test_wheel
+    temperature-and-labels embedding test_photo_networks test_extending test_surroundings test_probe test_hybrid
+    add-your-data test_classifier your-model test_project test_cli chance test_workflows test_resume test_weights
+    test_pretrained test_installation logit-adjustment""".split()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -217,6 +220,16 @@ def without_fingerprint() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "fingerprint", no_fingerprint)
+        yield
+
+
+@pytest.fixture(scope="module")
+def each_epoch_saved() -> Iterator[None]:
+    """Save each epoch, however short: for tests of what a stopped run leaves."""
+    from gclib.train import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(loop.BETWEEN_CHECKPOINTS, "cpu", 0.0)
         yield
 
 

@@ -16,7 +16,7 @@ from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.mislas import SmoothedClassifier
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
-from gclib.train import checkpoints, loop, runner
+from gclib.train import runner
 from gclib.train.making import make_stage
 
 pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
@@ -104,16 +104,6 @@ def test_methods_share_the_features_and_a_damaged_file_is_made_anew(
     file.write_bytes(file.read_bytes()[:100])
     assert fit(tmp_path, "ce-mixup-crt", resume=False, **changes).stages[2].last == first.stages[2].last
     assert sum(embedded) == 2 * once
-
-
-def test_a_classifier_alone_is_not_saved_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved: list[int] = []
-    monkeypatch.setattr(checkpoints, "save", lambda folder, state: saved.append(state["epoch"]))
-    monkeypatch.setattr(loop, "ON_FEATURES", 3600.0)
-    fit(tmp_path, epochs=3, trains="head", augment=False)
-    assert saved == [3]
-    fit(tmp_path, epochs=2)
-    assert saved == [3, 1, 2]
 
 
 def test_a_classifier_on_features_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

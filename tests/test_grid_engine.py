@@ -24,7 +24,7 @@ from gclib import data, grid, recipes, records, train
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid import Cell, Progress, StageLeft, engine
-from gclib.train import checkpoints
+from gclib.train import checkpoints, loop
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
@@ -298,11 +298,17 @@ def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(
     photos = data.load(images)
     resolved = {cell: recipes.get(cell.recipe).resolve(photos, "smoke") for cell in cells}
     first, second = (stage.hash for stage in stage_plan(resolved[bad], photos, 7)[:2])
-    with pytest.raises(InterruptedError):  # one epoch of the shared stage is left to train
-        train.fit_first_stage(resolved[good], photos, seed=7, device="cpu", workdir=tmp_path, trainer=Hasty)
+    left, save = resolved[good].stages[0].epochs - 1, checkpoints.save
+    with monkeypatch.context() as patch:
+        patch.setitem(loop.BETWEEN_CHECKPOINTS, "cpu", 0.0)
+        patch.setattr(checkpoints, "save", lambda to, state: state["epoch"] < left or save(to, state))
+        with pytest.raises(InterruptedError):
+            train.fit_first_stage(
+                resolved[good], photos, seed=7, device="cpu", workdir=tmp_path, trainer=Hasty
+            )
     state = checkpoints.load(tmp_path / "stages" / first)
     assert state is not None
-    assert state["epoch"] == resolved[good].stages[0].epochs - 1
+    assert state["epoch"] == left, "one epoch of the shared stage is left to train"
     planted = tmp_path / "stages" / second
     checkpoints.save(planted, {"epoch": 0, "precision": "float64", "threads": 2})
 

@@ -24,7 +24,7 @@ from gclib.files import lock
 from gclib.methods import stage as stages
 from gclib.methods.settings import StageSettings
 from gclib.methods.stage import Stage
-from gclib.train import making, runner, runs, world
+from gclib.train import loop, making, runner, runs, world
 from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
 from gclib.train.parts import RunningStatistics
@@ -196,6 +196,7 @@ def killed(folder: Path, rank: int) -> None:
         return step(steps, parts)
 
     Steps.step = watched
+    loop.BETWEEN_CHECKPOINTS["cpu"] = 0.0
     train(folder, "gcl")
 
 

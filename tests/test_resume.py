@@ -13,7 +13,7 @@ import torch
 from training import few_digits, no_fingerprint, recipe
 
 from gclib import records, train
-from gclib.train import checkpoints, runs
+from gclib.train import checkpoints, loop, runs
 from gclib.train.device import can_compile
 from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
@@ -28,6 +28,7 @@ PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "torch
 def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
     """Train, and tell the parent of each step, of each save and of each write; `log` gets each epoch begun."""
     runs.fingerprint = no_fingerprint
+    loop.BETWEEN_CHECKPOINTS["cpu"] = 0.0
 
     def telling(event: str, original: Any) -> Any:
         def wrapper(*arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from training import few_digits, fit, recipe, same, stage_folder, weights
 
 from gclib import records, train
 from gclib.errors import UserError
-from gclib.train import checkpoints, device
+from gclib.train import checkpoints, device, loop
 from gclib.train.device import choose_precision
 from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
@@ -125,6 +125,19 @@ def test_same_seed_same_bits_other_seed_other_bits(tmp_path: Path) -> None:
     )
     assert same(a, b)
     assert not any(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_checkpoints_of_short_epochs_are_as_far_apart_as_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(checkpoints, "save", lambda folder, state: saved.append(state["epoch"]))
+    monkeypatch.setitem(loop.BETWEEN_CHECKPOINTS, "cpu", 3600.0)
+    fit(tmp_path, epochs=3)
+    assert saved == [3]
+    monkeypatch.setitem(loop.BETWEEN_CHECKPOINTS, "cpu", 0.0)
+    fit(tmp_path, epochs=2)
+    assert saved == [3, 1, 2]
 
 
 def test_the_callers_state_is_left_alone(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
 from gclib.train.steps import Steps
 
-pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
+pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks", "each_epoch_saved")
 
 
 def test_a_diverging_loss_stops_with_epoch_batch_and_advice(tmp_path: Path) -> None:

@@ -18,17 +18,16 @@ from gclib.networks import choose_variant, usable, use
 from gclib.train import checkpoints, fleet, world
 from gclib.train.environment import device_name
 from gclib.train.evaluation import DivergedError, evaluated
-from gclib.train.features import Features, images_of
+from gclib.train.features import images_of
 from gclib.train.optimizer import make_optimizer
 from gclib.train.progress import EpochProgress
 from gclib.train.steps import Steps
 
 __all__ = ["DivergedError", "Trainer"]
 
-# Seconds from one checkpoint to the next at least: on a CPU an epoch takes longer, and each is saved. Of a classifier
-# alone an epoch takes less than its checkpoint, which holds the whole network.
-BETWEEN_CHECKPOINTS = {"cpu": 0.0, "cuda": 10.0}
-ON_FEATURES = 1.0
+# Seconds from one checkpoint to the next at least. On a CPU an epoch takes longer, and each is saved; of a few images,
+# or of a classifier alone, one takes less than its checkpoint, which holds the whole network.
+BETWEEN_CHECKPOINTS = {"cpu": 1.0, "cuda": 10.0}
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 """Precision to the dtype of weights and inputs; with bfloat16 only the embedding computes in it, by autocast."""
 
@@ -121,8 +120,6 @@ class Trainer:
             begun = saved = time.perf_counter()
             self.steps.report = progress.step
             between = BETWEEN_CHECKPOINTS[self.device.type]
-            if isinstance(self.train_set, Features):
-                between = max(between, ON_FEATURES)
             for epoch in range(done, epochs):
                 loss = self.train_epoch(epoch)
                 accuracy = None
