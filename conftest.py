@@ -177,10 +177,19 @@ def real_cifar(once: Callable) -> Path:
 
 @pytest.fixture(scope="session")
 def book(once: Callable) -> Path:
-    """Folder of the HTML, built strictly from the committed outputs."""
+    """Folder of the HTML, built strictly from the committed outputs, by a Python that has no torch."""
     from gclib.notebook import build
 
-    return once("book", build) / "_build" / "html"
+    def without_torch(folder: Path) -> None:
+        hidden = folder / "hidden"
+        hidden.mkdir()
+        for name in ("torch", "torchvision"):
+            (hidden / f"{name}.py").write_text(f"raise ModuleNotFoundError({name!r}, name={name!r})")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
+            build(folder)
+
+    return once("book", without_torch) / "_build" / "html"
 
 
 @pytest.fixture(scope="session")
