@@ -1,7 +1,7 @@
 """Let autodoc import gclib without torch, which it then need not have to build the book.
 
-Sphinx's stand-ins (`autodoc_mock_imports`) do not know ``Tensor | None``, so they learn it here. What packages load when
-it is asked for is loaded at the start: where autodoc asks for it, the stand-ins are away.
+Sphinx's stand-ins (`autodoc_mock_imports`) do not know ``Tensor | None``, so they learn it here. What packages load
+when it is asked for is loaded at the start: where autodoc asks for it, the stand-ins are away.
 """
 
 import pkgutil
