@@ -186,11 +186,8 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     chance = tables.Chance(records.find(ROOT / "results", scale="paper", repeats=True))
     around = [chance.between(kept[new], kept[old])[1] for old, new in pairwise(names)]
     decided = [p < tables.intervals.LEVEL for p in tables.holm([each.p for each in around])]
-    assert [place for place, told in enumerate(decided) if not told] == [
-        1,
-        4,
-        5,
-    ]  # "these two steps and mixup's"
+    untold = [place for place, told in enumerate(decided) if not told]
+    assert untold == [1, 4, 5]  # "these two steps and mixup's"
     gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]
     assert max(gains) < 0  # "lower than after stage one, in every seed"
     ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]

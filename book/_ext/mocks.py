@@ -14,9 +14,9 @@ import gclib
 
 
 def load(app: Sphinx) -> None:
-    packages = [name for _, name, is_package in pkgutil.walk_packages(gclib.__path__, "gclib.") if is_package]
-    with mock(app.config.autodoc_mock_imports):
-        for package in map(import_module, ["gclib", *packages]):
+    with mock(app.config.autodoc_mock_imports):  # the walk imports, too
+        found = pkgutil.walk_packages(gclib.__path__, "gclib.")
+        for package in [gclib, *(import_module(name) for _, name, is_package in found if is_package)]:
             for name in getattr(package, "__all__", ()):
                 getattr(package, name)
 
