@@ -18,7 +18,7 @@ export GCLIB_PROGRESS := 0
 # what is run, and keeps it out of tests and pages. Compiled modules are kept: without them imports take three times as long.
 unexport $(filter-out PYTHONHOME,$(filter PYTHON%,$(.VARIABLES))) PYTEST_ADDOPTS PYTEST_PLUGINS
 
-.PHONY: help book pdf test soak bench refresh lock clean
+.PHONY: help book pdf test types pytest soak bench refresh lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,13 @@ pdf: $(INSTALLED)  ## the book as one PDF, build/book.pdf; needs Chromium or Goo
 test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored outputs, the book in a browser
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
+	@$(MAKE) --no-print-directory --jobs types pytest
+
+types:
+	$(RUN) mypy
+
+pytest:  # a third process for two cores: each waits a fifth of its time
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
 	$(RUN) pytest -n 2 -m soak tests

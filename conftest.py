@@ -1,5 +1,6 @@
 """What all tests share: one thread, no progress bars, and what is expensive, made once a session."""
 
+import atexit
 import fcntl
 import gc
 import os
@@ -30,6 +31,7 @@ for name in os.environ.keys() - CLEAN.keys():
 os.environ.update(CLEAN)
 # What is imported and collected lives to the end: looking for garbage among it took two fifths of the collection.
 gc.disable()
+atexit.register(gc.unfreeze)  # Triton complains of what an end leaves
 # A job that a shell runs in the background ignores an interrupt, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -40,16 +42,18 @@ UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
 # What the table at the end of a run shows as dearest, and test_browser early: it takes one core longest. What it looks
 # at is built by test_book, while the other process is at test_grid_engine.
 FIRST = """test_book test_grid_engine test_browser test_chapters miniature test_parts test_fingerprint test_notebook
-    training test_types add-your-loss test_launch test_reweight test_building test_benchmarks test_kernels test_wheel
+    training add-your-loss test_launch test_reweight test_building test_benchmarks test_kernels test_wheel
     temperature-and-labels embedding test_photo_networks test_extending test_surroundings test_probe test_hybrid
     add-your-data test_classifier your-model test_project test_cli chance test_workflows test_resume test_weights
     test_pretrained test_installation logit-adjustment""".split()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the kernels of a run on several processes be forked from one more that imports once for all."""
+    """Let workers and kernels of a run on several processes be forked from one more that imports once for all."""
     if getattr(config.option, "numprocesses", None) and sys.platform == "linux":
-        config.add_cleanup(forks.start(f"{SETTINGS.name}/kernels"))
+        workers = len(config.option.tx)
+        config.add_cleanup(forks.start(f"{SETTINGS.name}/forks", workers))
+        config.option.tx = [forks.worker()] * workers
     elif forks.ADDRESS in os.environ:
         forks.use()
 
@@ -63,10 +67,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()  # Triton complains of what an end leaves
 
 
 def cpu_seconds() -> float:

@@ -1,9 +1,10 @@
-"""Kernels of a run on several processes: forked from one that has imported what pages import.
+"""Kernels and workers of a run on several processes: forked from one that has imported what they import.
 
 A fresh kernel takes up to six CPU seconds to import torch, seaborn and scikit-learn; a forked one takes none, and
 prints the same (see ``test_forks``). A kernel whose environment would change an import is started afresh.
 """
 
+import atexit
 import builtins
 import contextlib
 import gc
@@ -12,6 +13,7 @@ import json
 import os
 import pkgutil
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,14 +21,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "GCLIB_TEST_KERNELS"  # variable with the socket of the process that forks
-SLOW = """ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot pandas plotly.graph_objects scipy.optimize
-    scipy.stats seaborn sklearn.datasets sklearn.linear_model sklearn.manifold sympy torch torch.optim
-    torchvision.datasets""".split()
+SLOW = """_pytest.doctest ipykernel.kernelapp ipykernel.ipkernel markdown_it matplotlib.pyplot pandas papermill
+    plotly.graph_objects pypdf requests scipy.optimize scipy.stats seaborn sklearn.datasets sklearn.linear_model
+    sklearn.manifold sympy torch torch.optim""".split()
 # No import depends on them. PYTHONPATH is among them where it names this checkout, which is there anyway.
 HARMLESS = {"GCLIB_PROGRESS", "IPYTHONDIR", "PYTEST_CURRENT_TEST", "PYTHONPATH", ADDRESS}
 HARMLESS |= {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME"}
@@ -40,8 +42,9 @@ HARMLESS |= {"PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WOR
 # The process that forks
 
 
-def serve(address: str) -> None:
-    """Import, then fork a kernel for each that connects, until standard input ends."""
+def serve(address: str, workers: int = 0) -> None:
+    """Import, then fork a worker or a kernel for each that connects, until standard input ends."""
+    gc.disable()  # nothing of what is imported is garbage
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address)
     listener.listen(64)  # who connects from now on waits for the imports
@@ -53,11 +56,13 @@ def serve(address: str) -> None:
             listener.close()
             return watch(connection)
         connection.close()
+        workers -= 1
+        if workers < 1:  # it brings Triton, which test_kernels has to import by itself
+            importlib.import_module("torchvision.datasets")
     os._exit(0)  # without what Triton says of an end
 
 
 def load() -> None:
-    gc.disable()  # nothing of what is imported is garbage
     # What modules see of a kernel while they are imported: matplotlib and pandas look.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     builtins.get_ipython = lambda: SimpleNamespace(kernel=True)
@@ -66,72 +71,95 @@ def load() -> None:
     import gclib
 
     for module in pkgutil.walk_packages(gclib.__path__, "gclib."):
-        if not module.name.endswith(("__main__", ".kernels", ".convolutions")):  # programs; what needs a GPU
+        if not module.name.endswith(
+            ("__main__", ".kernels", ".convolutions", ".fused")
+        ):  # programs; for a GPU
             importlib.import_module(module.name)
     del os.environ["MPLBACKEND"], builtins.get_ipython
     assert threading.active_count() == 1
-    gc.freeze()
-    gc.enable()
 
 
 def watch(connection: socket.socket) -> None:
-    """Fork a kernel; tell its pid, and in the end its exit code and CPU seconds. It ends with whoever asked for it."""
+    """Fork who was asked for; tell the pid, and in the end exit code and CPU seconds. It ends with whoever asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request, files, *_ = socket.recv_fds(connection, 1 << 20, 2)
+    request, files, *_ = socket.recv_fds(connection, 1 << 20, 3)
     parent = os.getpid()
-    kernel = os.fork()
-    if not kernel:
+    child = os.fork()
+    if not child:
         os.setsid()
         connection.send(str(os.getpid()).encode())
         connection.close()
-        return become_kernel(**json.loads(request), files=files, parent=parent)
+        return become(**json.loads(request), files=files, parent=parent)
 
     def end_with_client() -> None:
         connection.recv(1)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(kernel, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
 
     threading.Thread(target=end_with_client, daemon=True).start()
-    _, status, usage = os.wait4(kernel, 0)
+    _, status, usage = os.wait4(child, 0)
     with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
         ended = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         connection.send(json.dumps(ended).encode())
     os._exit(0)
 
 
-def become_kernel(command: list[str], env: dict[str, str], cwd: str, files: list[int], parent: int) -> None:
-    """Do what ``python -m ipykernel_launcher`` does."""
+def become(command: list[str], env: dict[str, str], cwd: str, files: list[int], parent: int) -> None:
+    """Do what the command does: ``python -m ipykernel_launcher``, or the ``python -c`` of pytest-xdist."""
+    import numpy as np
+    import torch
+
+    gc.freeze()
+    gc.enable()
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
+    for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
-    words = command[command.index("ipykernel_launcher") + 1 :]
+    torch.seed()  # what is drawn without a seed is another one in each
+    np.random.seed()  # noqa: NPY002
+    if "ipykernel_launcher" in command:
+        become_kernel(command[command.index("ipykernel_launcher") + 1 :], parent)
+    else:
+        become_worker(command[-1])
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # to take apart what was imported takes 0.7 CPU seconds
+
+
+def become_kernel(words: list[str], parent: int) -> None:
     import ipykernel_launcher
-    import numpy as np
-    import torch
     from ipykernel.kernelapp import IPKernelApp
 
-    torch.seed()  # what is drawn without a seed is another one in each kernel
-    np.random.seed()  # noqa: NPY002
     sys.argv = [ipykernel_launcher.__file__, *words]
     app = IPKernelApp.instance()
     app.initialize([*words, f"--IPKernelApp.parent_handle={parent}"])
     app.start()
 
 
+def become_worker(code: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    sys.argv = ["-c"]
+    sys.modules["__main__"] = ModuleType("__main__")  # processes that it spawns would import this file
+    exec(code, vars(sys.modules["__main__"]))
+
+
 # The processes that ask
 
 
 class Forked:
-    """A forked kernel, as the ``Popen`` of a fresh one would be."""
+    """A forked process, as the ``Popen`` of a fresh one would be."""
 
     stdin = stdout = stderr = None
     cpu_seconds = 0.0  # of all that have ended
 
-    def __init__(self, request: dict[str, Any], files: list[int]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], cwd: str, files: list[int]) -> None:
+        request = {"command": command, "env": env, "cwd": cwd}
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.connect(os.environ[ADDRESS])
         socket.send_fds(self.connection, [json.dumps(request).encode()], files)
@@ -161,13 +189,18 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
-def start(address: str) -> Callable[[], object]:
+def start(address: str, workers: int = 0) -> Callable[[], object]:
     """Start the process that forks, for this process and its children; return what ends it, as its own end would."""
     Path(f"{address}.json").write_text(json.dumps(dict(os.environ)))
-    command = [sys.executable, __file__, address]
+    command = [sys.executable, __file__, address, str(workers)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     os.environ[ADDRESS] = address
     return process.communicate
+
+
+def worker() -> str:
+    """Return how pytest-xdist starts a worker that is forked."""
+    return "popen//python=" + shlex.join([sys.executable, "-S", __file__])
 
 
 def use() -> None:
@@ -184,16 +217,19 @@ def use() -> None:
         elsewhere = env.get("PYTHONPATH", str(ROOT)) != str(ROOT)
         if differs or elsewhere or command[0] != python or "ipykernel_launcher" not in command:
             return fresh(command, **options)
-        request = {"command": command, "env": env, "cwd": str(options.get("cwd") or Path.cwd())}
         files = [options.get(name) or default for name, default in (("stdout", 1), ("stderr", 2))]
-        try:
-            return Forked(request, [file if isinstance(file, int) else file.fileno() for file in files])
-        except OSError:  # nobody is there to fork
-            return fresh(command, **options)
+        with open(os.devnull) as nothing:
+            files = [nothing.fileno(), *(file if isinstance(file, int) else file.fileno() for file in files)]
+            try:
+                return Forked(command, env, str(options.get("cwd") or Path.cwd()), files)
+            except OSError:  # nobody is there to fork
+                return fresh(command, **options)
 
     local_provisioner.launch_kernel = launch
 
 
 if __name__ == "__main__":
+    if "-c" in sys.argv:  # a worker is asked for, in the words that Python would get
+        sys.exit(Forked(sys.argv, dict(os.environ), str(Path.cwd()), [0, 1, 2]).wait())
     del sys.path[0]  # the folder of this file
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -71,9 +71,7 @@ def test_a_forked_kernel_prints_what_a_fresh_one_prints(
 
 
 def test_a_forked_kernel_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
-    code = (
-        "import forks, os; null = os.open(os.devnull, 1); print(forks.Forked({request!r}, [null, null]).pid)"
-    )
+    code = "import forks, os; null = os.open(os.devnull, 2); print(forks.Forked(**{request!r}, files=[null] * 3).pid)"
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", str(tmp_path / "connection")]
     request = {"command": command, "env": dict(os.environ), "cwd": "/"}
     done = subprocess.run(
