@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import gc
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -53,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and sys.platform == "linux":
         workers = len(config.option.tx)
         config.add_cleanup(forks.start(f"{SETTINGS.name}/forks", workers))
-        config.option.tx = [forks.worker()] * workers
+        config.option.tx = [f"popen//python={shlex.join(forks.client())}"] * workers
     elif forks.ADDRESS in os.environ:
         forks.use()
 

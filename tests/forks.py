@@ -1,4 +1,4 @@
-"""Kernels and workers of a run on several processes: forked from one that has imported what they import.
+"""Processes of a run on several: workers, kernels and servers of multiprocessing, forked from one that has imported.
 
 A fresh kernel takes up to six CPU seconds to import torch, seaborn and scikit-learn; a forked one takes none, and
 prints the same (see ``test_forks``). A kernel whose environment would change an import is started afresh.
@@ -7,13 +7,13 @@ prints the same (see ``test_forks``). A kernel whose environment would change an
 import atexit
 import builtins
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
 import os
 import pkgutil
 import select
-import shlex
 import signal
 import socket
 import subprocess
@@ -71,9 +71,8 @@ def load() -> None:
     import gclib
 
     for module in pkgutil.walk_packages(gclib.__path__, "gclib."):
-        if not module.name.endswith(
-            ("__main__", ".kernels", ".convolutions", ".fused")
-        ):  # programs; for a GPU
+        # Programs, and what is for a GPU.
+        if not module.name.endswith(("__main__", ".kernels", ".convolutions", ".fused")):
             importlib.import_module(module.name)
     del os.environ["MPLBACKEND"], builtins.get_ipython
     assert threading.active_count() == 1
@@ -82,7 +81,7 @@ def load() -> None:
 def watch(connection: socket.socket) -> None:
     """Fork who was asked for; tell the pid, and in the end exit code and CPU seconds. It ends with whoever asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request, files, *_ = socket.recv_fds(connection, 1 << 20, 3)
+    request, files, *_ = socket.recv_fds(connection, 1 << 20, 16)
     parent = os.getpid()
     child = os.fork()
     if not child:
@@ -104,8 +103,10 @@ def watch(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def become(command: list[str], env: dict[str, str], cwd: str, files: list[int], parent: int) -> None:
-    """Do what the command does: ``python -m ipykernel_launcher``, or the ``python -c`` of pytest-xdist."""
+def become(
+    command: list[str], env: dict[str, str], cwd: str, numbers: list[int], files: list[int], parent: int
+) -> None:
+    """Do what the command does, ``python -m ipykernel_launcher`` or a ``python -c``, with files of these numbers."""
     import numpy as np
     import torch
 
@@ -114,16 +115,18 @@ def become(command: list[str], env: dict[str, str], cwd: str, files: list[int], 
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    for number, file in enumerate(files):
+    files = [fcntl.fcntl(file, fcntl.F_DUPFD, 64) for file in files]  # beyond the numbers
+    for number, file in zip(numbers, files, strict=True):
         os.dup2(file, number)
         os.close(file)
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     torch.seed()  # what is drawn without a seed is another one in each
     np.random.seed()  # noqa: NPY002
-    if "ipykernel_launcher" in command:
-        become_kernel(command[command.index("ipykernel_launcher") + 1 :], parent)
-    else:
-        become_worker(command[-1])
+    with contextlib.suppress(SystemExit):
+        if "ipykernel_launcher" in command:
+            become_kernel(command[command.index("ipykernel_launcher") + 1 :], parent)
+        else:
+            become_python(command[-1])
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -140,7 +143,7 @@ def become_kernel(words: list[str], parent: int) -> None:
     app.start()
 
 
-def become_worker(code: str) -> None:
+def become_python(code: str) -> None:
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -158,11 +161,11 @@ class Forked:
     stdin = stdout = stderr = None
     cpu_seconds = 0.0  # of all that have ended
 
-    def __init__(self, command: list[str], env: dict[str, str], cwd: str, files: list[int]) -> None:
-        request = {"command": command, "env": env, "cwd": cwd}
+    def __init__(self, command: list[str], env: dict[str, str], cwd: str, files: dict[int, int]) -> None:
+        request = {"command": command, "env": env, "cwd": cwd, "numbers": list(files)}
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.connect(os.environ[ADDRESS])
-        socket.send_fds(self.connection, [json.dumps(request).encode()], files)
+        socket.send_fds(self.connection, [json.dumps(request).encode()], list(files.values()))
         self.pid = int(self.connection.recv(100))
         self.returncode: int | None = None
 
@@ -198,13 +201,15 @@ def start(address: str, workers: int = 0) -> Callable[[], object]:
     return process.communicate
 
 
-def worker() -> str:
-    """Return how pytest-xdist starts a worker that is forked."""
-    return "popen//python=" + shlex.join([sys.executable, "-S", __file__])
+def client(*numbers: int) -> list[str]:
+    """Return the command that, followed by ``-c CODE``, is a Python forked with these files open."""
+    return [sys.executable, "-S", __file__, ",".join(map(str, (0, 1, 2, *numbers)))]
 
 
 def use() -> None:
-    """Let kernels of this process be forked where that makes no difference."""
+    """Let kernels and forkservers of this process be forked where that makes no difference."""
+    from multiprocessing import util
+
     from jupyter_client.provisioning import local_provisioner
 
     fresh, python = local_provisioner.launch_kernel, sys.executable
@@ -217,19 +222,27 @@ def use() -> None:
         elsewhere = env.get("PYTHONPATH", str(ROOT)) != str(ROOT)
         if differs or elsewhere or command[0] != python or "ipykernel_launcher" not in command:
             return fresh(command, **options)
-        files = [options.get(name) or default for name, default in (("stdout", 1), ("stderr", 2))]
         with open(os.devnull) as nothing:
-            files = [nothing.fileno(), *(file if isinstance(file, int) else file.fileno() for file in files)]
+            files = [nothing, options.get("stdout") or 1, options.get("stderr") or 2]
+            numbers = [file if isinstance(file, int) else file.fileno() for file in files]
             try:
-                return Forked(command, env, str(options.get("cwd") or Path.cwd()), files)
+                return Forked(command, env, str(options.get("cwd") or Path.cwd()), dict(enumerate(numbers)))
             except OSError:  # nobody is there to fork
                 return fresh(command, **options)
 
-    local_provisioner.launch_kernel = launch
+    plain = util.spawnv_passfds
+
+    def spawn(path: str, words: list[str], files: list[int]) -> int:
+        if "multiprocessing.forkserver" in words[-1]:
+            words = [*client(*files), *words[-2:]]
+        return plain(path, words, files)
+
+    local_provisioner.launch_kernel, util.spawnv_passfds = launch, spawn
 
 
 if __name__ == "__main__":
-    if "-c" in sys.argv:  # a worker is asked for, in the words that Python would get
-        sys.exit(Forked(sys.argv, dict(os.environ), str(Path.cwd()), [0, 1, 2]).wait())
+    if "-c" in sys.argv:
+        numbers = map(int, sys.argv[1].split(","))
+        sys.exit(Forked(sys.argv, dict(os.environ), str(Path.cwd()), {n: n for n in numbers}).wait())
     del sys.path[0]  # the folder of this file
     serve(sys.argv[1], int(sys.argv[2]))

@@ -1,10 +1,12 @@
 """A forked kernel prints what a fresh one prints, and ends with whoever asked for it."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing import util
 from pathlib import Path
 
 import forks
@@ -50,6 +52,7 @@ def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         else:
             patch.setenv(forks.ADDRESS, "")
             patch.setattr(local_provisioner, "launch_kernel", local_provisioner.launch_kernel)
+            patch.setattr(util, "spawnv_passfds", util.spawnv_passfds)
             end = forks.start(str(tmp_path_factory.mktemp("forks") / "kernels"))
             forks.use()
             yield
@@ -71,14 +74,29 @@ def test_a_forked_kernel_prints_what_a_fresh_one_prints(
 
 
 def test_a_forked_kernel_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
-    code = "import forks, os; null = os.open(os.devnull, 2); print(forks.Forked(**{request!r}, files=[null] * 3).pid)"
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", str(tmp_path / "connection")]
-    request = {"command": command, "env": dict(os.environ), "cwd": "/"}
+    code = (
+        f"import forks, os; null = os.open(os.devnull, 2); files = dict.fromkeys(range(3), null); "
+        f"print(forks.Forked({command!r}, {dict(os.environ)!r}, '/', files).pid)"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code.format(request=request)],
+        [sys.executable, "-c", code],
         stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
     end = time.monotonic() + 20
     while Path(f"/proc/{int(done.stdout)}").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_worker_was_forked_and_a_server_of_multiprocessing_is() -> None:
+    code = "import sys; print(sorted(name for name in sys.modules if name in ('torch', 'seaborn')))"
+    command = [*forks.client(), "-c", code]
+    forked = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (forked.stdout, forked.stderr) == ("['seaborn', 'torch']\n", "")
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        assert pool.apply(has_seaborn)
+
+
+def has_seaborn() -> bool:
+    return "seaborn" in sys.modules

@@ -92,6 +92,7 @@ def process(
     rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple, answer: Connection
 ) -> None:
     """Be a process among others: do the work and send what comes of it."""
+    multiprocessing.set_start_method("fork", force=True)  # readers are forked, as those of any run
     for module in (making, runner):
         module.make_network = resnet8  # of a part of one image it has several pixels to normalise over
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}

@@ -19,7 +19,7 @@ from gclib.files import home_expanded, write_atomically
 from gclib.records.fields import canonical, content_hash, text_hash
 from gclib.records.schema import RunRecord
 
-NAMES = ("seed*.json", "record.json")  # of records: in `results/`, and in the folder of a run
+NAMES = re.compile(r"seed.*\.json|record\.json")  # of records: in `results/`, and in the folder of a run
 REPEAT = re.compile(r"seed\d+-repeat(\d{1,9})\.json")
 MAX_BYTES = 16_000_000  # of a file that is looked into at all; 8,142 classes take about 0.5 MB
 
@@ -160,8 +160,8 @@ def _order(record: RunRecord) -> tuple[str, str, float, str, int]:
 
 
 def _files(root: str | Path) -> list[Path]:
-    paths = [path for name in NAMES for path in sorted(Path(root).glob(f"**/{name}"))]
-    return sorted(paths, key=_repeat)
+    paths = (Path(at, name) for at, _, names in os.walk(root) for name in names if NAMES.fullmatch(name))
+    return sorted(paths, key=lambda path: (_repeat(path), path.name == "record.json", path))
 
 
 def _repeat(path: Path) -> int:
