@@ -42,12 +42,9 @@ HARMLESS |= {"PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WOR
 # The process that forks
 
 
-def serve(address: str, workers: int = 0) -> None:
-    """Import, then fork a worker or a kernel for each that connects, until standard input ends."""
+def serve(listener: socket.socket, workers: int) -> None:
+    """Import, then fork a worker or a kernel for each that has connected, until standard input ends."""
     gc.disable()  # nothing of what is imported is garbage
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(address)
-    listener.listen(64)  # who connects from now on waits for the imports
     load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while listener in select.select([listener, sys.stdin], [], [])[0]:
@@ -115,8 +112,10 @@ def become(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    files = [fcntl.fcntl(file, fcntl.F_DUPFD, 64) for file in files]  # beyond the numbers
-    for number, file in zip(numbers, files, strict=True):
+    beyond = [fcntl.fcntl(file, fcntl.F_DUPFD, 64) for file in files]
+    for file in files:
+        os.close(file)
+    for number, file in zip(numbers, beyond, strict=True):
         os.dup2(file, number)
         os.close(file)
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
@@ -195,8 +194,12 @@ class Forked:
 def start(address: str, workers: int = 0) -> Callable[[], object]:
     """Start the process that forks, for this process and its children; return what ends it, as its own end would."""
     Path(f"{address}.json").write_text(json.dumps(dict(os.environ)))
-    command = [sys.executable, __file__, address, str(workers)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen(64)  # who connects from now on waits for the imports
+        files = [listener.fileno()]
+        command = [sys.executable, __file__, str(files[0]), str(workers)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files, start_new_session=True)
     os.environ[ADDRESS] = address
     return process.communicate
 
@@ -245,4 +248,4 @@ if __name__ == "__main__":
         numbers = map(int, sys.argv[1].split(","))
         sys.exit(Forked(sys.argv, dict(os.environ), str(Path.cwd()), {n: n for n in numbers}).wait())
     del sys.path[0]  # the folder of this file
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
