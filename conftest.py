@@ -40,10 +40,9 @@ ROOT = Path(__file__).parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar.py"
 
 
-# What the table at the end of a run shows as dearest, and test_browser early: it takes one core longest. What it looks
-# at is built by test_book, while the other process is at test_grid_engine.
-FIRST = """test_book test_grid_engine test_browser test_chapters miniature test_parts test_fingerprint test_notebook
-    training add-your-loss test_launch test_reweight test_building test_benchmarks test_kernels test_wheel
+# What takes longest comes first. test_book builds what test_browser looks at, and test_grid_engine waits for processes.
+FIRST = """test_book test_grid_engine miniature test_browser test_chapters training test_fingerprint add-your-loss
+    test_kernels test_parts test_notebook test_reweight test_launch test_building test_benchmarks test_wheel
     temperature-and-labels embedding test_photo_networks test_extending test_surroundings test_probe test_hybrid
     add-your-data test_classifier your-model test_project test_cli chance test_workflows test_resume test_weights
     test_pretrained test_installation logit-adjustment""".split()

@@ -224,9 +224,9 @@ def test_a_file_that_is_damaged_meanwhile_ends_the_run_in_one_line(tmp_path: Pat
     read = Streamed(
         source.train.images, source.train.labels, source.augmentation, CPU, torch.float32, workers
     )
-    with pytest.raises(UserError, match=rf"^{damaged}: not a readable image") as caught:
+    # Not kept: what refers to itself leaves its reader to be found at the end, and that takes five seconds.
+    with pytest.raises(UserError, match=rf"^{damaged}: not a readable image.*\Z"):
         list(read.plain())
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
