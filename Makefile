@@ -34,10 +34,10 @@ test: $(INSTALLED)  ## everything that must hold: style, types, tests, stored ou
 	$(RUN) ruff format --check .
 	@$(MAKE) --no-print-directory --jobs types pytest
 
-types:
+types: $(INSTALLED)
 	$(RUN) mypy
 
-pytest:  # a third process for two cores: each waits a fifth of its time
+pytest: $(INSTALLED)  # a third process for two cores: each waits a fifth of its time
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env notebooks tests gclib
 
 soak: $(INSTALLED)  ## the long tests: many kills and restarts, every page at every size and theme
