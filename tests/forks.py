@@ -246,6 +246,8 @@ def use() -> None:
 if __name__ == "__main__":
     if "-c" in sys.argv:
         numbers = map(int, sys.argv[1].split(","))
-        sys.exit(Forked(sys.argv, dict(os.environ), str(Path.cwd()), {n: n for n in numbers}).wait())
+        forked = Forked(sys.argv, dict(os.environ), str(Path.cwd()), {n: n for n in numbers})
+        signal.signal(signal.SIGINT, lambda *_: os.kill(forked.pid, signal.SIGINT))  # in a session of its own
+        sys.exit(forked.wait())
     del sys.path[0]  # the folder of this file
     serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
