@@ -98,5 +98,11 @@ def test_a_worker_was_forked_and_a_server_of_multiprocessing_is() -> None:
         assert pool.apply(has_seaborn)
 
 
+def test_where_nobody_forks_a_worker_is_started_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(forks.ADDRESS, "/nowhere")
+    command = [*forks.client(), "-u", "-c", "import sys; print('torch' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def has_seaborn() -> bool:
     return "seaborn" in sys.modules
