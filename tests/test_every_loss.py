@@ -225,6 +225,16 @@ def test_a_device_without_float64_takes_every_loss(name):
     assert {(buffer.dtype, buffer.device.type) for buffer in loss.buffers()} == {(torch.float32, "meta")}
 
 
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("label", [-100, -1, 10])
+def test_a_label_that_is_no_class_is_an_error_and_left_out_of_no_mean(name, label):
+    """Torch's own losses take -100 for an image to leave out."""
+    cosine, target, noise = batch(10)
+    target[3] = label
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
+        call(LOSSES[name](COUNTS), cosine, target, noise)
+
+
 @pytest.mark.parametrize("name", ["gcl", "gcl-mean", "ldam", "ldam-weighted"])
 def test_a_cosine_beyond_rounding_is_told_but_not_at_every_step(name):
     cosine, target, noise = batch(10)

@@ -22,6 +22,11 @@ __all__ = [
 ]
 
 
+# Torch leaves an image of label -100 out of a loss without a word, and a mean over all images would still count it:
+# here such a label is an error, as any other that is no class.
+IGNORED = -(2**31)
+
+
 def class_weights(weight: PerClass | None, num_classes: int | None = None) -> Tensor | None:
     """Return class weights as a float64 tensor (C,) of its own, or None.
 
@@ -166,7 +171,7 @@ class AdjustedCrossEntropy(torch.autograd.Function):
         log_p = F.log_softmax(logits, dim=1)
         ctx.save_for_backward(cosine, log_p, target)
         ctx.scale = scale
-        return F.nll_loss(log_p, target, reduction="none")
+        return F.nll_loss(log_p, target, ignore_index=IGNORED, reduction="none")
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from gclib.arrays import PerClass, validated_counts
 from gclib.errors import require_positive, require_range
 from gclib.losses.common import (
+    IGNORED,
     AdjustedCrossEntropy,
     ClassLoss,
     CosineLoss,
@@ -49,7 +50,8 @@ class CrossEntropyLoss(ClassLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the (weighted) mean loss."""
         logits = checked(logits, target, self.weight)
-        return F.cross_entropy(logits, target, None if self.weight is None else self.weight.to(logits.dtype))
+        weight = None if self.weight is None else self.weight.to(logits.dtype)
+        return F.cross_entropy(logits, target, weight, ignore_index=IGNORED)
 
 
 class LDAMLoss(CosineLoss):
@@ -156,7 +158,7 @@ class LogitAdjustedLoss(ClassLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss."""
         logits = checked(logits, target, self.adjustment)
-        return F.cross_entropy(logits + self.adjustment.to(logits.dtype), target)
+        return F.cross_entropy(logits + self.adjustment.to(logits.dtype), target, ignore_index=IGNORED)
 
 
 class FocalLoss(ClassLoss):
@@ -195,7 +197,8 @@ class FocalLoss(ClassLoss):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss."""
-        loss = F.cross_entropy(checked(logits, target, self.weight), target, reduction="none")
+        logits = checked(logits, target, self.weight)
+        loss = F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="none")
         # Kept above 0: for gamma < 1 the power's slope at 0 is infinite, and infinite times 0 is no number.
         loss = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny) ** self.gamma * loss
         return (loss if self.weight is None else self.weight.to(loss.dtype)[target] * loss).mean()
