@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -216,6 +217,7 @@ def use() -> None:
     """Let kernels and forkservers of this process be forked where that makes no difference."""
     from multiprocessing import util
 
+    from jupyter_client.connect import LocalPortCache
     from jupyter_client.provisioning import local_provisioner
 
     fresh, python = local_provisioner.launch_kernel, sys.executable
@@ -236,6 +238,10 @@ def use() -> None:
             except OSError:  # nobody is there to fork
                 return fresh(command, **options)
 
+    # Of nbval's kernels: ports that no other worker chooses, below those that the system gives out.
+    first = 10_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    ports = (port for port in itertools.count(first) if free(port))
+    LocalPortCache.find_available_port = lambda *_: next(ports)
     plain = util.spawnv_passfds
 
     def spawn(path: str, words: list[str], files: list[int]) -> int:
@@ -244,6 +250,13 @@ def use() -> None:
         return plain(path, words, files)
 
     local_provisioner.launch_kernel, util.spawnv_passfds = launch, spawn
+
+
+def free(port: int) -> bool:
+    with socket.socket() as tried, contextlib.suppress(OSError):
+        tried.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import forks
 import pytest
+from jupyter_client.connect import LocalPortCache
 from jupyter_client.provisioning import local_provisioner
 from pages import write
 
@@ -53,6 +54,7 @@ def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(forks.ADDRESS, "")
             patch.setattr(local_provisioner, "launch_kernel", local_provisioner.launch_kernel)
             patch.setattr(util, "spawnv_passfds", util.spawnv_passfds)
+            patch.setattr(LocalPortCache, "find_available_port", LocalPortCache.find_available_port)
             end = forks.start(str(tmp_path_factory.mktemp("forks") / "kernels"))
             forks.use()
             yield

@@ -1,9 +1,11 @@
 """Notebooks: their execution, their refresh and their names."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -192,6 +194,19 @@ def test_a_kernel_that_dies_at_its_start_is_told_in_one_line(tmp_path, monkeypat
         notebook.execute(path, tmp_path / "out.ipynb")
     assert capfd.readouterr() == ("", "")
     assert files(tmp_path) == ["page.ipynb", "python"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sockets with names are known to POSIX alone")
+@pytest.mark.parametrize(("folder", "transport"), [("short", "ipc"), ("long" * 30, "tcp")])
+def test_a_kernel_talks_over_no_port_that_another_may_take(tmp_path, monkeypatch, folder, transport):
+    with tempfile.TemporaryDirectory() as short:
+        temporary = Path(short, folder)
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        code = "import ipykernel, json; print(json.loads(ipykernel.get_connection_info())['transport'])"
+        notebook.execute(write(tmp_path / "page.ipynb", code), tmp_path / "out.ipynb")
+        assert list(temporary.iterdir()) == []
+    assert printed(tmp_path / "out.ipynb") == f"{transport}\n"
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_a_kernel_starts(tmp_path, kernel_mark):

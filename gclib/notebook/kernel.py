@@ -31,11 +31,20 @@ def kernel_manager(said: Path, progress: str) -> type:
     # This package, also where another of its name is installed.
     packages = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(packages)
-    # Else a kernel says at every start that it talks over TCP, and complains when it is stopped.
+    # Else a kernel says at every start how it talks, and complains when it is stopped.
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
     local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
 
+    # Not by ports: another kernel that starts at the same moment may take one. The name of a socket has 107 bytes.
+    place = str(said.with_name("socket"))
+    sockets = (
+        {"transport": "ipc", "ip": place} if os.name == "posix" and len(os.fsencode(place)) < 100 else {}
+    )
+
     class ThisPython(AsyncKernelManager):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**sockets, **options)
+
         @property
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(argv=command, language=KERNEL["language"], metadata=local)
