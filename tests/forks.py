@@ -26,7 +26,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ADDRESS = "GCLIB_TEST_KERNELS"  # variable with the socket of the process that forks
+ADDRESS = "GCLIB_TEST_FORKS"  # variable with the socket of the process that forks
 SLOW = """_pytest.doctest ipykernel.kernelapp ipykernel.ipkernel markdown_it matplotlib.pyplot pandas papermill
     plotly.graph_objects pypdf requests scipy.optimize scipy.stats seaborn sklearn.datasets sklearn.linear_model
     sklearn.manifold sympy torch torch.optim""".split()

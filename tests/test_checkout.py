@@ -54,3 +54,16 @@ def test_make_runs_modules_and_no_script_that_names_the_place_of_its_installatio
 ) -> None:
     for line in targets("/somewhere/else").splitlines():
         assert not re.search(r"\.venv/bin/(?!python( |$))", line), line
+
+
+@pytest.mark.parametrize("broken", ["", "ruff", "mypy", "pytest"])
+def test_make_test_checks_style_types_and_tests_and_fails_where_one_does(
+    targets: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    targets(str(tmp_path))
+    (tmp_path / "tool").write_text('echo "$1" >> ran; [ "$1" != "$BROKEN" ]\n')
+    monkeypatch.setenv("BROKEN", broken)
+    monkeypatch.delenv("MAKEFLAGS", raising=False)  # of the make that runs the tests
+    done = subprocess.run(["make", "test", "RUN=sh tool"], cwd=tmp_path, capture_output=True)
+    assert bool(done.returncode) == bool(broken)
+    assert broken == "ruff" or {*(tmp_path / "ran").read_text().split()} == {"ruff", "mypy", "pytest"}

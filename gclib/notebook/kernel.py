@@ -31,7 +31,7 @@ def kernel_manager(said: Path, progress: str) -> type:
     # This package, also where another of its name is installed.
     packages = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(packages)
-    # Else a kernel says at every start how it talks, and complains when it is stopped.
+    # Else a kernel that talks over TCP says so at every start, and complains when it is stopped.
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
     local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
 
