@@ -66,4 +66,5 @@ def test_make_test_checks_style_types_and_tests_and_fails_where_one_does(
     monkeypatch.delenv("MAKEFLAGS", raising=False)  # of the make that runs the tests
     done = subprocess.run(["make", "test", "RUN=sh tool"], cwd=tmp_path, capture_output=True)
     assert bool(done.returncode) == bool(broken)
-    assert broken == "ruff" or {*(tmp_path / "ran").read_text().split()} == {"ruff", "mypy", "pytest"}
+    # What runs beside one that fails at once may not have begun.
+    assert {*(tmp_path / "ran").read_text().split()} >= ({broken} if broken else {"ruff", "mypy", "pytest"})
