@@ -131,9 +131,19 @@ _DISALIGN: Layers = (
 )
 _LI_TWO: Layers = (
     ("paper, which follows Kang et al.", {"epochs": By(10, 30, 10), "weight_decay": DECAY}),
-    (LI, {"loss.parameters.scale": By(None, None, 15.0)}),
     ("official code of Li et al. for CIFAR-LT", {"learning_rate": 0.002, "schedule": COSINE}),
     (OURS, {"batch_size": 512, "mixup": 0.2, "loss.parameters.noise_scale": 1.0}),
+    # Not its 30 epochs, its mixup with alpha 1 (of images that it then leaves out) and its class-balanced draws.
+    (
+        LI,
+        {
+            "batch_size": By(None, None, 512),
+            "learning_rate": By(None, None, 0.002),
+            "weight_decay": By(None, None, 5e-4),
+            "loss.parameters.scale": By(None, None, 15.0),
+            "loss.parameters.noise_scale": By(None, None, 1.0),
+        },
+    ),
 )
 
 STAGES: dict[str, tuple[Layers, ...]] = {

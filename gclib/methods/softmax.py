@@ -18,7 +18,7 @@ def _ce_mixup(data: LongTailed) -> tuple[StageSettings, ...]:
 
 
 def _ce_batch_64(data: LongTailed) -> tuple[StageSettings, ...]:
-    # What the released script of GCL does to every loss: batch 64, falling by 0.1 twice.
+    # What the released script of GCL gives to every loss, but for its mixup: batch 64, falling by 0.1 twice.
     schedule = Schedule(factors=(0.1, 0.01))
     return (StageSettings(name="stage-one", method="train", epochs=200, batch_size=64, schedule=schedule),)
 
@@ -34,7 +34,7 @@ RECIPES = {
         label="Cross-entropy",
     ),
     "ce-gcl-script": Definition(
-        "Cross-entropy, linear classifier, in the form that the released script of GCL gives to every loss.",
+        "Cross-entropy, linear classifier, batch size and schedule of the released script of GCL, without its mixup.",
         "linear",
         _ce_batch_64,
         "Li et al., CVPR 2022",

@@ -146,7 +146,7 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
         ),
         Answer(
             "What decides more than the loss?",
-            f"The settings around it: batch size, learning rate and mixup, taken together. The same loss and second "
+            f"The settings around it: batch size and mixup, taken together. The same loss and second "
             f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings "
             f"({of.behind(lead)}). That is more than its lead over LDAM-DRW there, "
             f"{of.said('unified', 'ldam-drw-unified')}.",
@@ -212,8 +212,8 @@ def choices_table(
             ("gcl-unified", adjusted),
         ),
         (
-            "Batch size, schedule and augmentation are given",
-            f"without its own settings GCL changes by {of.said('settings', CODE)} points; against LDAM-DRW "
+            "Batch size and augmentation are given",
+            f"without its own batch size and mixup GCL changes by {of.said('settings', CODE)} points; against LDAM-DRW "
             f"it is then {of.said('unified', 'ldam-drw-unified')} ahead, against the nearest class mean on features of "
             f"cross-entropy {of.said('unified', 'ncm-unified')}",
             "what is simplest: class means, logit adjustment or LDAM-DRW, and GCL only if you can try both",

@@ -221,7 +221,7 @@ CLAIMS = {
         (Comparison("gcl-unified", "logit-adjustment-unified", stage_one=True),),
     ),
     "settings": Claim(
-        "GCL keeps its accuracy without its own batch size, learning rate and mixup",
+        "GCL keeps its accuracy without its own batch size and mixup",
         "nowhere; the question is ours",
         (Comparison("gcl-unified", GCL),),
     ),

@@ -85,7 +85,9 @@ def rates_table(report: Mapping[str, Any]) -> Table:
     rows = [[runs, *(_whole(by_runs.get(runs)) for by_runs in rates.values())] for runs in beside]
     best = report["fastest"]
     chosen = (
-        f"best: {best['variant']}, {best['places']} side by side" if best else "there was no time to choose"
+        f"chosen: {best['variant']}, {best['places']} side by side, for more are hardly faster"
+        if best
+        else "there was no time to choose"
     )
     caption = f"{_device(report)}: training images a second in sum; {chosen}"
     names = recipes.names()

@@ -32,7 +32,8 @@ VERDICT_RULE = (
 )
 COMPARED = (
     "The difference is paper-style (best epoch on the test set) minus the printed number, with half of its "
-    f"{1 - LEVEL:.0%} interval; clean is the last epoch."
+    f"{1 - LEVEL:.0%} interval; clean is the last epoch. Higher and lower are said where zero still lies outside after "
+    "Holm's correction for all rows."
 )
 NOT_PRINTED = (
     "Clean is the last epoch, paper-style the best epoch on the test set. "
