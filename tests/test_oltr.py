@@ -24,8 +24,8 @@ def start() -> dict[str, torch.Tensor]:
         return resnet32(10, "linear").state_dict()
 
 
-def stage(start: dict[str, torch.Tensor]) -> Stage:
-    resolved = recipe("oltr")
+def stage(start: dict[str, torch.Tensor], **overrides: float) -> Stage:
+    resolved = recipe("oltr", **overrides)
     return make_stage(resolved.stages[1], resolved.head, few_digits(), 0, 1, start)
 
 
@@ -53,9 +53,13 @@ def test_attention_starts_as_the_identity_and_is_attention() -> None:
             np.testing.assert_allclose(layer(x)[i].flatten(1).numpy(), expected, rtol=1e-10)
 
 
-def test_centroids_start_as_class_means(start: dict[str, torch.Tensor]) -> None:
-    one = stage(start).eval()
-    train = few_digits().train
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_centroids_start_as_class_means_of_what_is_not_held_out(
+    start: dict[str, torch.Tensor], share: float
+) -> None:
+    one = stage(start, **{"stage-two.held_out": share}).eval()
+    train = few_digits().train.of(one.seen.numpy())
+    assert (len(train) < len(few_digits().train)) == bool(share)
     with torch.no_grad():
         pixels = normalise(torch.from_numpy(train.images), few_digits().augmentation, torch.float32)
         features = one.network.features(pixels).numpy()

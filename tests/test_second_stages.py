@@ -48,6 +48,21 @@ def test_ncm_is_the_nearest_mean_of_centred_unit_features() -> None:
     assert {"center", "means"} <= one.state_dict().keys(), "a checkpoint holds what it predicts with"
 
 
+def test_ncm_takes_its_means_without_the_held_out_images() -> None:
+    one = second("ce-mixup-ncm", **{"stage-two.epochs": 0, "stage-two.held_out": 0.3}).eval()
+    seen, labels = one.seen.numpy(), few_digits().train.labels
+    with torch.no_grad():
+        pixels = normalise(
+            torch.from_numpy(few_digits().train.images[seen]), few_digits().augmentation, torch.float32
+        )
+        f = one.network.features(pixels)
+    unit = torch.nn.functional.normalize(f - f.mean(0)).numpy()
+    means = np.stack([unit[labels[seen] == c].mean(0) for c in range(10)])
+    assert len(seen) < len(labels)
+    np.testing.assert_allclose(one.center.numpy(), f.mean(0).numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(one.means.numpy(), means, rtol=1e-4, atol=1e-6)
+
+
 def test_mislas_loss_and_its_two_learning_rates() -> None:
     one = second("mislas").double()
     with torch.no_grad():

@@ -69,11 +69,11 @@ class MetaEmbedding(Stage, name="OLTR"):
         nn.init.uniform_(self.anchors, -(width**-0.5), width**-0.5)
 
     def measure(self, images: Images) -> None:
-        """Take the class means of the unaugmented training images as centroids."""
+        """Take the class means of the unaugmented images that it trains on as centroids."""
         self.eval()
         with torch.no_grad():
-            features = torch.cat([self.embed(part) for part in images.plain()])
-            self.centroids.copy_(class_means(features, images.labels, self.num_classes))
+            features = torch.cat([self.embed(part) for part in images.plain(self.measured)])
+            self.centroids.copy_(class_means(features, images.labels, self.num_classes, self.measured))
 
     def embed(self, images: Tensor) -> Tensor:
         """Attended features, ``(B, d)``."""
