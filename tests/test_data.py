@@ -112,6 +112,23 @@ def test_subsets_of_larger_ratios_lie_within_smaller_ones() -> None:
     assert set(data.long_tailed_indices(labels, 50)) < set(data.long_tailed_indices(labels, 10))
 
 
+def test_images_that_stand_in_some_order_are_held_out_by_draw_and_those_of_a_cut_from_the_end() -> None:
+    whole, cut = data.load("digits"), data.load("digits", 20)
+    labels = whole.train.labels
+    for share in (0.2, 0.5):
+        places = [np.flatnonzero(whole.held_out(share)[labels == label]) for label in range(10)]
+        assert [len(of) for of in places] == [int(share * 100)] * 10
+        assert all(of.min() < 50 for of in places), "not the last of each class"
+        assert len({tuple(of) for of in places}) == 10
+    assert (whole.held_out(0.2) == whole.held_out(0.2)).all()
+    assert not (whole.held_out(0.2) & ~whole.held_out(0.5)).any(), "a larger share holds a smaller one"
+    for label, count in enumerate(cut.class_counts):
+        kept = count - int(0.2 * count)
+        assert cut.held_out(0.2)[cut.train.labels == label].tolist() == [
+            place >= kept for place in range(count)
+        ]
+
+
 def test_unequal_classes_start_from_the_smallest() -> None:
     labels = np.repeat([0, 1, 2], [40, 90, 60])
     chosen = np.bincount(labels[data.long_tailed_indices(labels, 4)])

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training import few_digits, fit, recipe
 
 from gclib import recipes, train
-from gclib.data import LongTailed, Split, held_out
+from gclib.data import LongTailed, Split
 from gclib.methods.stage import Batch, Stage
 from gclib.methods.stages.mislas import SmoothedClassifier
 from gclib.methods.stages.rebalance import class_means
@@ -63,7 +63,7 @@ def test_a_run_on_features_is_the_run_on_images(
     images = len(few_digits().train) + len(few_digits().test)
     # The classifier that it leaves is calibrated on held-out images, from their pixels.
     shares = [stage["held_out"] for stage in first.recipe["stages"] if "held_out" in stage]
-    calibrated = int(held_out(few_digits().train.labels, shares[0]).sum()) if shares else 0
+    calibrated = int(few_digits().held_out(shares[0]).sum()) if shares else 0
     assert sum(embedded) == images + calibrated
     on_images(monkeypatch)
     second = fit(tmp_path / "images", name, **changes)

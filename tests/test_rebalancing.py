@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gclib.data import LongTailed, class_counts, held_out
+from gclib.data import LongTailed, class_counts
 from gclib.data.augment import normalise
 from gclib.figures import rebalancing
 from gclib.methods.settings import StageSettings
@@ -58,7 +58,7 @@ def test_tau_1_leaves_the_predictions_of_a_cosine_classifier(digits: LongTailed)
 @pytest.mark.parametrize("head", ["linear", "cosine"])
 def test_tau_is_the_best_on_images_that_stage_one_does_not_see(digits: LongTailed, head: str) -> None:
     chosen = stage(digits, TauNormalisation, head, held_out=0.2)
-    marked = held_out(digits.train.labels, 0.2)
+    marked = digits.held_out(0.2)
     # A classifier that tells something: the mean features of the classes, head anchors the longest.
     every = normalise(torch.from_numpy(digits.train.images), digits.augmentation, torch.float64)
     with torch.no_grad():

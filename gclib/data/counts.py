@@ -116,15 +116,20 @@ def class_sizes(labels: np.ndarray, num_classes: int | None = None) -> np.ndarra
     return sizes
 
 
-def held_out(labels: np.ndarray, share: float) -> np.ndarray:
-    """Mark the images that are kept from training, to choose by them: the last of each class.
+def held_out(labels: np.ndarray, share: float, drawn: bool = False) -> np.ndarray:
+    """Mark the images that are kept from training, to choose by them: the last of each class, or some that are drawn.
+
+    Groups are not known here: images of a track or a burst may be parted.
 
     Parameters
     ----------
     labels
-        Classes of the images, shape ``(N,)``. Within a class their order is taken to be random, as in every cut.
+        Classes of the images, shape ``(N,)``.
     share
         Share of each class that is held out, in [0, 1); rounded down, so that a small class may give none.
+    drawn
+        Whether they are drawn, by a fixed seed: where images of a class stand in some order, as by the names of their
+        files. In a cut the order is random already.
 
     Returns
     -------
@@ -137,7 +142,10 @@ def held_out(labels: np.ndarray, share: float) -> np.ndarray:
     array([False, False, False, False,  True, False])
     """
     marked = np.zeros(len(labels), dtype=bool)
+    generator = np.random.default_rng(0)
     for label in np.unique(labels):
         positions = np.flatnonzero(labels == label)
+        if drawn:  # all of them, so that a larger share holds a smaller one
+            positions = generator.permutation(positions)
         marked[positions[len(positions) - int(share * len(positions)) :]] = True
     return marked

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gclib.data.budget import IMAGE_BUDGET, image_budget, sample_classes, sample_counts
-from gclib.data.counts import class_sizes, long_tailed_indices
+from gclib.data.counts import class_sizes, held_out, long_tailed_indices
 from gclib.data.listed import published_images
 from gclib.data.own import own, own_images
 from gclib.data.photos import Photos
@@ -52,6 +52,10 @@ class LongTailed:
     def num_classes(self) -> int:
         """Number of classes C."""
         return len(self.class_names)
+
+    def held_out(self, share: float) -> np.ndarray:
+        """Mark the training images that a stage does not train on, bool ``(N,)``; see `gclib.data.held_out`."""
+        return held_out(self.train.labels, share, drawn=self.ratio is None)
 
 
 def load(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gclib import losses, sampling
-from gclib.data import LongTailed, held_out
+from gclib.data import LongTailed
 from gclib.data.views import NUMBERS
 from gclib.errors import UserError, nearest, require_one_of
 from gclib.methods.images import Batch, Draws, Images
@@ -83,7 +83,7 @@ class Stage(nn.Module):
         for module in self.kept:
             module.requires_grad_(False)
         # Positions of the images that it trains on.
-        self.seen = torch.from_numpy(np.flatnonzero(~held_out(data.train.labels, settings.held_out)))
+        self.seen = torch.from_numpy(np.flatnonzero(~data.held_out(settings.held_out)))
         self.num_images, self.num_classes = len(self.seen), data.num_classes
         self.index = sampling.ClassIndex.from_labels(data.train.labels[self.seen], data.num_classes)
         self.criterion = make_loss(settings.loss, data.class_counts)

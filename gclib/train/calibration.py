@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gclib.classifier import Calibration, Classifier
-from gclib.data import LongTailed, held_out
+from gclib.data import LongTailed
 from gclib.train.features import images_of
 
 __all__ = ["calibrate", "fitted_temperature"]
@@ -31,9 +31,7 @@ def calibrate(classifier: Classifier, data: LongTailed, device: torch.device) ->
     device
         Where the images go through it.
     """
-    unseen = np.logical_and.reduce(
-        [held_out(data.train.labels, s.held_out) for s in classifier.card.recipe.stages]
-    )
+    unseen = np.logical_and.reduce([data.held_out(s.held_out) for s in classifier.card.recipe.stages])
     if not unseen.any():
         return None
     split = data.train.of(np.flatnonzero(unseen))

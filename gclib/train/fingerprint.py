@@ -94,7 +94,8 @@ def _fingerprint_data(class_counts: tuple[int, ...]) -> LongTailed:
     labels = np.repeat(np.arange(10), counts)
     images = generator.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     split = Split(images, labels)
-    return LongTailed("fingerprint", None, split, split, counts, tuple("0123456789"), CIFAR, "0" * 64)
+    ratio = class_counts[0] / class_counts[-1]  # noise is in random order, as a cut is
+    return LongTailed("fingerprint", ratio, split, split, counts, tuple("0123456789"), CIFAR, "0" * 64)
 
 
 def refresh(root: str | Path) -> Path:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gclib.data import LongTailed, held_out
+from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.methods.images import Images
 from gclib.methods.settings import StageSettings
@@ -141,13 +141,12 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
     def measure(self, images: Images) -> None:
         """Choose tau on the held-out images."""
         self.eval()
-        marked = held_out(images.labels.cpu().numpy(), self.settings.held_out)
-        if not marked.any():
+        chosen = torch.from_numpy(np.setdiff1d(np.arange(len(images.labels)), self.seen.numpy()))
+        if not len(chosen):
             raise UserError(
                 f"no class has {1 / self.settings.held_out:.0f} images, so none is held out to choose tau on; "
                 "give stage-two.held_out=0 and stage-two.parameters.tau"
             )
-        chosen = torch.from_numpy(np.flatnonzero(marked))
         labels, features = images.labels[chosen.to(images.labels.device)], self.features(images, chosen)
         for place, tau in enumerate(TAUS):
             right = self.classify(features, tau).argmax(1) == labels
