@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -380,6 +381,22 @@ def test_labels_may_be_a_list_or_a_tensor(form: Callable) -> None:
     assert data.long_tailed_indices(form(labels), 2).tolist() == expected.tolist()
     with pytest.raises(UserError, match="imbalance ratio '2': expected a number"):
         data.long_tailed_indices(form(labels), "2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_max", [1, 7, 49, 50, 98, 103, 5000])
+def test_the_ratio_that_a_refusal_names_is_possible(n_max: int) -> None:
+    with pytest.raises(UserError) as caught:
+        data.class_counts(n_max, 10, n_max + 1)
+    named = re.search(rf"; give a ratio (of at most|below) {n_max}$", str(caught.value))
+    assert named
+    assert data.class_counts(n_max, 10, n_max * (1 if named[1] == "of at most" else 0.999))[-1] == 1
+
+
+def test_the_ratio_49_of_49_images_is_refused_for_one_below() -> None:
+    with pytest.raises(UserError, match=r"the largest class has 49; give a ratio below 49$"):
+        data.class_counts(49, 10, 49)
+    with pytest.raises(UserError, match=r"or give a ratio below 49$"):
+        data.long_tailed_indices(np.repeat([0, 1], (49, 60)), 50)
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,14 @@ def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     if counts[-1] < 1:
         raise UserError(
             f"imbalance ratio {ratio:g} leaves class {num_classes - 1} without an image: "
-            f"the largest class has {n_max}; give a ratio of at most {n_max}"
+            f"the largest class has {n_max}; give a ratio {_possible(n_max)}"
         )
     return counts
+
+
+def _possible(n_max: int) -> str:
+    """Say which ratios leave the last class an image: n_max itself, but where the power rounds down, as at 49."""
+    return f"{'of at most' if n_max * float(n_max) ** -1.0 >= 1 else 'below'} {n_max}"
 
 
 def _require_ratio(ratio: float) -> None:
@@ -93,7 +98,7 @@ def long_tailed_indices(labels: ArrayLike, ratio: float, seed: int = 0) -> np.nd
         raise UserError(
             f"imbalance ratio {ratio:g}: every class starts from the size of the smallest, which has {smallest} "
             f"training images (the largest has {largest}); leave the images as they are (ratio 0, in Python None), "
-            f"or give a ratio of at most {smallest}"
+            f"or give a ratio {_possible(smallest)}"
         )
     counts = class_counts(smallest, len(sizes), ratio)
     generator = np.random.RandomState(seed)  # the field's stream; frozen by NumPy's policy
