@@ -220,10 +220,23 @@ def test_groups_are_not_parted_by_the_split(tmp_path: Path) -> None:
         ("path,label\npictures/1.png,a,b,c\n", "line 2: expected path,label"),
         ("", "no image in it"),
         ("pictures/1.png,a\npictures/2.png,a\n", "expected two classes or more"),
+        (
+            "pictures/1.png,a\npictures/2.png,b\npictures/../pictures/1.png,a\n",
+            r"all.csv: listed twice: \S+/1.png; expected one line for each file",
+        ),
+        (
+            "pictures/1.png,a\npictures/2.png,b\nlinked/1.png,b\npictures/2.png,b\n",
+            r"all.csv: under two labels: \S+linked/1.png; expected one line",
+        ),
+        (
+            'pictures/1.png,\t"a, big"\n',
+            r"""line 1: a cell begins with a quotation mark: '"a'; expected it right""",
+        ),
     ],
 )
 def test_a_list_that_is_none_is_refused_in_one_line(tmp_path: Path, lines: str, message: str) -> None:
     images(tmp_path, {"pictures": 3})
+    (tmp_path / "linked").symlink_to(tmp_path / "pictures")
     (tmp_path / "all.csv").write_text(lines)
     with pytest.raises(UserError, match=message):
         data.load(f"list:{tmp_path / 'all.csv'}")
@@ -234,6 +247,18 @@ def test_a_file_in_both_lists_is_refused(tmp_path: Path) -> None:
     write_list(tmp_path / "train.csv", [(f"p/{k}.png", k % 2) for k in (1, 2, 3, 4)])
     write_list(tmp_path / "test.csv", [("p/1.png", 1), ("p/2.png", 0)])
     assert "in training and in test: " in refusal(f"list:{tmp_path}")
+    write_list(tmp_path / "test.csv", [(f"../{tmp_path.name}/p/1.png", 1), ("./p/2.png", 0)])
+    assert re.search("in training and in test: .*p/1.png, .*p/2.png", refusal(f"list:{tmp_path}"))
+
+
+def test_blanks_before_quotes_and_two_spellings_of_an_accent_make_no_class(tmp_path: Path) -> None:
+    images(tmp_path, {"p": 4})
+    (tmp_path / "all.csv").write_text(
+        '"path", "label"\n p/1.png, "caf\u00e9, big"\np/2.png,"cafe\u0301, big"\n'
+        'p/3.png,  dog\n"p/4.png", "dog" \n',
+        encoding="utf-8",
+    )
+    assert listing(own(f"list:{tmp_path / 'all.csv'}")).class_names == ("caf\u00e9, big", "dog")
 
 
 def test_a_ratio_that_is_not_possible_names_the_smallest_and_the_largest_class(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,9 +98,13 @@ def _class_folders(root: Path, found: Found, folders: Sequence[Path] | None = No
         files = sorted(_files(folder, found, (root.resolve(),)))
         if not files:
             raise UserError(f"{folder} holds 0 images; expected at least one in each class folder")
-        name = unicodedata.normalize("NFC", folder.name)  # macOS hands out accents as signs of their own
-        rows += [Row(name, path) for path in files]
+        rows += [Row(_composed(folder.name), path) for path in files]
     return rows
+
+
+def _composed(name: str) -> str:
+    """Return a name in one spelling: macOS hands out accents as signs of their own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _files(folder: Path, found: Found, above: tuple[Path, ...]) -> Iterator[Path]:
@@ -149,12 +154,12 @@ def from_lists(path: Path) -> Found:
     """Read ``path,label`` or ``path,label,group`` from a CSV file, or from ``train.csv`` and ``test.csv`` in a folder.
 
     Paths count from the folder of the list. A first line with the words ``path`` and ``label`` is a header and gives
-    the order of the columns.
+    the order of the columns. A cell with a comma in it stands in double quotes.
 
     Raises
     ------
     UserError
-        If a list is missing or malformed, or files are missing: all of them are named at once.
+        If a list is missing or malformed, or files are missing or listed twice: all of them are named at once.
     """
     if not path.is_dir():
         return Found(_read_list(path))
@@ -166,8 +171,9 @@ def from_lists(path: Path) -> Found:
     used = (train, test)
     unused = [file for file in lists.values() if file.is_file() and file not in used]
     found = Found(_read_list(train), _read_list(test) if test else None, unused=unused)
-    twice = sorted({row.path for row in found.train} & {row.path for row in found.test or []})
-    if twice:
+    tested = set(_real(found.test or []))
+    files = zip(found.train, _real(found.train), strict=True)
+    if twice := [row.path for row, file in files if file in tested]:
         raise UserError(f"{path}: in training and in test: {several(twice)}; expected each file in one list")
     return found
 
@@ -176,7 +182,7 @@ def _read_list(path: Path) -> list[Row]:
     try:
         require_end(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if any(line)]
+            lines = [pair for pair in enumerate(csv.reader(file, skipinitialspace=True), 1) if any(pair[1])]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error}); expected lines of path,label") from error
     columns = ["path", "label", "group"]
@@ -189,11 +195,17 @@ def _read_list(path: Path) -> list[Row]:
     folder, rows = path.parent, []
     for number, line in lines:
         cells = dict(zip(columns, map(str.strip, line), strict=False))
+        if quoted := next((cell for cell in cells.values() if cell.startswith('"')), None):
+            raise UserError(
+                f"{path}, line {number}: a cell begins with a quotation mark: {quoted!r:.120}; "
+                "expected it right after the comma and at the cell's end, or none"
+            )
         if len(line) > len(columns) or not (cells.get("path") and cells.get("label")):
             raise UserError(
                 f"{path}, line {number}: expected path,label or path,label,group; got {line[:4]!r:.120}"
             )
-        rows.append(Row(cells["label"], folder / cells["path"], cells.get("group", "")))
+        label, group = (_composed(cells.get(column, "")) for column in ("label", "group"))
+        rows.append(Row(label, folder / cells["path"], group))
     missing = [row.path for row in rows if not os.path.isfile(row.path)]
     if missing or not rows:
         what = (
@@ -202,4 +214,25 @@ def _read_list(path: Path) -> list[Row]:
             else "no image in it"
         )
         raise UserError(f"{path}: {what}; paths count from the folder of the list")
+    _refuse_twice(path, rows)
     return rows
+
+
+def _refuse_twice(path: Path, rows: Sequence[Row]) -> None:
+    """Refuse a file that is listed twice: a drawn split might have it on both sides."""
+    labels: dict[str, str] = {}
+    twice, other = [], []
+    for row, file in zip(rows, _real(rows), strict=True):
+        if file in labels:
+            (twice if labels[file] == row.label else other).append(row.path)
+        labels[file] = row.label
+    if other or twice:
+        what = f"under two labels: {several(other)}" if other else f"listed twice: {several(twice)}"
+        raise UserError(f"{path}: {what}; expected one line for each file")
+
+
+def _real(rows: Sequence[Row]) -> list[str]:
+    """Return the file of each row, however its path is written; links to folders are resolved, each folder once."""
+    real = cache(os.path.realpath)
+    parts = (os.path.split(row.path) for row in rows)
+    return [os.path.join(real(folder), name) for folder, name in parts]
