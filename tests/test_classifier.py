@@ -199,6 +199,22 @@ def test_gcl_predict_prints_a_table_or_csv(file: Path, photos: Path, gcl: Callab
     assert rows[0]["class"] == model.class_names[expected.indices[0]]
 
 
+def test_photos_of_a_folder_are_those_that_training_would_find(photos: Path, tmp_path: Path) -> None:
+    for name in ("within", ".hidden", "@eaDir"):
+        (photos / name).mkdir()
+        Image.new("RGB", (9, 9)).save(photos / name / "5.png")
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "elsewhere" / "6.png")
+    (photos / "linked").symlink_to(tmp_path / "elsewhere")
+    (photos / "gone.png").symlink_to(tmp_path / "gone.png")
+    (photos / "notes.txt").write_text("no image")
+    found = [str(path.relative_to(photos)) for path in predict._photos([photos])]
+    assert found == ["0.png", "1.png", "2.png", "linked/6.png", "within/5.png"]
+    (photos / "round").symlink_to(photos)
+    with pytest.raises(UserError, match=r"round is a link to .*, which holds it; remove the link"):
+        list(predict._photos([photos]))
+
+
 def test_bad_photos_are_named_together_and_nothing_is_printed(
     file: Path, photos: Path, gcl: Callable
 ) -> None:

@@ -92,8 +92,8 @@ def export(
 
 
 def _photos(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are named, and all images within folders."""
-    from gclib.data.pictures import is_image
+    """Files as they are named, and all images within folders, which are walked as in training."""
+    from gclib.data.layouts import images_within
 
     named = [home_expanded(path) for path in paths]
     if absent := [str(path) for path in named if not path.exists()]:
@@ -103,9 +103,7 @@ def _photos(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = [
-            p for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith(".") and is_image(p)
-        ]
+        inside = images_within(path)
         if not inside:
             raise UserError(f"{path}: no image in this folder; name another, or files")
         yield from inside

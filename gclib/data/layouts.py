@@ -13,7 +13,7 @@ from gclib.data.pictures import is_image, several
 from gclib.errors import UserError
 from gclib.files import require_end
 
-__all__ = ["Found", "Row", "from_folder", "from_lists"]
+__all__ = ["Found", "Row", "from_folder", "from_lists", "images_within"]
 
 TRAIN, TEST = (
     ("train", "training"),
@@ -105,6 +105,17 @@ def _class_folders(root: Path, found: Found, folders: Sequence[Path] | None = No
 def _composed(name: str) -> str:
     """Return a name in one spelling: macOS hands out accents as signs of their own."""
     return unicodedata.normalize("NFC", name)
+
+
+def images_within(folder: Path) -> list[Path]:
+    """List the images in a folder and those below it, found as training finds those of a class; all else is left out.
+
+    Raises
+    ------
+    UserError
+        If a folder cannot be read, or a link leads to a folder that holds it.
+    """
+    return [path for path in sorted(_files(folder, Found(), ())) if is_image(path)]
 
 
 def _files(folder: Path, found: Found, above: tuple[Path, ...]) -> Iterator[Path]:
