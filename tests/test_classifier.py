@@ -20,7 +20,7 @@ from training import few_digits, fit, no_fingerprint, resnet8
 
 import gclib
 from gclib import classifier, records
-from gclib.classifier import Classifier, load_classifier
+from gclib.classifier import Classifier, Transform, load_classifier
 from gclib.cli import predict
 from gclib.errors import UserError
 from gclib.train import making, runner, runs
@@ -107,6 +107,23 @@ def test_the_transform_takes_paths_images_and_pixels_alike(file: Path, photos: P
         transform(np.zeros((8, 8)))
     with pytest.raises(UserError, match=r"nowhere\.png: not a readable image"):
         transform(photos / "nowhere.png")
+
+
+@pytest.mark.parametrize("shape", [{}, {"width": 9}, {"scaled": 10}])
+def test_an_image_that_cannot_be_brought_to_pixels_is_told_in_one_line(
+    file: Path, photos: Path, shape: dict[str, int]
+) -> None:
+    transform = Transform(load_classifier(file).card.model_copy(update=shape))
+    path = photos / "0.png"
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(UserError, match=r"0\.png: not a readable image: OSError$"):
+        transform(path)
+    for bad in (Image.open(path), Image.new("La", (9, 9))):  # cut off; of a mode that becomes no other
+        with pytest.raises(UserError, match=r"^not a readable image: \w+Error$"):
+            transform(bad)
+    for empty in (np.zeros((0, 9, 3), np.uint8), Image.new("RGB", (9, 0))):
+        with pytest.raises(UserError, match=r"^an image of 0x9 pixels; expected at least one$"):
+            transform(empty)
 
 
 def test_probabilities_are_calibrated_on_held_out_images_alone(shared: Path) -> None:

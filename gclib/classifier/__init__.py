@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gclib.arrays import to_numpy
 from gclib.data import Augmentation, LongTailed, Split
 from gclib.data.augment import normalise
-from gclib.data.pictures import fit_image, read_image
+from gclib.data.pictures import fit_image, read_image, readable
 from gclib.data.views import centre, test_view
 from gclib.errors import UserError
 from gclib.files import require_end
@@ -147,7 +147,8 @@ class Transform:
                     return test_view(Path(image), height).permute(1, 2, 0).numpy()
                 if height == width:
                     return read_image(Path(image), height)
-                image = Image.open(image)
+                with readable(), Image.open(image) as opened:
+                    return fit_image(opened, height, width)
             except (UserError, OSError) as error:
                 raise UserError(f"{image}: {error}") from error
         if not isinstance(image, Image.Image):
@@ -155,9 +156,12 @@ class Transform:
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
                 raise UserError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (H, W, 3)")
             image = Image.fromarray(pixels)
-        if self.card.scaled:
-            return centre(image, height).permute(1, 2, 0).numpy()
-        return fit_image(image, height, width)
+        if 0 in image.size:
+            raise UserError(f"an image of {image.height}x{image.width} pixels; expected at least one")
+        with readable():  # Pillow opens a file before it reads it
+            if self.card.scaled:
+                return centre(image, height).permute(1, 2, 0).numpy()
+            return fit_image(image, height, width)
 
     def of_pixels(self, pixels: np.ndarray) -> Tensor:
         """Normalise pixels uint8 ``(B, height, width, 3)``: float32, ``(B, 3, height, width)``."""
