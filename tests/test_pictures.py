@@ -25,6 +25,17 @@ def test_sixteen_bits_look_as_eight(tmp_path: Path, suffix: str) -> None:
     assert len(np.unique(deep)) > 50
 
 
+def test_32_bits_that_stay_within_8_are_read_as_8_and_else_as_16(tmp_path: Path) -> None:
+    expected = saved(tmp_path / "8.tif", Image.fromarray(RAMP))
+    assert (saved(tmp_path / "32.tif", Image.fromarray(RAMP.astype(np.int32))) == expected).all()
+    deep = saved(tmp_path / "32-deep.tif", Image.fromarray(RAMP.astype(np.int32) * 257))
+    assert abs(deep.astype(int) - expected).max() <= 1
+    dark = saved(tmp_path / "16-dark.png", Image.fromarray(RAMP.astype(np.uint16)))
+    assert dark.max() <= 1, "16 bits say their range"
+    with pytest.raises(UserError, match="integers from -1 to 254; expected 0 to 255"):
+        saved(tmp_path / "below.tif", Image.fromarray(RAMP.astype(np.int32) - 1))
+
+
 def test_floating_point_from_0_to_1_is_understood_and_other_values_are_refused(tmp_path: Path) -> None:
     expected = saved(tmp_path / "8.tif", Image.fromarray(RAMP))
     found = saved(tmp_path / "float.tif", Image.fromarray(RAMP.astype(np.float32) / 255))

@@ -13,7 +13,7 @@ from gclib.files import cache_folder
 
 __all__ = ["kept"]
 
-VERSION = "1"  # of what is kept: another number where a file would be read otherwise
+VERSION = "2"  # of what is kept: another number where a file would be read otherwise
 WORTH = 1.0  # seconds: what takes less is not kept
 ROWS = 1000  # rows that are written at a time: a bound on memory
 

@@ -77,8 +77,8 @@ def read_image(path: Path, size: int) -> np.ndarray:
     """Read an image: its shorter side scaled to `size`, the longer cropped at both ends.
 
     The rotation that a camera wrote down (EXIF) is applied. 16-bit values 0..65535 and floating-point values 0..1 are
-    brought to 0..255, what is transparent lies on white, of several frames the first is taken. A large JPEG is decoded
-    at a fraction of its size.
+    brought to 0..255; 32-bit integers are taken for 8-bit values where none is above 255, else for 16-bit ones. What is
+    transparent lies on white, of several frames the first is taken. A large JPEG is decoded at a fraction of its size.
 
     Returns
     -------
@@ -121,8 +121,10 @@ def in_colour(image: "Image.Image") -> "Image.Image":
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
     """Bring grey values of another depth to 0..255: by the range of their type, so that images stay comparable."""
     whole = values.dtype.kind in "iu"
-    top = 65_535 if whole else 1
     low, high = values.min(), values.max()
+    top = 65_535 if whole else 1
+    if values.dtype == np.int32 and high <= 255:  # a type that is wider than what was ever meant
+        top = 255
     if not (low >= 0 and high <= top):
         kind = "integers" if whole else "floating-point values"
         raise UserError(f"{kind} from {low:g} to {high:g}; expected 0 to {top}")
