@@ -232,7 +232,8 @@ def _read_list(path: Path) -> list[Row]:
 def _refuse_twice(path: Path, rows: Sequence[Row]) -> None:
     """Refuse a file that is listed twice: a drawn split might have it on both sides."""
     labels: dict[str, str] = {}
-    twice, other = [], []
+    twice: list[Path] = []
+    other: list[Path] = []
     for row, file in zip(rows, _real(rows), strict=True):
         if file in labels:
             (twice if labels[file] == row.label else other).append(row.path)
