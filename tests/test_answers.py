@@ -50,7 +50,7 @@ def test_each_answer_has_a_number_a_verdict_and_a_page(runs: list[RunRecord]) ->
 
 
 def test_without_records_nothing_is_claimed_to_be_measured() -> None:
-    assert Evidence([]).value("ce") == Evidence([]).printed("ce") == "not measured yet"
+    assert Evidence([]).value("ce", [0]) == Evidence([]).printed("ce") == "not measured yet"
     assert Evidence([]).traded("few") == "not measured yet"
 
 

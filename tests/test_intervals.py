@@ -1,6 +1,7 @@
 """Chance, measured: what runs made more than once say about a difference, and the correction for many of them."""
 
 from math import sqrt
+from random import Random
 from statistics import variance
 
 import pytest
@@ -73,16 +74,66 @@ def test_how_often_a_run_is_tested_does_not_make_it_another() -> None:
     assert tables.noise([*CE, changed(paper_run("ce", 9), rate=0.2)]).freedom == 2
 
 
+def other_end(run: RunRecord, *, seed: int) -> RunRecord:
+    """The run, gone on from its first stage by another recipe, to numbers of another seed."""
+    fields = paper_run("gcl-official-lws", seed).model_dump(exclude={"identity", "digest"})
+    stages = [run.stages[0], *fields["stages"][1:]]
+    return RunRecord(**fields | {"seed": run.seed, "stages": stages})
+
+
 def test_recipes_that_share_a_first_stage_count_it_once() -> None:
-    twins = [changed(run, "gcl-official") for run in GCL]
+    twins = [other_end(run, seed=run.seed + 50) for run in GCL]
     assert tables.noise([*GCL, *twins], stage_one=True) == tables.noise(GCL, stage_one=True)
     one = variance([run.stages[0].last.top1 for run in GCL])
     assert tables.noise(GCL, stage_one=True).deviation == pytest.approx(sqrt(one))
-    whole = variance([run.clean.top1 for run in GCL])
-    assert tables.noise(GCL).deviation == pytest.approx(sqrt(whole))
-    # Not every training was carried to the end by one recipe: then their first stages are what can be compared.
-    parted = [GCL[0], twins[1], twins[2]]
-    assert tables.noise(parted).deviation == pytest.approx(sqrt(one))
+    first, second = (variance([run.clean.top1 for run in runs]) for runs in (GCL, twins))
+    assert tables.noise(GCL) == (pytest.approx(sqrt(first)), 2, 1)
+    assert tables.noise([*GCL, *twins]) == (pytest.approx(sqrt((first + second) / 2)), 2, 1)
+    # Each training was carried to the end by another recipe: then their first stages are what can be compared.
+    assert tables.noise([GCL[0], twins[1]]).deviation == pytest.approx(
+        sqrt(variance([run.stages[0].last.top1 for run in GCL[:2]]))
+    )
+
+
+def test_recipes_that_cover_different_trainings_have_no_more_degrees_of_freedom_than_these() -> None:
+    twins = [other_end(run, seed=run.seed + 50) for run in GCL]
+    assert tables.noise([*GCL[:2], *twins[1:]]).freedom == 2  # three trainings, tied by the second
+    assert tables.noise([*GCL[:2], twins[2]]).freedom == 1  # nothing ties the third
+
+
+def test_best_epochs_are_compared_among_runs_tested_in_the_same_epochs() -> None:
+    fields = CE[2].model_dump(exclude={"digest"})
+    (stage,) = fields["stages"]
+    course = stage["course"]
+    half = {name: course[name][1::2] for name in ("test_epochs", "test_accuracy")}
+    at = half["test_accuracy"].index(max(half["test_accuracy"]))
+    best = {**stage["best"], "epoch": half["test_epochs"][at], "top1": half["test_accuracy"][at]}
+    seldom = CE[2].model_copy(
+        update={
+            "stages": (
+                CE[2]
+                .stages[0]
+                .model_copy(
+                    update={
+                        "course": CE[2].stages[0].course.model_copy(update=half),
+                        "best": CE[2].stages[0].best.model_copy(update=best),
+                    }
+                ),
+            )
+        }
+    )
+    assert tables.noise([*CE[:2], seldom], best=True) == tables.noise(CE[:2], best=True)
+    assert tables.noise([*CE[:2], seldom]).freedom == 2
+
+
+def test_the_order_of_the_records_changes_nothing() -> None:
+    runs = records.find(chance.RESULTS, scale="paper", repeats=True)
+    for best in (False, True):
+        for spread in (tables.noise, tables.shared_first_stage):
+            usual = spread(runs, best=best)
+            for seed in range(3):
+                mixed = spread(Random(seed).sample(runs, len(runs)), best=best)
+                assert mixed == (pytest.approx(usual.deviation), *usual[1:])
 
 
 def test_a_run_repeated_to_the_last_digit_says_nothing_about_chance() -> None:

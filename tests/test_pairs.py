@@ -3,6 +3,7 @@
 import json
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 from factories import paper_run
 from scipy import stats
@@ -54,6 +55,29 @@ def test_pairs_with_first_stages_of_their_own_have_the_spread_of_single_runs() -
     assert around == tables.interval(0.0, tables.noise(chance.runs, stage_one=True), 3, 3)
     assert chance.between([], GCL) == (None, None)
     assert tables.Chance([]).between(LWS, GCL)[1] is None
+
+
+def test_pairs_that_scatter_more_than_others_do_stand_for_themselves() -> None:
+    """As on the page of ablations, where a row was tested in other epochs for one of its seeds."""
+    near = [run.model_copy(update={"stages": first.stages}) for first, run in zip(GCL, LWS, strict=True)]
+    chance = tables.Chance([*GCL, *near])
+    assert chance.between(near, GCL)[1].half < 1e-9, "no scatter at all"
+    found, around = chance.between(sharing(LWS, GCL), GCL)
+    low, high = ttest_1samp(list(found.singles.values()), 0).confidence_interval()
+    assert (around.difference, around.half) == pytest.approx((found.difference, (high - low) / 2))
+
+
+def test_recipes_on_common_first_stages_leave_what_least_squares_leave() -> None:
+    """By hand, for a full table of recipes and trainings: what is left after the means of rows and columns."""
+    ends = [
+        GCL,
+        sharing(LWS, GCL),
+        sharing([paper_run("gcl-official-no-focal", seed) for seed in range(3)], GCL),
+    ]
+    table = np.array([[run.clean.top1 for run in runs] for runs in ends])
+    left = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    found = tables.shared_first_stage([run for runs in ends for run in runs])
+    assert found == (pytest.approx((2 * (left**2).sum() / 4) ** 0.5), 4, 1)
 
 
 def test_a_row_is_subtracted_from_the_others_seed_by_seed() -> None:

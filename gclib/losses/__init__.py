@@ -3,7 +3,8 @@
 Every loss is a function of logits (or cosines), targets and class counts, and returns the batch mean. Each
 computes in float32 at least: float16 and bfloat16 inputs are safe, float64 stays float64. The attribute
 ``stochastic`` says whether a loss draws noise. Each refuses logits of another width than the class counts or
-weights that it was made for, and each can be differentiated as often as you like.
+weights that it was made for, and each can be differentiated as often as you like by `torch.autograd`, uncompiled;
+`GCLLoss` and `LDAMLoss` have a backward pass of their own, which `torch.func` does not take.
 """
 
 from gclib.arrays import validated_counts

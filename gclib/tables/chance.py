@@ -6,17 +6,19 @@ recipes that have several, and give every difference an interval by Student's t,
 pool.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from math import sqrt
 from statistics import mean
 from typing import Any
+
+import numpy as np
 
 from gclib import ROOT, saturation
 from gclib.errors import UserError
 from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
-from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled
+from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, wider
 from gclib.tables.rows import one_a_seed
 
 __all__ = ["Chance", "noise", "shared_first_stage", "trainings"]
@@ -29,6 +31,7 @@ class Chance:
 
     Where each pair of runs shares the training of its first stage, the interval comes from how far such differences
     scatter from one first stage to the next (`shared_first_stage`); else from the spread of single runs (`noise`).
+    Pairs of one difference that scatter more than that stand for themselves (`gclib.tables.intervals.wider`).
 
     Parameters
     ----------
@@ -87,11 +90,16 @@ class Chance:
         if found is None:
             return None
         first, second = ({run.seed: course(run.stages[0]) for run in side} for side in (ahead, behind))
-        if found.singles and not stage_one and all(first[seed] == second[seed] for seed in found.singles):
-            shared = self.shared(quantity, best)
-            if shared:
-                return interval(found.difference, shared, len(found.singles))
-        return interval(found.difference, self.spread(quantity, best, stage_one), *found.runs)
+        alike = bool(found.singles) and all(first[seed] == second[seed] for seed in found.singles)
+        shared = self.shared(quantity, best) if alike and not stage_one else None
+        spread = self.spread(quantity, best, stage_one)
+        of_pairs = shared or (spread and spread._replace(deviation=sqrt(2) * spread.deviation))
+        own = pooled([list(found.singles.values())])
+        if own and of_pairs and wider(own, of_pairs):
+            shared = own
+        if shared:
+            return interval(found.difference, shared, len(found.singles))
+        return interval(found.difference, spread, *found.runs)
 
 
 def by_seed(runs: Iterable[RunRecord], quantity: str, best: bool, stage_one: bool) -> dict[int, float]:
@@ -137,49 +145,85 @@ def noise(
 ) -> Spread | None:
     """Pool how far runs that differ by chance alone lie apart, by another seed or made again.
 
-    Each first stage that was trained several times is a group. Whole runs are taken where each of these trainings was
-    carried to the end by one recipe, else the first stages alone.
+    Each first stage that was trained several times is a group, and its variance is the mean over the recipes that
+    carried several of these trainings to the end; where none did, that of the first stages alone. Recipes that share
+    trainings share their luck, so a group has as many degrees of freedom as its trainings, less one.
 
     Parameters
     ----------
     runs
-        Records of any recipes and data, repeats among them.
+        Records of any recipes and data, repeats among them; their order changes nothing.
     quantity
         A key of `gclib.tables.comparisons.MEASURES`.
     best
-        Whether the value is that of the best epoch on the test set (paper-style) or of the last (clean).
+        Whether the value is that of the best epoch on the test set (paper-style) or of the last (clean). Best epochs
+        are compared among runs that were tested in the same epochs.
     stage_one
         Whether the first stage alone counts.
     """
-    groups = []
-    for group in trainings(runs):
-        values = [_any(made, quantity, best, True) for made in group]
-        if not stage_one:
-            names = dict.fromkeys(run.name for made in group for run in made)
-            carried = ([[run for run in made if run.name == name] for made in group] for name in names)
-            ends = next((each for each in carried if all(each)), None)
-            values = [_any(made, quantity, best, False) for made in ends] if ends else values
-        values += _measured_again(group[0][0].stages[0].hash, quantity, best)
-        groups.append([found for found in values if found is not None])
-    return pooled(groups)
+    squares, freedom, groups = 0.0, 0, 0
+    for kind in trainings(runs):
+        ends = _ends(kind, quantity, best, stage_one)
+        if not stage_one and not _contrasts(ends):
+            ends = _ends(kind, quantity, best, True)
+        if own := _contrasts(ends):
+            by_recipe: dict[object, list[float]] = {}
+            for (recipe, _), found in ends.items():
+                by_recipe.setdefault(recipe, []).append(found)
+            spread = pooled(by_recipe.values())
+            squares += own * (spread.deviation**2 if spread else 0.0)
+            freedom, groups = freedom + own, groups + 1
+    return Spread(sqrt(squares / freedom), freedom, groups) if freedom else None
 
 
-def _any(made: Iterable[RunRecord], quantity: str, best: bool, stage_one: bool) -> float | None:
-    """What the first record of one training that holds the quantity says."""
-    found = (value(run, quantity, best, stage_one) for run in made)
-    return next((each for each in found if each is not None), None)
+def _ends(
+    kind: Sequence[Sequence[RunRecord]], quantity: str, best: bool, stage_one: bool
+) -> dict[tuple[object, int], float]:
+    """A quantity by what was run after the first stage, and by which training of that stage it goes on from."""
+    found: dict[tuple[object, int], list[float]] = {}
+    for place, made in enumerate(kind):
+        for run in made:
+            stages = run.stages[:1] if stage_one else run.stages
+            further = run.name if stages[1:] else ""
+            number = value(run, quantity, best, stage_one)
+            if number is not None:
+                found.setdefault((_recipe(further, stages, best), place), []).append(number)
+    again = _measured_again({run.stages[0].hash for made in kind for run in made}, quantity, best)
+    if again is not None:
+        found[_recipe("", again[:1], best), len(kind)] = [again[1]]
+    return {key: mean(numbers) for key, numbers in found.items()}
 
 
-def _measured_again(stage: str, quantity: str, best: bool) -> list[float]:
+def _recipe(further: str, stages: Iterable[StageRun | saturation.Saturation], best: bool) -> object:
+    return further, tuple(stage.course.test_epochs for stage in stages) if best else ()
+
+
+def _design(ends: Collection[tuple[object, int]]) -> np.ndarray:
+    """Which recipe and which training each value belongs to, shape (values, recipes + trainings)."""
+    recipes, made = ({key[at] for key in ends} for at in (0, 1))
+    return np.array(
+        [[*(key[0] == one for one in recipes), *(key[1] == one for one in made)] for key in ends], float
+    )
+
+
+def _contrasts(ends: Collection[tuple[object, int]]) -> int:
+    """How many independent differences of trainings there are within recipes."""
+    return int(np.linalg.matrix_rank(_design(ends))) - len({recipe for recipe, _ in ends}) if ends else 0
+
+
+def _measured_again(
+    stages: Collection[str], quantity: str, best: bool
+) -> tuple[saturation.Saturation, float] | None:
     """The run that was made once more for the chapter on saturation: a repeat without a record."""
     found = _saturation()
-    if found is None or found.stage != stage:
-        return []
+    if found is None or found.stage not in stages:
+        return None
     if quantity == "top1":
-        return [max(found.course.test_accuracy) if best else found.course.test_accuracy[-1]]
+        accuracy = found.course.test_accuracy
+        return found, max(accuracy) if best else accuracy[-1]
     if quantity == "tail" and not best:
-        return [mean(found.test_accuracy[-1][-(len(found.class_names) // 3) :])]
-    return []
+        return found, mean(found.test_accuracy[-1][-(len(found.class_names) // 3) :])
+    return None
 
 
 @cache
@@ -195,7 +239,8 @@ def shared_first_stage(
 ) -> Spread | None:
     """Pool how far the difference of two recipes scatters over the first stages that both go on from.
 
-    Each recipe is compared with the commonest of those that share its first stage.
+    A run is taken for what its recipe brings, plus what its training of the first stage brings, plus chance: the last
+    is what least squares leave.
 
     Parameters
     ----------
@@ -207,21 +252,14 @@ def shared_first_stage(
     Spread or None
         Of the difference of two runs, not of a single one.
     """
-    groups = []
+    squares, freedom, groups = 0.0, 0, 0
     for kind in trainings(runs):
-        ends = [by_name(made, quantity, best) for made in kind]
-        common = Counter(name for names in ends for name in names)
-        if common:
-            against = max(common, key=common.__getitem__)
-            groups += [
-                [end[name] - end[against] for end in ends if name in end and against in end]
-                for name in common
-                if name != against
-            ]
-    return pooled(groups)
-
-
-def by_name(runs: Iterable[RunRecord], quantity: str, best: bool) -> dict[str, float]:
-    """Return a quantity of each run that holds it, by the name of its recipe."""
-    values = {run.name: value(run, quantity, best) for run in runs}
-    return {name: found for name, found in values.items() if found is not None}
+        ends = _ends(kind, quantity, best, False)
+        if not ends:
+            continue
+        design, values = _design(ends), np.array(list(ends.values()))
+        fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+        if own := len(values) - int(rank):
+            squares += float(((values - design @ fitted) ** 2).sum())
+            freedom, groups = freedom + own, groups + 1
+    return Spread(sqrt(2 * squares / freedom), freedom, groups) if freedom else None

@@ -8,7 +8,7 @@ from gclib import paper, recipes
 from gclib.records import RunRecord
 from gclib.tables.chance import Chance, by_seed
 from gclib.tables.comparisons import CLAIMS, MEASURES, Comparison, value
-from gclib.tables.intervals import LEVEL, Gap, Interval, holm
+from gclib.tables.intervals import LEVEL, ODD, Gap, Interval, holm
 from gclib.tables.results import apart, mean_and_singles, not_run
 from gclib.tables.rows import ROWS, by_recipe, command, record_links, usable
 from gclib.tables.table import Item, Table
@@ -21,7 +21,8 @@ RULE = (
     "seed are compared with each other where both recipes have them. What chance moves is measured: the standard "
     "deviation of runs made more than once, with another seed or again with the same, pooled over all recipes that "
     "have several. Where each pair of runs goes on from one training of the first stage, it is the standard deviation "
-    "of such differences from one first stage to the next, pooled as well. "
+    "of such differences from one first stage to the next, pooled as well. Pairs of one comparison that scatter more "
+    f"than that, by an F test at {ODD:.0%}, stand for themselves. "
     f"It gives each difference its {1 - LEVEL:.0%} interval, by Student's t. A claim is "
     "supported or contradicted where zero lies outside, and still does once all comparisons of this page are "
     f"corrected for their number by Holm's method, at the level of {LEVEL:.0%}. Everything else is undecided."

@@ -15,9 +15,11 @@ __all__ = [
     "interval",
     "pooled",
     "said",
+    "wider",
 ]
 
 LEVEL = 0.05  # of a test, and what an interval leaves out
+ODD = 0.01  # below it, pairs scatter more than a pool of such pairs
 
 
 class Spread(NamedTuple):
@@ -152,6 +154,21 @@ def interval(difference: float, spread: Spread | None, *runs: int) -> Interval |
     half = float(stdtrit(spread.freedom, 1 - LEVEL / 2)) * error
     p = 2 * float(stdtr(spread.freedom, -abs(difference) / error)) if error else float(difference == 0)
     return Interval(difference, half, p)
+
+
+def wider(own: Spread, pool: Spread) -> bool:
+    """Whether a spread is more than that of a pool, by an F test at the level `ODD`.
+
+    Examples
+    --------
+    >>> wider(Spread(1.8, 2, 1), Spread(0.4, 23, 5)), wider(Spread(0.6, 2, 1), Spread(0.4, 23, 5))
+    (True, False)
+    """
+    from scipy.special import fdtrc
+
+    if not own.deviation or not pool.deviation:
+        return own.deviation > pool.deviation
+    return bool(fdtrc(own.freedom, pool.freedom, (own.deviation / pool.deviation) ** 2) < ODD)
 
 
 def holm(values: Sequence[float]) -> list[float]:
