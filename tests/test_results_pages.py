@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from factories import paper_run
 
-from gclib import recipes, records, tables
+from gclib import deviations, recipes, records, tables
 from gclib.records import RunRecord
 
 ROOT = Path(__file__).parents[1]
@@ -183,11 +183,14 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     sizes = {place: abs(mean(step)) for place, step in enumerate(steps[:-1])}
     assert sorted(sizes, key=sizes.__getitem__)[-2:] == [3, 0]  # "two steps stand out"
     assert max(abs(mean(kept_on)), abs(mean(batch))) < min(abs(mean(rate)), abs(mean(mixup)))  # "least"
-    chance = tables.Chance(records.find(ROOT / "results", scale="paper", repeats=True))
+    every = records.find(ROOT / "results", scale="paper", repeats=True)
+    chance = tables.Chance(every)
     around = [chance.between(kept[new], kept[old])[1] for old, new in pairwise(names)]
     decided = [p < tables.intervals.LEVEL for p in tables.holm([each.p for each in around])]
     untold = [place for place, told in enumerate(decided) if not told]
-    assert untold == [1, 4, 5]  # "these two steps and mixup's"
+    assert untold == [1, 5]  # "those last two, the classifier and the batch size"
+    changes = {row[0][0]: row[5][0] for row in deviations.changes_table(every).rows}
+    assert changes["4"] == "not told apart"  # on the page of deviations, with more rows
     gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]
     assert max(gains) < 0  # "lower than after stage one, in every seed"
     ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]

@@ -115,8 +115,8 @@ def verify(
     from gclib import records, saturation
 
     results, runs = notebook.ROOT / "results", notebook.ROOT / "runs"
-    paths = [records.locate(name, results, runs) for name in named or []]
-    checked = paths or sorted(results.glob("**/seed*.json"))
+    chosen = [records.locate(name, results, runs) for name in named or []]
+    checked = chosen or records.paths(results)
     if not checked:
         raise UserError(f"no record in {results}; name one, or run gcl in a checkout of the companion")
     failed = 0
@@ -134,10 +134,10 @@ def verify(
             stale = records.verify(record, losses)
         failed += bool(stale)
         print(f"{path}: {stale or 'holds'}", flush=True)
-        if losses and (stale or len(paths) == 1):
+        if losses and (stale or len(chosen) == 1):
             steps = records.replay(record.fingerprint, losses)
             print_table(("stage", "step", "record", "today", ""), map(_step_row, steps))
-    for path in [] if paths else sorted((results / "saturation").glob("**/*.json")):
+    for path in [] if chosen else sorted((results / "saturation").glob("**/*.json")):
         try:
             saturation.load(path)
             print(f"{path}: holds", flush=True)

@@ -3,7 +3,17 @@
 from gclib.records.again import again, command
 from gclib.records.behaviour import FINGERPRINTS, fingerprints, marks
 from gclib.records.fields import content_hash
-from gclib.records.files import RecordError, find, find_with_paths, load, locate, place, results_path, save
+from gclib.records.files import (
+    RecordError,
+    find,
+    find_with_paths,
+    load,
+    locate,
+    paths,
+    place,
+    results_path,
+    save,
+)
 from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import DataSummary, Environment, RunRecord, run_identity
 from gclib.records.stages import Choice, Course, Outcome, StageRun
@@ -33,6 +43,7 @@ __all__ = [
     "load",
     "locate",
     "marks",
+    "paths",
     "place",
     "replay",
     "results_path",

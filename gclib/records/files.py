@@ -151,7 +151,7 @@ def find(
 
 def find_with_paths(root: str | Path = "results") -> list[tuple[Path, RunRecord]]:
     """Load all records below a folder, repeats too, each with its file, in the order of `find`; errors as there."""
-    found = [(path, load(path)) for path in _files(root)]
+    found = [(path, load(path)) for path in paths(root)]
     return sorted(found, key=lambda pair: _order(pair[1]))
 
 
@@ -159,9 +159,10 @@ def _order(record: RunRecord) -> tuple[str, str, float, str, int]:
     return record.scale, record.data.name, record.data.ratio or 0.0, record.name, record.seed
 
 
-def _files(root: str | Path) -> list[Path]:
-    paths = (Path(at, name) for at, _, names in os.walk(root) for name in names if NAMES.fullmatch(name))
-    return sorted(paths, key=lambda path: (_repeat(path), path.name == "record.json", path))
+def paths(root: str | Path) -> list[Path]:
+    """Return the files of all records below a folder, those of runs made again last."""
+    found = (Path(at, name) for at, _, names in os.walk(root) for name in names if NAMES.fullmatch(name))
+    return sorted(found, key=lambda path: (_repeat(path), path.name == "record.json", path))
 
 
 def _repeat(path: Path) -> int:
@@ -188,7 +189,7 @@ def locate(reference: str, *roots: str | Path) -> Path:
     if os.path.exists(reference) or not re.fullmatch("[0-9a-f]{16}", reference):
         return home_expanded(reference)
     wanted = f'"identity":"{reference}"'  # as `save` writes it: a damaged record beside it does not matter
-    for path in (path for root in roots for path in _files(root)):
+    for path in (path for root in roots for path in paths(root)):
         if wanted in path.read_text(encoding="utf-8", errors="replace"):
             return path
     raise UserError(
