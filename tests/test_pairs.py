@@ -151,6 +151,9 @@ def test_what_the_page_on_ablations_says_in_words_holds_for_the_records(runs: li
     order = [seeds[name][0].clean.top1 for name in names]
     assert order == sorted(order), "after the last epoch they stand in the order that the paper prints"
     assert all(table[3][name]["verdict"] == "not told apart" for name in table[3]), "undecided"
+    printed = cells(tables.results_table(runs, 3))
+    told = {name: row["verdict"] for name, row in printed.items() if row["verdict"] != "not told apart"}
+    assert told == {"gcl-official-cosine": "higher"}, "the row of the cosine ends higher"
     assert table[4]["gcl-official-instance"]["verdict"] == "lower"
     assert max(gaps("gcl-official-instance", 4)) < -2, "falls by several points, in every seed"
     assert max(map(abs, gaps("gcl-official-effective", 4))) < 0.05, "between CBEN and EN there is nothing"

@@ -215,10 +215,12 @@ def test_what_the_page_on_calibration_says_in_words_holds(kept: dict[str, list[R
     assert min(too_sure("gcl-paper-loss")) > 0 > max(too_sure("gcl-paper-mixup"))  # by mixup in stage two
 
 
-def test_one_row_alone_ends_below_its_printed_number(kept: dict[str, list[RunRecord]]) -> None:
-    """As the page on runs that fall short says, and of BBN, that only the correction leaves it open."""
+def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
+    """As the page on runs that fall short says, and that each is a single run."""
     table = tables.results_table([run for group in kept.values() for run in group])
     rows = {row[0][0]: (row[1][0], row[2][0]) for row in table.rows}
-    assert [name for name, (_, said) in rows.items() if said != "not told apart"] == ["Hybrid-SC"]
-    difference, half = (float(part) for part in rows["BBN"][0].split(" ± "))
-    assert difference < -half
+    told = {name: said for name, (_, said) in rows.items() if said != "not told apart"}
+    assert told == {"BBN": "lower", "Hybrid-SC": "lower"}
+    assert len(kept["bbn"]) == len(kept["hybrid-sc"]) == 1
+    below = [float(rows[name][0].split(" ± ")[0]) for name in told]
+    assert below[1] < below[0] < 0  # "and by less BBN"

@@ -18,7 +18,7 @@ from gclib import ROOT, saturation
 from gclib.errors import UserError
 from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
-from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, wider
+from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, spread_of
 from gclib.tables.rows import one_a_seed
 
 __all__ = ["Chance", "noise", "shared_first_stage", "trainings"]
@@ -31,7 +31,7 @@ class Chance:
 
     Where each pair of runs shares the training of its first stage, the interval comes from how far such differences
     scatter from one first stage to the next (`shared_first_stage`); else from the spread of single runs (`noise`).
-    Pairs of one difference that scatter more than that stand for themselves (`gclib.tables.intervals.wider`).
+    Pairs of one difference that scatter more than that stand for themselves (`gclib.tables.intervals.spread_of`).
 
     Parameters
     ----------
@@ -94,11 +94,9 @@ class Chance:
         shared = self.shared(quantity, best) if alike and not stage_one else None
         spread = self.spread(quantity, best, stage_one)
         of_pairs = shared or (spread and spread._replace(deviation=sqrt(2) * spread.deviation))
-        own = pooled([list(found.singles.values())])
-        if own and of_pairs and wider(own, of_pairs):
-            shared = own
-        if shared:
-            return interval(found.difference, shared, len(found.singles))
+        found_in_pairs = spread_of(found.singles.values(), of_pairs)
+        if shared or found_in_pairs != of_pairs:
+            return interval(found.difference, found_in_pairs, len(found.singles))
         return interval(found.difference, spread, *found.runs)
 
 

@@ -15,7 +15,7 @@ __all__ = [
     "interval",
     "pooled",
     "said",
-    "wider",
+    "spread_of",
 ]
 
 LEVEL = 0.05  # of a test, and what an interval leaves out
@@ -156,19 +156,32 @@ def interval(difference: float, spread: Spread | None, *runs: int) -> Interval |
     return Interval(difference, half, p)
 
 
-def wider(own: Spread, pool: Spread) -> bool:
-    """Whether a spread is more than that of a pool, by an F test at the level `ODD`.
+def spread_of(values: Iterable[float], pool: Spread | None) -> Spread | None:
+    """Return the spread that stands for some values: the pool's, unless they scatter more, by an F test at `ODD`.
+
+    Parameters
+    ----------
+    values
+        In percentage points.
+    pool
+        What such values scatter by, or None where that was never measured.
 
     Examples
     --------
-    >>> wider(Spread(1.8, 2, 1), Spread(0.4, 23, 5)), wider(Spread(0.6, 2, 1), Spread(0.4, 23, 5))
-    (True, False)
+    >>> pool = Spread(0.4, 23, 5)
+    >>> spread_of([-6.1, -3.4, -2.8], pool).freedom, spread_of([0.1, 0.9, 1.3], pool) == pool
+    (2, True)
     """
+    own = pooled([list(values)])
+    if own is None or pool is None:
+        return pool
     from scipy.special import fdtrc
 
-    if not own.deviation or not pool.deviation:
-        return own.deviation > pool.deviation
-    return bool(fdtrc(own.freedom, pool.freedom, (own.deviation / pool.deviation) ** 2) < ODD)
+    if pool.deviation:
+        odd = fdtrc(own.freedom, pool.freedom, (own.deviation / pool.deviation) ** 2) < ODD
+    else:
+        odd = own.deviation > 0
+    return own if odd else pool
 
 
 def holm(values: Sequence[float]) -> list[float]:

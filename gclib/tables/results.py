@@ -8,7 +8,7 @@ from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
 from gclib.tables.chance import noise
-from gclib.tables.intervals import LEVEL, Gap, Interval, holm, interval, said
+from gclib.tables.intervals import LEVEL, ODD, Gap, Interval, holm, interval, said, spread_of
 from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Singles, Table
 
@@ -25,7 +25,8 @@ __all__ = [
 
 VERDICT_RULE = (
     "The difference is the mean of our paper-style accuracies (best epoch on the test set, as in the authors' code) "
-    "minus the paper's number, which is taken for a single run that chance moves as far as ours. "
+    "minus the paper's number, which is taken for a single run that chance moves as far as ours. What chance moves is "
+    f"pooled over all recipes; runs of a row that scatter more, by an F test at {ODD:.0%}, stand for themselves. "
     f"Behind it stands half of its {1 - LEVEL:.0%} interval. The verdict is higher or lower where zero lies outside "
     "and still does after Holm's correction for all rows; else the two are not told apart, which does not mean equal. "
     "Clean is the last epoch."
@@ -186,8 +187,9 @@ def _compared(
     for row in shown:
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         if ours and cell and cell.accuracy is not None:
-            difference = mean(accuracy(run, True, row.stage_one) for run in ours) - cell.accuracy
-            spread = noise(runs, best=True, stage_one=row.stage_one)
+            values = [accuracy(run, True, row.stage_one) for run in ours]
+            spread = spread_of(values, noise(runs, best=True, stage_one=row.stage_one))
+            difference = mean(values) - cell.accuracy
             found[row.label] = difference, interval(difference, spread, len(ours), 1)
     corrected = iter(holm([each.p for _, each in found.values() if each]))
     return {
