@@ -177,9 +177,11 @@ def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
     """Each stage's loss falls, where it has epochs to fall over, and the tail does not suffer.
 
     A second stage does no worse there than the first one that it starts from, a single one not 10 points worse than
-    cross-entropy with the same classifier: of LDAM that is the loss without its margins.
+    cross-entropy with the same classifier: of LDAM that is the loss without its margins. Margins take time: in a usual
+    smoke run they cost the tail some twenty points, whatever the processor, and at 60 epochs a few.
     """
-    found = smoke_runs(name, once)
+    longer = {"epochs": 60} if "ldam" in name else {}
+    found = smoke_runs(name, once, **longer)
     stages = len(found[0].recipe["stages"])
     for stage in range(stages):
         courses = np.array([record.stages[stage].course.loss for record in found])
@@ -188,7 +190,9 @@ def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
     if stages > 1:
         bar = few_shot_accuracy(found, 0)
     elif "ldam" in name:
-        bar = few_shot_accuracy(smoke_runs("ldam", once, **{"loss.parameters.max_margin": 0.0})) - 10
+        bar = (
+            few_shot_accuracy(smoke_runs("ldam", once, **longer, **{"loss.parameters.max_margin": 0.0})) - 10
+        )
     else:
         bar = few_shot_accuracy(smoke_runs("ce", once)) - 10
     assert few_shot_accuracy(found) >= bar

@@ -162,7 +162,7 @@ class Stage(nn.Module):
 
     @property
     def measured(self) -> Tensor | None:
-        """Positions of the images that `measure` takes means over: those that it trains on; None for all."""
+        """Positions of the images that `measure` takes means over, which are those that it trains on; None for all."""
         return self.seen if self.settings.held_out else None
 
     def measure(self, images: Images) -> None:
