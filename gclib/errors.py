@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import SupportsFloat
 
 __all__ = [
+    "NotebookError",
     "UserError",
     "nearest",
     "one_line",
@@ -28,6 +29,10 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class NotebookError(Exception):
+    """A notebook failed, or the book did not build. The message shows where; it may have several lines."""
 
 
 def one_line(message: str) -> str:

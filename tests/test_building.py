@@ -12,8 +12,8 @@ import pytest
 from pages import write
 
 from gclib import notebook
-from gclib.errors import UserError
-from gclib.notebook import NotebookError, book, status
+from gclib.errors import NotebookError, UserError
+from gclib.notebook import book, status
 
 ROOT = Path(__file__).resolve().parent.parent
 

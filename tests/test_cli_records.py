@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from factories import make_record, run_of
 
-from gclib import data, notebook, recipes, records
+from gclib import cli, data, recipes, records
 from gclib.records import files
 from gclib.train import audit
 
@@ -33,7 +33,7 @@ def test_data_check_proves_the_files_of_cifar_and_decodes_no_image(gcl, monkeypa
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """Two records in the results of a checkout."""
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(cli.records, "ROOT", tmp_path)
     for recipe in ("ce", "ce-mixup"):
         record = run_of(recipes.get(recipe).resolve(DIGITS, "smoke"), DIGITS)
         records.save(record, records.results_path(record, tmp_path / "results"))
@@ -96,7 +96,7 @@ def test_verify_names_the_record_that_was_altered(gcl, results):
 def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch):
     from gclib.train import fingerprint
 
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(cli.records, "ROOT", tmp_path)
     recipe = recipes.get("ce").resolve(DIGITS, scale="smoke")
     record = run_of(recipe, DIGITS)
     path = records.results_path(record, tmp_path / "results")

@@ -9,8 +9,8 @@ import pytest
 from pypdf import PageObject, PdfReader
 from toc import PAGES
 
-from gclib.errors import UserError
-from gclib.notebook import NotebookError, edition
+from gclib.errors import NotebookError, UserError
+from gclib.notebook import edition
 
 
 def test_without_a_browser_one_line_says_what_to_install(

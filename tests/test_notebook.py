@@ -13,8 +13,8 @@ import pytest
 from pages import files, printed, write
 
 from gclib import notebook
-from gclib.errors import UserError
-from gclib.notebook import NotebookError, execution
+from gclib.errors import NotebookError, UserError
+from gclib.notebook import execution
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import pytest
 from factories import run_of
 from pydantic import ValidationError
 
-from gclib import ROOT, data, embeddings, notebook, recipes, records, tables
+from gclib import ROOT, cli, data, embeddings, recipes, records, tables
 from gclib.records import RunRecord, content_hash
 from gclib.train import fingerprint
 from gclib.train.audit import contradictions, other_recipe
@@ -108,7 +108,7 @@ def test_a_recipe_that_is_not_todays_is_named(keys: tuple[str | int, ...], value
 def test_verify_refuses_what_does_not_follow_and_calls_another_recipe_stale(
     gcl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(cli.records, "ROOT", tmp_path)
     path = records.results_path(HONEST, tmp_path / "results")
     for record, line in (
         (HONEST, f"{path}: holds"),
@@ -156,7 +156,7 @@ def test_verify_refuses_an_embedding_of_something_else(
 ) -> None:
     source = ROOT / "results" / "paper" / "cifar10-ir100" / "ce"
     whole = embeddings.load(source / "seed0.embedding.npz")
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(cli.records, "ROOT", tmp_path)
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "seed0.json").write_bytes((source / "seed0.json").read_bytes())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from training import few_digits, no_fingerprint, recipe
 
-from gclib import ROOT, data, embeddings, notebook, recipes, records, train
+from gclib import ROOT, cli, data, embeddings, recipes, records, train
 from gclib.errors import UserError
 from gclib.networks import read_weights
 from gclib.train import runs
@@ -80,7 +80,7 @@ def test_every_reader_refuses_weights_that_the_record_does_not_name(
 ) -> None:
     root, digits = beside.parents[3], data.load("digits", 20)
     resolved = recipes.get("gcl-official").resolve(digits, "smoke")
-    monkeypatch.setattr(notebook, "ROOT", root.parent)
+    monkeypatch.setattr(cli.records, "ROOT", root.parent)
     record = beside.with_suffix(".json")
     assert train.stage_one_weights(resolved, digits, 0, root) == beside
     assert gcl("records", "verify")[0] == 0

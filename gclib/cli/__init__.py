@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gclib import __version__, notebook
+from gclib import __version__
 from gclib.cli import bench, data, grid, notebooks, predict, records, train
-from gclib.errors import UserError, one_line
+from gclib.errors import NotebookError, UserError, one_line
 
 __all__ = ["app", "main"]
 
@@ -80,7 +80,7 @@ def main() -> None:
             _say("interrupted", code)
     except UserError as error:
         code = _say(str(error), 2)
-    except notebook.NotebookError as error:
+    except NotebookError as error:
         code = _say(str(error), 1)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(error.name or "", "book")

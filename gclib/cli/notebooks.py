@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gclib import notebook as notebooks
 from gclib.cli.printing import print_table
 from gclib.errors import UserError
 from gclib.files import home_expanded
@@ -69,6 +68,8 @@ def run(
 
     Exit codes: 0 done; 1 a cell failed; 2 bad input; 130 interrupted. Unless 0, no file is written.
     """
+    from gclib import notebook as notebooks
+
     given = dict(_pairs(pairs or []))
     if scale is not None:
         given["scale"] = scale
@@ -112,6 +113,8 @@ def params(notebook: Notebook) -> None:
 
     Exit codes: 0 done; 2 no such notebook, or a line of its parameter cell cannot be read.
     """
+    from gclib import notebook as notebooks
+
     found = notebooks.parameters(notebooks.find(notebook))
     print_table(
         ("name", "type", "default", "range", "what it is"),
@@ -137,6 +140,8 @@ def refresh(
 
     Exit codes: 0 done; 1 a cell failed; 2 bad input; 130 interrupted.
     """
+    from gclib import notebook as notebooks
+
     paths = [notebooks.find(name) for name in names] if names else None
     for path, seconds in notebooks.refresh(paths):
         print(f"{path.stem}: {seconds:.1f} s", flush=True)
@@ -165,6 +170,8 @@ def book(
 
     Exit codes: 0 done; 1 a page or the build failed; 2 bad input; 130 interrupted.
     """
+    from gclib import notebook as notebooks
+
     index = notebooks.build(
         output or notebooks.ROOT / "build",
         execute_first=execute,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gclib import notebook
+from gclib import ROOT
 from gclib.cli.printing import print_table
 from gclib.errors import UserError, nearest
 from gclib.files import home_expanded
@@ -52,7 +52,7 @@ def list_records(
     """
     from gclib import records
 
-    folder = folder or notebook.ROOT / "results"
+    folder = folder or ROOT / "results"
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; name one that holds records")
     wanted = {"scale": scale, "data set": dataset, "recipe": recipe}
@@ -114,7 +114,7 @@ def verify(
     """
     from gclib import records, saturation
 
-    results, runs = notebook.ROOT / "results", notebook.ROOT / "runs"
+    results, runs = ROOT / "results", ROOT / "runs"
     chosen = [records.locate(name, results, runs) for name in named or []]
     checked = chosen or records.paths(results)
     if not checked:

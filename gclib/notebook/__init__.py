@@ -1,7 +1,7 @@
 """Notebooks as programs: their typed parameters, their execution, and the book made from them."""
 
 from gclib.notebook.book import build, pages
-from gclib.notebook.execution import ROOT, NotebookError, execute, find, names, refresh, strip
+from gclib.notebook.execution import ROOT, execute, find, names, refresh, strip
 from gclib.notebook.grammar import Parameter, check, parameters
 from gclib.notebook.kernel import KEEP_MEMORY
 from gclib.notebook.outputs import not_held, printed_records
@@ -11,7 +11,6 @@ from gclib.notebook.surroundings import surroundings
 __all__ = [
     "KEEP_MEMORY",
     "ROOT",
-    "NotebookError",
     "Parameter",
     "build",
     "check",

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gclib.errors import UserError
-from gclib.notebook.execution import ROOT, NotebookError, execute_in_place
+from gclib.errors import NotebookError, UserError
+from gclib.notebook.execution import ROOT, execute_in_place
 from gclib.notebook.status import Effort, note, noted
 from gclib.notebook.surroundings import surroundings
 

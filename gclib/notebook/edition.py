@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from gclib.errors import UserError
+from gclib.errors import NotebookError, UserError
 from gclib.files import write_atomically
 from gclib.notebook.book import sphinx
-from gclib.notebook.execution import ROOT, NotebookError
+from gclib.notebook.execution import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gclib import ROOT
-from gclib.errors import UserError, nearest
+from gclib.errors import NotebookError, UserError, nearest
 from gclib.files import home_expanded, write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
@@ -25,7 +25,6 @@ from gclib.notebook.status import Effort, note
 
 __all__ = [
     "ROOT",
-    "NotebookError",
     "execute",
     "find",
     "names",
@@ -37,10 +36,6 @@ NOTEBOOKS = ROOT / "notebooks"
 # A kernel reports the name of an exception, not its bases.
 USER_ERRORS = ("UserError", "RecordError", "InUseError", "DivergedError", "LostError")
 START_TIMEOUT = 300  # seconds: a first start compiles what it imports, on a slow disk
-
-
-class NotebookError(Exception):
-    """A notebook failed, or the book did not build. The message shows where; it may have several lines."""
 
 
 def execute(

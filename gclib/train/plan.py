@@ -29,7 +29,7 @@ def stage_plan(recipe: Recipe, data: LongTailed | DataSummary, seed: int) -> lis
     runs that share a first stage share its checkpoint.
     """
     summary = DataSummary.of(data) if isinstance(data, LongTailed) else data
-    chain: list[Any] = [summary, seed, recipe.head]
+    chain: list[Any] = [summary.model_dump(mode="json"), seed, recipe.head]
     if recipe.embedding:  # the hashes of stages are older than this choice
         chain.append(recipe.embedding)
     dumped = [stage.model_dump(mode="json") for stage in recipe.stages]
