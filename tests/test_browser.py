@@ -95,7 +95,12 @@ def window(browser: object) -> Callable[[str], Visit]:
         page.on("request", note)
         page.on("console", lambda m: m.type == "error" and visit.faults.append(f"console: {m.text}"))
         page.on("pageerror", lambda error: visit.faults.append(f"script: {error}"))
-        page.on("requestfailed", lambda r: visit.faults.append(f"failed: {r.url}"))
+        # A page that is left gives up what it still asks for, and the next one hears of it.
+        given_up = "net::ERR_ABORTED"
+        page.on(
+            "requestfailed",
+            lambda r: r.failure != given_up and visit.faults.append(f"failed: {r.url}, {r.failure}"),
+        )
         page.on("response", lambda r: r.status >= 400 and visit.faults.append(f"{r.status}: {r.url}"))
         return visit
 
