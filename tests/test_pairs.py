@@ -49,10 +49,11 @@ def test_pairs_with_first_stages_of_their_own_have_the_spread_of_single_runs() -
     mixed = [*sharing(LWS[:2], GCL[:2]), LWS[2]]
     for theirs, runs in ((LWS, (3, 3)), (mixed, (3, 3)), (LWS[:1], (1, 1))):
         found, around = chance.between(theirs, GCL)
-        assert around == tables.interval(found.difference, spread, *runs)
+        assert around == pytest.approx(tables.interval(found.difference, spread, *runs), rel=1e-12)
     found, around = chance.between(sharing(LWS, GCL), GCL, stage_one=True)
     assert found.difference == 0
-    assert around == tables.interval(0.0, tables.noise(chance.runs, stage_one=True), 3, 3)
+    expected = tables.interval(0.0, tables.noise(chance.runs, stage_one=True), 3, 3)
+    assert around == pytest.approx(expected, rel=1e-12)
     assert chance.between([], GCL) == (None, None)
     assert tables.Chance([]).between(LWS, GCL)[1] is None
 

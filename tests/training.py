@@ -178,7 +178,7 @@ def assert_learns_and_keeps_the_tail(name: str, once: Callable) -> None:
 
     A second stage does no worse there than the first one that it starts from, a single one not 10 points worse than
     cross-entropy with the same classifier: of LDAM that is the loss without its margins. Margins take time: in a usual
-    smoke run they cost the tail some twenty points, whatever the processor, and at 60 epochs a few.
+    smoke run they cost the tail nearly twenty points, over ten seeds, and at 60 epochs a few.
     """
     longer = {"epochs": 60} if "ldam" in name else {}
     found = smoke_runs(name, once, **longer)

@@ -160,11 +160,6 @@ class Stage(nn.Module):
     def begin(self) -> None:
         """Prepare once, after the weights of the stage before are loaded."""
 
-    @property
-    def measured(self) -> Tensor | None:
-        """Positions of the images that `measure` takes means over, which are those that it trains on; None for all."""
-        return self.seen if self.settings.held_out else None
-
     def measure(self, images: Images) -> None:
         """Pass over the training images, after `begin`, if it `measures`; what is held out teaches it nothing."""
 

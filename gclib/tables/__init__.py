@@ -21,7 +21,7 @@ from gclib.tables.details import (
     per_class_table,
     pooled_reliability,
 )
-from gclib.tables.intervals import Gap, Interval, Spread, gap, holm, interval, pooled, spread_of
+from gclib.tables.intervals import Gap, Interval, Spread, against_printed, gap, holm, interval, pooled
 from gclib.tables.overview import overview_table
 from gclib.tables.pairs import kinds_table, paired_table
 from gclib.tables.results import (
@@ -67,6 +67,7 @@ __all__ = [
     "Singles",
     "Spread",
     "Table",
+    "against_printed",
     "answers",
     "apart",
     "by_recipe",
@@ -102,7 +103,6 @@ __all__ = [
     "seeds_table",
     "settings_difference",
     "shared_first_stage",
-    "spread_of",
     "spreads",
     "stage_one_table",
     "trainings",

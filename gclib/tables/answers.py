@@ -13,7 +13,7 @@ from gclib.sampling import class_probabilities
 from gclib.tables.chance import Chance
 from gclib.tables.claims import Finding, findings
 from gclib.tables.details import group_means
-from gclib.tables.intervals import Interval, interval, said, spread_of
+from gclib.tables.intervals import Interval, against_printed, said
 from gclib.tables.results import mean_and_spread
 from gclib.tables.rows import ROWS, accuracy, by_recipe, record_links, usable
 from gclib.tables.table import Item, Link, Table
@@ -77,9 +77,9 @@ class Evidence:
         if not ours:
             return "not measured yet"
         values = [accuracy(run, best=True) for run in ours]
-        difference = mean(values) - paper.accuracy(1, "GCL", "cifar10", 100)
-        spread = spread_of(values, self.chance.spread("top1", True))
-        return said(interval(difference, spread, len(ours), 1)) or f"{difference:+.2f}"
+        printed = paper.accuracy(1, "GCL", "cifar10", 100)
+        found = against_printed(values, printed, self.chance.spread("top1", True))
+        return said(found) or f"{mean(values) - printed:+.2f}"
 
     def ahead_of(self, name: str) -> Interval | None:
         """How far GCL is ahead of a recipe that is in no claim of the paper, by common seeds; not corrected."""

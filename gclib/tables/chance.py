@@ -18,7 +18,7 @@ from gclib import ROOT, saturation
 from gclib.errors import UserError
 from gclib.records import Course, RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
-from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, spread_of
+from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, spread_of, together
 from gclib.tables.rows import one_a_seed
 
 __all__ = ["Chance", "noise", "shared_first_stage", "trainings"]
@@ -89,15 +89,15 @@ class Chance:
         """
         if found is None:
             return None
-        first, second = ({run.seed: course(run.stages[0]) for run in side} for side in (ahead, behind))
-        alike = bool(found.singles) and all(first[seed] == second[seed] for seed in found.singles)
-        shared = self.shared(quantity, best) if alike and not stage_one else None
         spread = self.spread(quantity, best, stage_one)
-        of_pairs = shared or (spread and spread._replace(deviation=sqrt(2) * spread.deviation))
-        found_in_pairs = spread_of(found.singles.values(), of_pairs)
-        if shared or found_in_pairs != of_pairs:
-            return interval(found.difference, found_in_pairs, len(found.singles))
-        return interval(found.difference, spread, *found.runs)
+        if not found.singles:
+            return interval(found.difference, spread, *found.runs)
+        first, second = ({run.seed: course(run.stages[0]) for run in side} for side in (ahead, behind))
+        alike = not stage_one and all(first[seed] == second[seed] for seed in found.singles)
+        of_pairs = self.shared(quantity, best) if alike else None
+        of_pairs = of_pairs or (spread and spread._replace(deviation=sqrt(2) * spread.deviation))
+        pairs = found.singles.values()
+        return interval(found.difference, spread_of(pairs, of_pairs), len(pairs))
 
 
 def by_seed(runs: Iterable[RunRecord], quantity: str, best: bool, stage_one: bool) -> dict[int, float]:
@@ -159,19 +159,17 @@ def noise(
     stage_one
         Whether the first stage alone counts.
     """
-    squares, freedom, groups = 0.0, 0, 0
+    groups = []
     for kind in trainings(runs):
         ends = _ends(kind, quantity, best, stage_one)
         if not stage_one and not _contrasts(ends):
             ends = _ends(kind, quantity, best, True)
-        if own := _contrasts(ends):
-            by_recipe: dict[object, list[float]] = {}
-            for (recipe, _), found in ends.items():
-                by_recipe.setdefault(recipe, []).append(found)
-            spread = pooled(by_recipe.values())
-            squares += own * (spread.deviation**2 if spread else 0.0)
-            freedom, groups = freedom + own, groups + 1
-    return Spread(sqrt(squares / freedom), freedom, groups) if freedom else None
+        by_recipe: dict[object, list[float]] = {}
+        for (recipe, _), found in ends.items():
+            by_recipe.setdefault(recipe, []).append(found)
+        if spread := pooled(by_recipe.values()):
+            groups.append(Spread(spread.deviation, _contrasts(ends), 1))
+    return together(groups)
 
 
 def _ends(
@@ -250,14 +248,12 @@ def shared_first_stage(
     Spread or None
         Of the difference of two runs, not of a single one.
     """
-    squares, freedom, groups = 0.0, 0, 0
+    groups = []
     for kind in trainings(runs):
-        ends = _ends(kind, quantity, best, False)
-        if not ends:
-            continue
-        design, values = _design(ends), np.array(list(ends.values()))
-        fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-        if own := len(values) - int(rank):
-            squares += float(((values - design @ fitted) ** 2).sum())
-            freedom, groups = freedom + own, groups + 1
-    return Spread(sqrt(2 * squares / freedom), freedom, groups) if freedom else None
+        if ends := _ends(kind, quantity, best, False):
+            design, values = _design(ends), np.array(list(ends.values()))
+            fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+            if freedom := len(values) - int(rank):
+                squares = float(((values - design @ fitted) ** 2).sum())
+                groups.append(Spread(sqrt(2 * squares / freedom), freedom, 1))
+    return together(groups)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
-from statistics import mean, variance
+from statistics import mean, stdev
 from typing import NamedTuple
 
 __all__ = [
@@ -10,12 +10,14 @@ __all__ = [
     "Gap",
     "Interval",
     "Spread",
+    "against_printed",
     "gap",
     "holm",
     "interval",
     "pooled",
     "said",
     "spread_of",
+    "together",
 ]
 
 LEVEL = 0.05  # of a test, and what an interval leaves out
@@ -48,12 +50,23 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
     >>> pooled([[70.0, 72.0], [80.0, 80.0], [75.0]])
     Spread(deviation=1.0, freedom=2, groups=2)
     """
-    several = [group for group in groups if len(group) > 1]
-    if not several:
+    return together(Spread(stdev(group), len(group) - 1, 1) for group in groups if len(group) > 1)
+
+
+def together(spreads: Iterable[Spread]) -> Spread | None:
+    """Pool spreads, each by its degrees of freedom; None where there is none.
+
+    Examples
+    --------
+    >>> together([Spread(1.0, 3, 1), Spread(0.0, 1, 1)])
+    Spread(deviation=0.8660254037844386, freedom=4, groups=2)
+    """
+    known = list(spreads)
+    freedom = sum(spread.freedom for spread in known)
+    if not freedom:
         return None
-    freedom = sum(len(group) - 1 for group in several)
-    squares = sum((len(group) - 1) * variance(group) for group in several)
-    return Spread(sqrt(squares / freedom), freedom, len(several))
+    squares = sum(spread.freedom * spread.deviation**2 for spread in known)
+    return Spread(sqrt(squares / freedom), freedom, sum(spread.groups for spread in known))
 
 
 class Interval(NamedTuple):
@@ -182,6 +195,21 @@ def spread_of(values: Iterable[float], pool: Spread | None) -> Spread | None:
     else:
         odd = own.deviation > 0
     return own if odd else pool
+
+
+def against_printed(values: Sequence[float], printed: float, pool: Spread | None) -> Interval | None:
+    """Return how far the mean of runs lies above a printed number, which is taken for a single run like them.
+
+    Parameters
+    ----------
+    values
+        One for each run, in percent.
+    printed
+        The number, in percent.
+    pool
+        What chance moves a run (see `spread_of`), or None where that was never measured.
+    """
+    return interval(mean(values) - printed, spread_of(values, pool), len(values), 1)
 
 
 def holm(values: Sequence[float]) -> list[float]:

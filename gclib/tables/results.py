@@ -8,7 +8,7 @@ from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
 from gclib.tables.chance import noise
-from gclib.tables.intervals import LEVEL, ODD, Gap, Interval, holm, interval, said, spread_of
+from gclib.tables.intervals import LEVEL, ODD, Gap, Interval, against_printed, holm, said
 from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Singles, Table
 
@@ -188,9 +188,9 @@ def _compared(
         cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
         if ours and cell and cell.accuracy is not None:
             values = [accuracy(run, True, row.stage_one) for run in ours]
-            spread = spread_of(values, noise(runs, best=True, stage_one=row.stage_one))
+            spread = noise(runs, best=True, stage_one=row.stage_one)
             difference = mean(values) - cell.accuracy
-            found[row.label] = difference, interval(difference, spread, len(ours), 1)
+            found[row.label] = difference, against_printed(values, cell.accuracy, spread)
     corrected = iter(holm([each.p for _, each in found.values() if each]))
     return {
         label: {

@@ -72,8 +72,9 @@ class MetaEmbedding(Stage, name="OLTR"):
         """Take the class means of the unaugmented images that it trains on as centroids."""
         self.eval()
         with torch.no_grad():
-            features = torch.cat([self.embed(part) for part in images.plain(self.measured)])
-            self.centroids.copy_(class_means(features, images.labels, self.num_classes, self.measured))
+            features = torch.cat([self.embed(part) for part in images.plain(self.seen)])
+            labels = images.labels[self.seen.to(images.labels.device)]
+            self.centroids.copy_(class_means(features, labels, self.num_classes))
 
     def embed(self, images: Tensor) -> Tensor:
         """Attended features, ``(B, d)``."""

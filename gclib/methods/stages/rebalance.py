@@ -53,22 +53,8 @@ class FrozenEmbedding(Stage):
         return torch.cat([self.embed(part) for part in images.plain(chosen)])
 
 
-def class_means(features: Tensor, labels: Tensor, num_classes: int, chosen: Tensor | None = None) -> Tensor:
-    """Mean feature of each class, ``(C, d)``, in one pass.
-
-    Parameters
-    ----------
-    features
-        Shape ``(N, d)``.
-    labels
-        Classes, int64: of these features, or of all images of which `chosen` are the N positions.
-    num_classes
-        Number of classes C.
-    chosen
-        int64, shape ``(N,)``; None for all.
-    """
-    if chosen is not None:
-        labels = labels[chosen.to(labels.device)]
+def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Mean feature of each class, ``(C, d)``, of features ``(N, d)`` and their labels, int64 ``(N,)``, in one pass."""
     counts = torch.bincount(labels, minlength=num_classes)
     by_class = features[labels.argsort(stable=True)].split(counts.tolist())
     return torch.stack([own.mean(0) for own in by_class])
@@ -183,10 +169,10 @@ class NearestClassMean(FrozenEmbedding, name="NCM"):
     def measure(self, images: Images) -> None:
         """Pass over the training images, unaugmented, for the means."""
         self.eval()
-        features = self.features(images, self.measured)
+        features, labels = self.features(images, self.seen), images.labels[self.seen.to(images.labels.device)]
         self.center.copy_(features.mean(0))
         centered = F.normalize(features - self.center)
-        self.means.copy_(class_means(centered, images.labels, self.num_classes, self.measured))
+        self.means.copy_(class_means(centered, labels, self.num_classes))
 
     def logits(self, images: Tensor) -> Tensor:
         """Minus the squared distances, ``(B, C)``."""
