@@ -25,6 +25,8 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     for said in (code, text):  # "neither is told apart from what is printed"
         difference, half = (number(part) for part in said.split(" ± "))
         assert abs(difference) < half
+    difference, half = map(number, of.printed("gcl-paper-cross-entropy").split(" ± "))
+    assert difference < -half  # "with cross-entropy, which is lower"
     behind = {of.behind(each): each.gap for each in (of.compared("cloud", "gcl-official-mean"),)}
     assert all(text.startswith(str(len(gap.singles))) or len(gap.singles) < 2 for text, gap in behind.items())
     assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not in our runs"

@@ -152,6 +152,11 @@ def test_the_run_made_again_for_the_saturation_counts_as_a_repeat() -> None:
     assert again is not None
     values = [run.clean.top1 for run in runs] + [again.course.test_accuracy[-1]]
     assert tables.noise(runs) == (pytest.approx(sqrt(variance(values))), len(values) - 1, 1)
+    twice = [run.clean.top1 for run in runs if run.seed == again.seed] + values[-1:]
+    assert tables.spreads(runs, stage_one=True)[1] == (pytest.approx(sqrt(variance(twice))), 1, 1)
+    assert tables.spreads(runs)[1] is None, "only its first stage was made again"
+    shown = tables.repeats_table(runs, stage_one=True).rows
+    assert [row[3] for row in shown] == [[f"{value:.2f}"] for value in twice]
 
 
 def test_nothing_made_twice_says_nothing_about_chance() -> None:

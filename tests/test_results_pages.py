@@ -215,6 +215,18 @@ def test_what_the_page_on_calibration_says_in_words_holds(kept: dict[str, list[R
     assert min(too_sure("gcl-paper-loss")) > 0 > max(too_sure("gcl-paper-mixup"))  # by mixup in stage two
 
 
+def test_what_the_page_on_the_whole_table_says_of_the_competitors_holds() -> None:
+    every = records.find(ROOT / "results", scale="paper", repeats=True)
+    found = tables.findings(every, "cifar100", 100)["competitors"]
+    told: dict[str, set[str]] = {}
+    for each in found:
+        told.setdefault(each.verdict, set()).add(each.comparison.behind)
+    assert told["supported"] == {"ce", "ce-mixup", "ldam-drw", "ce-mixup-crt"}  # "four of them"
+    assert told["undecided"] == {"mislas"}  # "the closest is undecided"
+    least = min((each for each in found if each.verdict == "supported"), key=lambda each: each.gap.difference)
+    assert least.comparison.behind == "ce-mixup-crt"  # "of cRT by least"
+
+
 def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
     """As the page on runs that fall short says, and that each is a single run."""
     table = tables.results_table([run for group in kept.values() for run in group])

@@ -21,7 +21,7 @@ from gclib.tables.comparisons import value
 from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, spread_of, together
 from gclib.tables.rows import one_a_seed
 
-__all__ = ["Chance", "noise", "shared_first_stage", "trainings"]
+__all__ = ["Chance", "measured_again", "noise", "shared_first_stage", "trainings"]
 
 RESULTS = ROOT / "results"
 
@@ -184,7 +184,7 @@ def _ends(
             number = value(run, quantity, best, stage_one)
             if number is not None:
                 found.setdefault((_recipe(further, stages, best), place), []).append(number)
-    again = _measured_again({run.stages[0].hash for made in kind for run in made}, quantity, best)
+    again = measured_again({run.stages[0].hash for made in kind for run in made}, quantity, best)
     if again is not None:
         found[_recipe("", again[:1], best), len(kind)] = [again[1]]
     return {key: mean(numbers) for key, numbers in found.items()}
@@ -207,10 +207,18 @@ def _contrasts(ends: Collection[tuple[object, int]]) -> int:
     return int(np.linalg.matrix_rank(_design(ends))) - len({recipe for recipe, _ in ends}) if ends else 0
 
 
-def _measured_again(
+def measured_again(
     stages: Collection[str], quantity: str, best: bool
 ) -> tuple[saturation.Saturation, float] | None:
-    """The run that was made once more for the chapter on saturation: a repeat without a record."""
+    """Return the run that was made once more for the chapter on saturation, a repeat without a record, and its value.
+
+    Parameters
+    ----------
+    stages
+        Hashes of first stages; None is returned where that of the run is not among them.
+    quantity, best
+        See `noise`; the tail has no value at the best epoch.
+    """
     found = _saturation()
     if found is None or found.stage not in stages:
         return None

@@ -166,7 +166,7 @@ CLAIMS = {
         ),
     ),
     "spans": Claim(
-        "tail classes are squeezed less in the embedding",
+        "tail classes take more room in the embedding, and less of it is obscure",
         "Sections 1, 3.2 and 4.5.1, Figures 1 to 3",
         (
             *(

@@ -86,7 +86,7 @@ def kinds_table(runs: Iterable[RunRecord]) -> Table:
     seeds, repeats = spreads(runs, stage_one=True)
     kinds = [
         ("stage one, another seed", seeds, True),
-        ("stage one, the same seed on another device", repeats, True),
+        ("stage one, the same seed, rounded otherwise", repeats, True),
         ("what two recipes make of one stage one", shared_first_stage(runs), False),
     ]
     rows = [

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from gclib import recipes
 from gclib.records import RunRecord, content_hash
-from gclib.tables.chance import course, first_stage, noise
+from gclib.saturation import Saturation
+from gclib.tables.chance import course, first_stage, measured_again, noise
 from gclib.tables.comparisons import MEASURES
 from gclib.tables.intervals import LEVEL, Spread, interval, pooled
 from gclib.tables.results import mean_and_singles, mean_and_spread
@@ -61,11 +62,23 @@ def spreads(
         percentage points of top-1 accuracy, None where there is nothing to compare.
     """
     groups = [
-        [[accuracy(run, best, stage_one) for run in times] for times in seeds]
+        [[number for _, number in _values(times, best, stage_one)] for times in seeds]
         for seeds in made_again(runs, stage_one)
     ]
     over_seeds = pooled([times[0] for times in seeds] for seeds in groups)
     return over_seeds, pooled(times for seeds in groups for times in seeds)
+
+
+def _values(
+    times: Iterable[RunRecord], best: bool, stage_one: bool
+) -> list[tuple[RunRecord | Saturation, float]]:
+    """Accuracy each time that something was run, also of the run that was measured for the chapter on saturation."""
+    times = list(times)
+    found: list[tuple[RunRecord | Saturation, float]] = [
+        (run, accuracy(run, best, stage_one)) for run in times
+    ]
+    again = measured_again({run.stages[0].hash for run in times}, "top1", best)
+    return [*found, again] if stage_one and again else found
 
 
 def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
@@ -83,17 +96,12 @@ def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
     """
     runs = list(runs)
     rows = [
-        [
-            recipes.label(run.name),
-            run.seed,
-            device(run),
-            accuracy(run, False, stage_one),
-            accuracy(run, True, stage_one),
-        ]
+        [recipes.label(run.name), run.seed, device(run), last, best]
         for seeds in made_again(runs, stage_one)
         for times in seeds
-        if len(times) > 1
-        for run in times
+        for lasts, bests in [(_values(times, best, stage_one) for best in (False, True))]
+        if len(lasts) > 1
+        for (run, last), (_, best) in zip(lasts, bests, strict=True)
     ]
     what = "First stages" if stage_one else "Runs"
     seeds, repeats = spreads(runs, stage_one=stage_one)
@@ -135,7 +143,7 @@ def chance_table(runs: Iterable[RunRecord]) -> Table:
     return Table.of(header, rows, caption)
 
 
-def device(run: RunRecord) -> str:
+def device(run: RunRecord | Saturation) -> str:
     """Return the processor or accelerator of a run, and its precision."""
     at = run.environment
     return f"{at.cpu if at.device == 'cpu' else at.device}, {at.precision}"
