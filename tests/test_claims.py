@@ -165,6 +165,11 @@ def test_what_the_page_says_of_several_seeds_holds() -> None:
     unified = {each.comparison.behind: each.interval for each in found["unified"] if each.interval}
     above = {name for name, each in unified.items() if each.difference < 0}
     assert above == {"ncm-unified", "mislas-unified"}  # "two end above GCL"
+    told = {each.comparison.behind: each.verdict for each in found["unified"]}
+    assert told["ncm-unified"] == "contradicted"  # "the first of them by more than chance explains"
+    assert told["mislas-unified"] == "undecided"
+    assert told["ldam-drw-unified"] == "supported"  # "after the correction"
+    assert min(of("unified", "ldam-drw-unified").gap.singles.values()) > 0  # "in every seed"
     shared = tables.pooled([list(lws.gap.singles.values())])
     assert shared.deviation < tables.noise(runs).deviation  # "closer together than it allows"
     spans = {(each.comparison.behind, each.comparison.quantity): each for each in found["spans"]}
@@ -175,6 +180,21 @@ def test_what_the_page_says_of_several_seeds_holds() -> None:
     assert abs(squeezed.paper_style) < abs(
         squeezed.interval.difference
     )  # "at the best epochs closer together"
+
+
+def test_what_the_pages_say_of_the_cloud_and_its_mean_holds() -> None:
+    runs = records.find(ROOT / "results", scale="paper", repeats=True)
+    cloud = tables.findings(runs)["cloud"]
+    end, alone, tail = cloud
+    assert max(each.gap.difference for each in cloud) < 0  # "ahead in no row"
+    assert (end.verdict, alone.verdict, tail.verdict) == ("undecided", "contradicted", "contradicted")
+    assert alone.comparison.stage_one
+    assert max(alone.gap.singles.values()) < 0  # "in every seed"
+    ours, control = (
+        {run.seed: run.clean.many for run in runs if (run.name, run.data.name) == (name, "cifar10")}
+        for name in ("gcl-official-cben", "gcl-official-mean")
+    )
+    assert all(control[seed] < ours[seed] for seed in control)  # "behind at the head"
 
 
 def test_the_tail_is_the_rarest_third_after_stage_one() -> None:
