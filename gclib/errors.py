@@ -127,7 +127,9 @@ def require_one_of(what: str, name: str, options: Iterable[str]) -> None:
     """
     known = list(options)
     if name not in known:
-        raise UserError(f"unknown {what} {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+        raise UserError(
+            f"unknown {what} {name!r}; expected one of {', '.join(known)}{nearest(str(name), known)}"
+        )
 
 
 def require_range(low: float, high: float, **values: float) -> None:

@@ -1,18 +1,48 @@
 """The front page: its words hold for the records that there are, and its numbers come from them."""
 
+import importlib
 import re
 
 import pytest
 
 from gclib import ROOT, records
+from gclib.grid.budget import CONCLUSIONS, FINDINGS
 from gclib.records import RunRecord
 from gclib.tables import answers, choices_table
 from gclib.tables.answers import Evidence
+from gclib.tables.claims import Finding
+from gclib.tables.rows import by_recipe
 
 
 @pytest.fixture(scope="module")
 def runs() -> list[RunRecord]:
     return records.find(ROOT / "results", repeats=True)
+
+
+def test_a_grid_with_little_time_runs_first_what_the_front_page_compares(
+    runs: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    class Groups(dict[str, list[RunRecord]]):
+        def get(self, name: str, default: object = None) -> list[RunRecord]:  # type: ignore[override]
+            asked.add(name)
+            return super().get(name, [])
+
+    compared = Evidence.compared
+
+    def watched(self: Evidence, *of: str, **further: bool) -> Finding:
+        found = compared(self, *of, **further)
+        asked.update((found.comparison.ahead, found.comparison.behind))
+        return found
+
+    module = importlib.import_module("gclib.tables.answers")  # the package has a function of that name
+    monkeypatch.setattr(module, "by_recipe", lambda runs: Groups(by_recipe(runs)))
+    monkeypatch.setattr(Evidence, "compared", watched)
+    answers(runs)
+    choices_table(runs)
+    assert asked == FINDINGS
+    assert FINDINGS <= CONCLUSIONS
 
 
 def number(text: str) -> float:

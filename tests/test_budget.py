@@ -16,6 +16,7 @@ from gclib import ROOT, data, recipes, records
 from gclib.data import longtail, own
 from gclib.data.budget import sample_counts
 from gclib.errors import UserError
+from gclib.train import effort as efforts
 from gclib.train.effort import effort
 
 
@@ -123,10 +124,22 @@ def test_what_a_run_takes_is_said_before_it_starts() -> None:
     cifar = data.without_images("cifar10", 100)
     digits = data.load("digits", 20)
     said = effort(recipes.get("gcl-official").resolve(digits, "smoke"), digits)
-    assert said.startswith("9,715 images in training and 7,400 in tests: about 1 minute on one CPU core")
+    assert said.startswith("9,715 images in training and 9,620 in tests: about 1 minute on one CPU core")
     recipe = recipes.get("ce").resolve(cifar, "paper")
     assert effort(recipe, cifar).startswith("2,481,200 images in training")
     assert "epochs" not in effort(recipe, cifar)
+
+
+@pytest.mark.parametrize("name", ["gcl-official", "ce-mixup-crt", "ce-every-epoch", "ce"])
+def test_tests_are_counted_as_they_are_made(name: str) -> None:
+    runs = records.find(ROOT / "results", scale="paper", recipe=name, dataset="cifar10")
+    made = runs[-1]  # the first runs tested their second stages less often
+    resolved = recipes.get(name).resolve(data.without_images("cifar10", 100), "paper")
+    expected = [list(stage.course.test_epochs) for stage in made.stages]
+    for place, stage in enumerate(resolved.stages):
+        epochs = range(1, stage.epochs + 1)
+        assert [epoch for epoch in epochs if stage.tested(epoch, place == 0)] == expected[place]
+        assert efforts.tests_of(stage, place == 0) == len(expected[place])
 
 
 def test_the_page_says_what_the_test_images_can_show_and_what_the_run_takes_before_it_trains() -> None:

@@ -56,6 +56,13 @@ def test_the_book_is_executed_in_a_copy_and_built_from_it(tiny_book, tmp_path):
     assert index.is_file()
 
 
+def test_a_book_is_not_built_among_its_sources(tiny_book):
+    for name in ("book", "notebooks"):
+        with pytest.raises(NotebookError, match="is a source of the book"):
+            notebook.build(tiny_book / name / "build", execute_first=True)
+        assert not list((tiny_book / name).glob("build/**/*.ipynb"))
+
+
 def test_the_longest_page_starts_first_and_little_memory_holds_one_at_a_time(
     tiny_book, tmp_path, monkeypatch
 ):

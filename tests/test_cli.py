@@ -240,7 +240,7 @@ MISTAKES = {
     "run page -p count 6": r"parameter 'count': expected int in \[1, 5\], got '6'",
     "run page -p count": "expected -p NAME VALUE",
     "run page --scale paper": r"parameter 'scale': expected str in \{smoke, short\}, got 'paper'",
-    "run page --output {root}/notebooks/page.ipynb/out.ipynb": "cannot make",
+    "run page --output {root}/notebooks/page.ipynb/out.ipynb": "cannot write",
     "params pgae": "unknown notebook 'pgae'",
     "refresh page pgae": "unknown notebook 'pgae'",
     "book --output {root}/notebooks/page.ipynb": "cannot write",

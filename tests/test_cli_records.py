@@ -127,14 +127,15 @@ def test_verify_replays_the_fingerprint_of_the_recipe(gcl, tmp_path, monkeypatch
     assert "no record has the identity" in err
 
 
-def test_a_record_of_a_recipe_that_is_gone_is_not_replayed(gcl, tmp_path):
-    path = tmp_path / "record.json"
+def test_a_record_of_a_recipe_that_is_gone_is_not_replayed_and_the_next_one_is_checked(gcl, tmp_path):
+    path, missing = tmp_path / "record.json", tmp_path / "damaged.json"
     records.save(make_record(dataset="folder:birds"), path)
-    code, out, err = gcl("records", "verify", "--replay", path)
-    assert (code, out) == (2, "")
-    assert re.fullmatch(
-        r"gcl: \w{16}: the recipe of this record is none of today's \(.*\); run it again\n", err
-    )
+    missing.write_text("{}")
+    code, out, err = gcl("records", "verify", "--replay", path, missing)
+    assert (code, err) == (1, "")
+    gone, damaged = out.splitlines()
+    assert re.fullmatch(r"\w{16}: the recipe of this record is none of today's \(.*\); run it again", gone)
+    assert damaged.startswith(str(missing))
 
 
 def test_a_recipe_for_cifar_is_shown_before_its_images_are_there(gcl, tmp_path, monkeypatch):

@@ -94,6 +94,15 @@ def test_the_ratio_that_a_refusal_names_is_possible(n_max: int) -> None:
     assert data.class_counts(n_max, 10, n_max * (1 if named[1] == "of at most" else 0.999))[-1] == 1
 
 
+def test_a_fraction_of_a_class_or_a_share_beyond_one_is_refused() -> None:
+    for n_max, classes in ((100, 2.5), (100.5, 10), (100, "10")):
+        with pytest.raises(UserError, match="expected whole numbers"):
+            data.class_counts(n_max, classes, 10)  # type: ignore[arg-type]
+    for share in (-0.1, 1.0, 2):
+        with pytest.raises(UserError, match=r"share is .*, expected a number in \[0, 1\)"):
+            data.held_out(np.zeros(10, int), share)
+
+
 def test_the_ratio_49_of_49_images_is_refused_for_one_below() -> None:
     with pytest.raises(UserError, match=r"the largest class has 49; give a ratio below 49$"):
         data.class_counts(49, 10, 49)
@@ -105,5 +114,5 @@ def test_the_ratio_49_of_49_images_is_refused_for_one_below() -> None:
     "counts", [("5000", 10, 100), (5000, "10", 100), (5000, None, 100), (5000, 10, "100")]
 )
 def test_text_where_a_number_belongs_is_refused(counts: tuple) -> None:
-    with pytest.raises(UserError, match=r"expected (a number|numbers)"):
+    with pytest.raises(UserError, match=r"expected (a number|whole numbers)"):
         data.class_counts(*counts)

@@ -129,6 +129,12 @@ def test_costs_come_from_pairs_of_records_that_differ_in_the_one_thing(cifar: Lo
     assert rows[3][6][0].text == next(d.run.command for d in RUNS if d.number == 3)
 
 
+def test_a_run_that_was_made_again_counts_once(cifar: LongTailed) -> None:
+    base = [record("gcl-official", cifar, seed) for seed in (0, 1)]
+    once, twice = (deviations.changes_table(runs).rows for runs in (base, [*base, base[0]]))
+    assert [row[3:] for row in once] == [row[3:] for row in twice]
+
+
 def test_a_first_stage_that_was_trained_anew_is_named(cifar: LongTailed) -> None:
     scale = next(d for d in ALL if d.number == 8)
     base, other = record("gcl-official", cifar), record("gcl-official", cifar, **scale.run.changes)

@@ -17,6 +17,7 @@ from gclib.methods.stages.mislas import SmoothedClassifier
 from gclib.methods.stages.rebalance import class_means
 from gclib.networks import Network
 from gclib.train import runner
+from gclib.train.features import featured
 from gclib.train.making import make_stage
 
 pytestmark = pytest.mark.usefixtures("without_fingerprint", "small_networks")
@@ -104,6 +105,17 @@ def test_methods_share_the_features_and_a_damaged_file_is_made_anew(
     file.write_bytes(file.read_bytes()[:100])
     assert fit(tmp_path, "ce-mixup-crt", resume=False, **changes).stages[2].last == first.stages[2].last
     assert sum(embedded) == 2 * once
+
+
+def test_features_of_another_precision_are_other_features(tmp_path: Path) -> None:
+    digits = few_digits()
+    resolved = recipe("ce")
+    network = make_stage(resolved.stages[0], resolved.head, digits, 0, 0, None).network
+    found = []
+    for network.in_bfloat16 in (False, True, False):
+        featured(network, digits, torch.device("cpu"), torch.float32, tmp_path)
+        found.append(len(list(tmp_path.iterdir())))
+    assert found == [1, 2, 2]
 
 
 def test_a_classifier_on_features_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,18 @@ def test_unpack_takes_nothing_that_no_grid_has_packed(name: str, tmp_path: Path)
         travel.unpack(tmp_path / "runs", tmp_path, tmp_path)
 
 
+def test_unpack_writes_nothing_where_a_record_is_damaged(tmp_path: Path) -> None:
+    for number, content in enumerate((b"{}", b"not json"), 1):
+        with tarfile.open(tmp_path / f"grid-{number}.tar", "w") as tar:
+            for name in (f"stages/{number:016x}/checkpoint.pt", f"{number:016x}/record.json"):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    with pytest.raises(records.RecordError, match="grid-1"):
+        travel.unpack(tmp_path, tmp_path / "runs", tmp_path / "results")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_how_it_stands_is_a_line_now_and_then_and_a_table_in_a_terminal() -> None:
     runs = {"cifar10-ce-seed0": fleet.Told("stage-one", 50, 200, 61.25, 300.0), "waiting": fleet.Told()}
     now = standing.Standing(95, 69_789.4, 3, 9, 3_725, runs, {"cifar10-ce-seed0": 42.4})

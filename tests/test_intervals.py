@@ -146,6 +146,15 @@ def test_a_run_repeated_to_the_last_digit_says_nothing_about_chance() -> None:
     assert tables.noise([*CE, twin]) == tables.noise(CE)
 
 
+def test_a_run_that_was_changed_after_its_first_stage_is_another_recipe() -> None:
+    first = GCL[0].model_dump(exclude={"identity", "digest"})
+    one, two = first["recipe"]["stages"]
+    other = RunRecord(**first | {"recipe": {**first["recipe"], "stages": [one, two | {"momentum": 0.5}]}})
+    ends = chance._ends([[GCL[0], other], [GCL[1]]], "top1", False, False)
+    assert len(ends) == 3
+    assert len(chance._ends([[GCL[0], other], [GCL[1]]], "top1", False, True)) == 2
+
+
 def test_the_run_made_again_for_the_saturation_counts_as_a_repeat() -> None:
     runs = records.find(chance.RESULTS, scale="paper", recipe="ce", dataset="cifar10")
     again = chance._saturation()

@@ -8,6 +8,7 @@ import torch
 from training import assert_learns_and_keeps_the_tail, few_digits, recipe
 
 from gclib import recipes
+from gclib.errors import UserError
 from gclib.methods.stage import Batch, Stage
 from gclib.train.making import make_stage
 
@@ -59,6 +60,16 @@ def test_the_loss_before_and_after_the_weights_set_in(name: str, start: int) -> 
         assert one.loss(batch()).item() == pytest.approx(expected, rel=1e-9), epoch
     if 0 < start < 10:
         assert by_hand(name, one, True) != pytest.approx(by_hand(name, one, False), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("ce-drw", {"loss.name": "gcl"}), ("class-balanced-ce", {"loss.name": "logit-adjusted"})]
+    + [("disalign", {"stage-two.loss.name": loss}) for loss in ("gcl", "label-aware-smoothing")],
+)
+def test_a_loss_that_would_ignore_the_weights_is_refused(name: str, changes: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="which takes no class weights; expected one that does"):
+        recipes.get(name).resolve(few_digits(), "smoke", **changes)
 
 
 def test_the_weights_follow_beta_and_sum_to_the_number_of_classes() -> None:

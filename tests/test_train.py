@@ -259,6 +259,14 @@ def test_a_record_is_kept_with_its_weights_or_not_at_all(
     assert path.with_suffix(".safetensors").read_bytes() == weights.read_bytes()
     with pytest.raises(UserError, match="is there already"):
         train.keep(plain, workdir, tmp_path)
+    resolved = recipe()  # before the run as after it
+    with pytest.raises(UserError, match="was changed by overrides"):
+        train.require_keepable(resolved, few_digits(), plain.seed, tmp_path)
+    plainly = resolved.model_copy(update={"overrides": {}})
+    with pytest.raises(UserError, match="is there already"):
+        train.require_keepable(plainly, few_digits(), plain.seed, tmp_path)
+    train.require_keepable(plainly, few_digits(), plain.seed, tmp_path, replace=True)
+    train.require_keepable(plainly, few_digits(), plain.seed + 1, tmp_path)
 
 
 def test_a_run_prints_nothing_when_not_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -124,13 +124,13 @@ def verify(
         try:
             record = records.load(path)
             _check_beside(path, record)
+            stale = _stale(record)
+            losses = _today(record) if replay and not stale else None
         except UserError as error:
             failed += 1
             print(error, flush=True)
             continue
-        stale, losses = _stale(record), None
-        if replay and not stale:
-            losses = _today(record)
+        if losses:
             stale = records.verify(record, losses)
         failed += bool(stale)
         print(f"{path}: {stale or 'holds'}", flush=True)

@@ -1,5 +1,6 @@
 """``gcl train``: the stages of a run, in one process or in several that share each batch."""
 
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -147,4 +148,6 @@ def _train(
         if world.first() and not first_alone:
             threads = torch.get_num_threads()
             again = records.command(name, images.name, images.ratio, seed, scale, overrides, threads)
-            print(f"now figures, record and classifier: {again} -p resume true -p workdir {workdir}")
+            print(
+                f"now figures, record and classifier: {again} -p resume true -p workdir {shlex.quote(str(workdir))}"
+            )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gclib.arrays import validated_labels
-from gclib.errors import UserError
+from gclib.errors import UserError, require_range
 
 __all__ = ["class_counts", "class_sizes", "held_out", "long_tailed_indices"]
 
@@ -41,8 +41,12 @@ def class_counts(n_max: int, num_classes: int, ratio: float) -> np.ndarray:
     [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     """
     _require_ratio(ratio)
-    if not all(isinstance(number, SupportsFloat) and number >= 1 for number in (n_max, num_classes)):
-        raise UserError(f"n_max {n_max!r}, num_classes {num_classes!r}: expected numbers, at least 1 of each")
+    if not all(
+        isinstance(n, SupportsFloat) and n >= 1 and float(n).is_integer() for n in (n_max, num_classes)
+    ):
+        raise UserError(
+            f"n_max {n_max!r}, num_classes {num_classes!r}: expected whole numbers, at least 1 of each"
+        )
     exponents = np.arange(num_classes) / max(num_classes - 1, 1)
     counts = np.array([int(n_max * ratio**-e) for e in exponents], dtype=np.int64)
     if counts[-1] < 1:
@@ -146,6 +150,7 @@ def held_out(labels: np.ndarray, share: float, drawn: bool = False) -> np.ndarra
     >>> held_out(np.array([0, 1, 0, 0, 0, 1]), 0.25)
     array([False, False, False, False,  True, False])
     """
+    require_range(0, 1, share=share)
     marked = np.zeros(len(labels), dtype=bool)
     generator = np.random.default_rng(0)
     for label in np.unique(labels):

@@ -16,6 +16,7 @@ from gclib import tables
 from gclib.recipes import by_path
 from gclib.records import RunRecord, command, results_path
 from gclib.tables import Chance, Code, Command, Interval, Link, Table
+from gclib.tables.rows import one_a_seed
 from gclib.tables.table import Item
 
 __all__ = [
@@ -71,7 +72,8 @@ class Run:
 
     def pairs(self, runs: Iterable[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
         """Records of equal seed, the recipe's and the other's."""
-        usable = [r for r in runs if (r.scale, r.data.name, r.data.ratio) == ("paper", DATA, RATIO)]
+        at = ("paper", DATA, RATIO)  # a run that was made again counts once
+        usable = [r for r in one_a_seed(runs) if (r.scale, r.data.name, r.data.ratio) == at]
         plain = [run for run in usable if not run.recipe.get("overrides")]
         return [
             (base, other)

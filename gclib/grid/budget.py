@@ -10,12 +10,12 @@ __all__ = ["by_value", "passes", "why"]
 
 # What the findings of the front page compare; `gclib.tables.answers` says them.
 FINDINGS = frozenset(
-    "ce mislas gcl-official-cben gcl-official-mean gcl-paper gcl-unified ldam-drw-unified "
-    "logit-adjustment-unified".split()
+    "ce ce-mixup-ncm mislas gcl-official-cben gcl-official-effective gcl-official-mean gcl-paper "
+    "gcl-paper-cross-entropy gcl-unified ldam-drw-unified logit-adjustment-unified ncm-unified".split()
 )
 
 # What the book's conclusions compare; the methods of Table 1 come next.
-CONCLUSIONS = frozenset(
+CONCLUSIONS = FINDINGS | frozenset(
     "ce ce-mixup ce-mixup-crt mislas ldam-drw gcl-official gcl-official-cben gcl-official-mean gcl-official-no-margin "
     "gcl-official-lws gcl-official-tau-chosen gcl-paper ce-unified ldam-drw-unified logit-adjustment-unified "
     "crt-unified gcl-unified".split()

@@ -53,7 +53,9 @@ class Rates:
     tested: float
     basis: str
 
-    def seconds(self, stage: StageSettings, network: str, images: int, tests: int) -> float:
+    def seconds(
+        self, stage: StageSettings, network: str, images: int, tests: int, first: bool = True
+    ) -> float:
         """Seconds of a training image in an epoch of a stage, its share of the test passes included.
 
         Parameters
@@ -64,13 +66,15 @@ class Rates:
             One of `gclib.data.NETWORKS`.
         images, tests
             Images of the two splits.
+        first
+            Whether it is a recipe's first stage, which is tested less often.
         """
         from gclib.methods.stage import Stage  # with torch
 
         more = MULTIPLICATIONS[network] / MULTIPLICATIONS[self.network]
         work = Stage.methods[stage.method].work
         each = 1 / self.tested if forward_alone(stage) else work / self.trained
-        passes = tests_of(stage) * tests / (max(stage.epochs, 1) * images)
+        passes = tests_of(stage, first) * tests / (max(stage.epochs, 1) * images)
         return more * (each + passes / self.tested)
 
 
@@ -127,5 +131,6 @@ def predicted_speeds(cells: Iterable[Cell], rates: Rates, root: str | Path | Non
         tests = PUBLISHED[cell.data].sizes[1]
         recipe = get(cell.recipe).resolve(data, cell.scale)
         for position, stage in enumerate(recipe.stages):
-            own[cell.recipe, position] = rates.seconds(stage, recipe.network, len(data.train), tests)
+            first = position == 0
+            own[cell.recipe, position] = rates.seconds(stage, recipe.network, len(data.train), tests, first)
     return Speeds(own, {}, rates.basis)

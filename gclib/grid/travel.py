@@ -118,6 +118,10 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     paths = sorted(Path(folder).glob("grid-*.tar"))
     if not paths:
         raise UserError(f"{folder} holds no grid-*.tar; expected what gcl grid pack left")
+    for path in paths:  # all of it is looked at before any of it is written
+        for name, content in _entries(path):
+            if Path(name).name == RECORD:
+                records.parse(content, path / name)
     new: list[Path] = []
     there = 0
     for path in paths:

@@ -157,6 +157,12 @@ class StageSettings(Settings):
         edges = [images * k // self.parts for k in range(self.parts + 1)]
         return [(start, stop) for start, stop in pairwise(edges) if start < stop]
 
+    def tested(self, epoch: int, first: bool) -> bool:
+        """Whether the stage is tested after an epoch, counted from 1; `first` says whether it is a recipe's first."""
+        every = self.test_every or (5 if first else 1)
+        # Each epoch of the last fifth, where published numbers are picked, and before it now and then.
+        return epoch % every == 0 or epoch - 1 >= 0.8 * self.epochs or epoch == self.epochs
+
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Not there where they say nothing: the identities of runs are older than these fields.

@@ -69,6 +69,7 @@ class Stage(nn.Module):
     whole_batches: bool = False  # whether an epoch's last, smaller batch is left out
     first: bool = True  # in its recipe
     takes_parts: ClassVar[bool] = True  # whether a batch may be cut: not where its images are coupled
+    weighs: ClassVar[bool] = False  # whether it gives class weights to the loss
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: Network
     criterion: Any
@@ -129,6 +130,11 @@ class Stage(nn.Module):
             raise UserError(f"method {settings.method!r} is made of augmented views; expected augment true")
         loss = make_loss(settings.loss, data.class_counts)
         make_probabilities(settings.sampler, data.class_counts)
+        if method.weighs and not hasattr(loss, "weight"):
+            raise UserError(
+                f"method {settings.method!r} was given loss {settings.loss.name!r}, which takes no class weights; "
+                "expected one that does, such as cross-entropy, focal or ldam"
+            )
         if (settings.mixup or loss.stochastic) and not method.takes_mixup:
             given = f"mixup {settings.mixup:g}" if settings.mixup else f"loss {settings.loss.name!r}"
             raise UserError(

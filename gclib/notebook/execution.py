@@ -16,7 +16,7 @@ from typing import Any
 
 from gclib import ROOT
 from gclib.errors import NotebookError, UserError, nearest
-from gclib.files import home_expanded, write_atomically
+from gclib.files import home_expanded, require_writable, write_atomically
 from gclib.notebook import installation
 from gclib.notebook.grammar import check, parameters, read
 from gclib.notebook.kernel import KERNEL, PEAK, kernel_manager, last_words
@@ -88,7 +88,8 @@ def _execute(
     progress: bool,
     as_committed: bool = True,
 ) -> Effort:
-    _prepare_folder(output.parent)
+    require_writable(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -253,13 +254,3 @@ def _write(notebook: Any, path: Path) -> None:
     # The numbers of a list on one line: with one line for each, figures of thousands of points make megabytes.
     text = re.sub(r"\n +(?=(-?\d[\d.e+-]*|null),?\n)", " ", text)
     write_atomically(path, text.encode())
-
-
-def _prepare_folder(folder: Path) -> None:
-    """Make the folder of an output, before anything is run for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {folder}: {error.strerror}; choose another place") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write into {folder}: no permission; choose another place")

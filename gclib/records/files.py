@@ -59,6 +59,14 @@ def _folder(name: str) -> str:
     return f"{letters[-40:].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
+def require_room(path: Path, force: bool = False) -> None:
+    """Raise the UserError of `save` where a record is there already."""
+    if path.exists() and not force:
+        raise UserError(
+            f"{path} is there already; replace it with -p keep replace (in Python: force), or choose another place"
+        )
+
+
 def save(record: RunRecord, path: str | Path, force: bool = False) -> None:
     """Write a record, whole or not at all.
 
@@ -79,14 +87,11 @@ def save(record: RunRecord, path: str | Path, force: bool = False) -> None:
         If the record was changed after it was made, so that it would not load.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise UserError(
-            f"{path} is there already; replace it with -p keep replace (in Python: force), or choose another place"
-        )
+    require_room(path, force)
     # A line for each field, in the form that its digest is of.
     lines = [f'"{name}":{canonical(value)}' for name, value in record.model_dump(mode="json").items()]
     content = ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-    _parse(content, path)
+    parse(content, path)
     write_atomically(path, content)
 
 
@@ -111,7 +116,7 @@ def load(path: str | Path) -> RunRecord:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise RecordError(path, f"cannot be read ({error})") from None
-    return _parse(content, path)
+    return parse(content, path)
 
 
 def find(
@@ -215,7 +220,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON number")
 
 
-def _parse(content: bytes, path: Path) -> RunRecord:
+def parse(content: bytes, path: Path) -> RunRecord:
+    """Check the content of a record's file, as `load` does; `path` is what a RecordError names."""
     try:
         return _understood(content)
     except ValueError as error:

@@ -113,6 +113,13 @@ def first_stage(run: RunRecord) -> str:
     return content_hash([run.recipe.get("head"), one, run.data])
 
 
+def _further(run: RunRecord) -> str:
+    """Return a hash of the name and the stages after the first, without how often these are tested."""
+    settings: Any = run.recipe["stages"]
+    later = [{name: v for name, v in one.items() if name != "test_every"} for one in settings[1:]]
+    return content_hash([run.name, later])
+
+
 def course(stage: StageRun) -> Course:
     """Return the course of a stage without its times: where it is equal, one device said the same thing again."""
     return stage.course.model_copy(update={"seconds": ()})
@@ -180,7 +187,7 @@ def _ends(
     for place, made in enumerate(kind):
         for run in made:
             stages = run.stages[:1] if stage_one else run.stages
-            further = run.name if stages[1:] else ""
+            further = _further(run) if stages[1:] else ""
             number = value(run, quantity, best, stage_one)
             if number is not None:
                 found.setdefault((_recipe(further, stages, best), place), []).append(number)

@@ -6,10 +6,19 @@ What it offers is loaded when it is asked for: plans of runs are read without to
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gclib.train.kept import keep, stage_one_weights
+    from gclib.train.kept import keep, require_keepable, stage_one_weights
     from gclib.train.runs import command, finish, fit, fit_first_stage, network_weights
 
-__all__ = ["command", "finish", "fit", "fit_first_stage", "keep", "network_weights", "stage_one_weights"]
+__all__ = [
+    "command",
+    "finish",
+    "fit",
+    "fit_first_stage",
+    "keep",
+    "network_weights",
+    "require_keepable",
+    "stage_one_weights",
+]
 
 
 def __dir__() -> list[str]:

@@ -143,10 +143,11 @@ def _measured() -> dict[str, str]:
 
 
 def _how() -> str:
-    return _cpu() + (", compiled" if can_compile() else "")
+    return processor() + (", compiled" if can_compile() else "")
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name of the processor."""
     names = [line for line in _cpu_information().splitlines() if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 

@@ -72,7 +72,8 @@ def _runs(recipe: Recipe) -> list[tuple[StageSettings, int]]:
 
 def _images(recipe: Recipe, data: LongTailed) -> tuple[int, int]:
     trained = sum(stage.epochs * len(data.train) * times for stage, times in _runs(recipe))
-    return trained, sum(tests_of(stage) * len(data.test) * times for stage, times in _runs(recipe))
+    tests = sum(tests_of(stage, times == 1) * times for stage, times in _runs(recipe))
+    return trained, tests * len(data.test)
 
 
 def _seconds(recipe: Recipe, data: LongTailed) -> float:
@@ -81,7 +82,7 @@ def _seconds(recipe: Recipe, data: LongTailed) -> float:
     through = each + RELATIVE[recipe.network][0] * area * height * width / 1024
     seconds, embedded = 0.0, False
     for stage, times in _runs(recipe):
-        trained, tested = stage.epochs * len(data.train), tests_of(stage) * len(data.test)
+        trained, tested = stage.epochs * len(data.train), tests_of(stage, times == 1) * len(data.test)
         if on_features(stage):
             seconds += times * (trained + tested / 3) * ON_FEATURES
             # Each image once for each embedding; one that never learns is the same for all stages.
@@ -147,10 +148,9 @@ def _keeps_features(stage: StageSettings) -> bool:
     return Stage.methods[stage.method].keeps_features(stage)
 
 
-def tests_of(stage: StageSettings) -> int:
-    """Tests of a stage: every fifth epoch, each one in the last fifth, and the last; see `gclib.train.loop`."""
-    epochs = range(1, stage.epochs + 1)
-    return sum(e % 5 == 0 or e > 0.8 * stage.epochs or e == stage.epochs for e in epochs) or 1
+def tests_of(stage: StageSettings, first: bool) -> int:
+    """Tests of a stage; one that trains nothing is tested once."""
+    return sum(stage.tested(epoch, first) for epoch in range(1, stage.epochs + 1)) or 1
 
 
 def _time(seconds: float) -> str:

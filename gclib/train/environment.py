@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gclib
 from gclib import ROOT, records
-from gclib.train.device import choose_device, choose_precision, has_gpu_driver
+from gclib.train.device import choose_device, choose_precision, has_gpu_driver, processor
 
 if TYPE_CHECKING:
     import torch
@@ -111,13 +111,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()
-
-
-def processor() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -91,7 +91,13 @@ def featured(
         Where the file is kept: runs that share it share the features.
     """
     known = content_hash(
-        [DataSummary.of(data), data.augmentation.mean, data.augmentation.std, str(precision)]
+        [
+            DataSummary.of(data),
+            data.augmentation.mean,
+            data.augmentation.std,
+            str(precision),
+            network.in_bfloat16,
+        ]
     )
     path = folder / f"{content_hash([known, _digest(network)])}.safetensors"
     try:

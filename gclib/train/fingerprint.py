@@ -20,7 +20,7 @@ from gclib.data import CIFAR, LongTailed, Split
 from gclib.files import write_atomically
 from gclib.recipes import Recipe
 from gclib.train.audit import other_recipe
-from gclib.train.environment import processor
+from gclib.train.device import processor
 from gclib.train.loop import DivergedError, Trainer
 from gclib.train.making import draw_seed, make_stage, normalised_for
 

@@ -12,7 +12,7 @@ from gclib.recipes import Recipe
 from gclib.train.plan import stage_plan
 from gclib.train.runs import command
 
-__all__ = ["KEPT_WEIGHTS", "keep", "stage_one_weights"]
+__all__ = ["KEPT_WEIGHTS", "keep", "require_keepable", "stage_one_weights"]
 
 # Stage-one weights that later pages and recipes start from without training.
 KEPT_WEIGHTS = ("ce", "ce-mixup", "gcl-official", "gcl-paper")
@@ -51,8 +51,7 @@ def keep(
         If the recipe was changed by overrides, its weights are missing or not those that the record names, or a record
         is there and `replace` is not set.
     """
-    if record.recipe["overrides"]:
-        raise UserError(f"{record.name} was changed by overrides; only unchanged recipes are kept in {root}")
+    _require_unchanged(record.name, record.recipe["overrides"], root)
     path = records.results_path(record, root, repeat)
     if record.environment.commit is None:
         warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
@@ -70,6 +69,20 @@ def keep(
     if weights:
         write_atomically(records.weights_path(path), weights)
     return path
+
+
+def require_keepable(
+    recipe: Recipe, data: LongTailed, seed: int, root: str | Path = "results", replace: bool = False
+) -> None:
+    """Raise the UserError of `keep` before a run whose record could not be kept: it was changed, or one is there."""
+    _require_unchanged(recipe.name, recipe.overrides, root)
+    place = records.place(recipe.scale, data.name, data.ratio, recipe.name, seed)
+    records.require_room(Path(root, place), force=replace)
+
+
+def _require_unchanged(name: str, overrides: object, root: str | Path) -> None:
+    if overrides:
+        raise UserError(f"{name} was changed by overrides; only unchanged recipes are kept in {root}")
 
 
 def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | Path = "results") -> Path:

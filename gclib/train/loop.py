@@ -75,7 +75,6 @@ class Trainer:
             self.test_set = images_of(data, "test", device, DTYPES[precision])
             self.optimizer = make_optimizer(self.stage, device)
             self.steps = Steps(self.stage, self.optimizer, self.train_set, self.test_set, compiled)
-        self.test_every = stage.settings.test_every or (5 if stage.first else 1)
         self.generator = torch.Generator().manual_seed(seed)
         self.course: dict[str, list[float]] = {
             name: []
@@ -123,8 +122,7 @@ class Trainer:
             for epoch in range(done, epochs):
                 loss = self.train_epoch(epoch)
                 accuracy = None
-                # Each epoch of the last fifth, where published numbers are picked, and before it now and then.
-                if (epoch + 1) % self.test_every == 0 or epoch >= 0.8 * epochs or epoch + 1 == epochs:
+                if self.settings.tested(epoch + 1, self.stage.first):
                     accuracy = self.evaluate(epoch + 1)
                 stopping = fleet.pause()
                 now = time.perf_counter()  # what it takes to save an epoch counts with the next

@@ -23,6 +23,7 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
 
     defaults: ClassVar = {"rho": 1.2}
     ranges: ClassVar = {"rho": (0, 100)}
+    weighs: ClassVar = True
 
     def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)

@@ -30,6 +30,7 @@ class Reweighted(Stage, name="reweight"):
 
     defaults: ClassVar = {"start": 0.0, "beta": 0.9999}
     ranges: ClassVar = {"start": (0, 1), "beta": (0, 1 - 1e-9)}
+    weighs: ClassVar = True
 
     class_weights: torch.Tensor
 
