@@ -83,7 +83,9 @@
       'what-the-scale-does': 'what-scale-margin-and-class-count-do',
     },
     'notebooks/table1': {
-      'does-gcl-beat-its-competitors-here': 'does-gcl-beat-its-competitors-here-three-of-them-the-close-ones-undecided',
+      'does-gcl-beat-its-competitors-here': 'does-gcl-beat-its-competitors-here-four-of-them-the-closest-is-undecided',
+      'does-gcl-beat-its-competitors-here-three-of-them-the-close-ones-undecided':
+        'does-gcl-beat-its-competitors-here-four-of-them-the-closest-is-undecided',
       'who-gains': 'who-gains-the-few-shot-classes-at-the-expense-of-the-many-shot-ones',
       'cifar-100-lt-at-ratio-100': 'one-setting-closely',
     },

@@ -56,7 +56,7 @@ def effort(recipe: Recipe, data: LongTailed) -> str:
     >>> from gclib import data, recipes
     >>> digits = data.load("digits", 20)
     >>> effort(recipes.get("ce").resolve(digits, "smoke"), digits)
-    '7,705 images in training and 5,920 in tests: about 1 minute on one CPU core, 0.8 GB of memory'
+    '7,705 images in training and 5,180 in tests: about 1 minute on one CPU core, 0.8 GB of memory'
     """
     trained, tested = _images(recipe, data)
     return (
