@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,26 @@ def test_a_fraction_of_a_class_or_a_share_beyond_one_is_refused() -> None:
     for share in (-0.1, 1.0, 2):
         with pytest.raises(UserError, match=r"share is .*, expected a number in \[0, 1\)"):
             data.held_out(np.zeros(10, int), share)
+
+
+def test_a_seed_that_no_generator_takes_and_a_name_that_is_none_are_refused() -> None:
+    labels = np.repeat(np.arange(3), 10)
+    for seed in (-1, 2**32, "0"):
+        with pytest.raises(UserError, match="seed is"):
+            data.long_tailed_indices(labels, 2, seed=seed)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="split_seed is"):
+            data.load("digits", 20, split_seed=seed)  # type: ignore[arg-type]
+    for name in (Path("digits"), None, 3):
+        with pytest.raises(UserError, match="expected a name, such as 'cifar10'"):
+            data.load(name, 20)  # type: ignore[arg-type]
+
+
+def test_a_data_set_is_shown_in_a_line() -> None:
+    digits = data.load("digits", 20)
+    shown = "335 training images, 100 to 5 in 10 classes; 740 test images"
+    assert repr(digits) == f"LongTailed('digits', ratio 20: {shown})"
+    assert repr(data.load("digits")).startswith("LongTailed('digits', as it is: ")
+    assert repr(digits.test) == "Split(740 images)"
 
 
 def test_the_ratio_49_of_49_images_is_refused_for_one_below() -> None:

@@ -184,6 +184,13 @@ def test_targets_of_another_form_end_in_one_line(name, change, words):
         call(LOSSES[name](COUNTS), cosine, change(target), noise)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_logits_that_are_no_floats_end_in_one_line(name):
+    cosine, target, noise = batch(10, size=6)
+    with pytest.raises(UserError, match=r"torch.int64, expected a float type; give logits.float\(\)"):
+        call(LOSSES[name](COUNTS), cosine.long(), target, noise)
+
+
 def test_noise_of_another_shape_ends_in_one_line():
     cosine, target, noise = batch(10, size=6)
     with pytest.raises(UserError, match=r"noise has shape \(10,\)"):

@@ -95,6 +95,7 @@ def long_tailed_indices(labels: ArrayLike, ratio: float, seed: int = 0) -> np.nd
         If labels are not 0..C-1 with an image in every class, or the ratio is not possible.
     """
     _require_ratio(ratio)
+    require_range(0, 2**32, seed=seed)
     labels = validated_labels(labels)
     sizes = class_sizes(labels)
     smallest, largest = int(sizes.min()), int(sizes.max())

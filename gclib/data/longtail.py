@@ -13,7 +13,7 @@ from gclib.data.own import own, own_images
 from gclib.data.photos import Photos
 from gclib.data.published import PUBLISHED
 from gclib.data.sources import Augmentation, Split, Whole, by_name, positions_in_class, root_folder
-from gclib.errors import require_one_of
+from gclib.errors import UserError, require_one_of, require_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,12 @@ class LongTailed:
     class_names: tuple[str, ...]
     augmentation: Augmentation
     digest: str
+
+    def __repr__(self) -> str:
+        cut = "as it is" if self.ratio is None else f"ratio {self.ratio:g}"
+        counts = f"{self.class_counts.max()} to {self.class_counts.min()} in {self.num_classes} classes"
+        images = f"{len(self.train)} training images, {counts}; {len(self.test)} test images"
+        return f"LongTailed({self.name!r}, {cut}: {images})"
 
     @property
     def num_classes(self) -> int:
@@ -112,6 +118,9 @@ def load(
     [100, 71, 51, 36, 26, 18, 13, 9, 6, 5]
     """
     require_one_of("scale", scale, IMAGE_BUDGET)
+    require_range(0, 2**32, split_seed=split_seed)
+    if not isinstance(name, str):
+        raise UserError(f"data set {name!r}: expected a name, such as 'cifar10' or 'folder:PATH'")
     mine = own(name)
     if mine:
         whole = own_images(mine, split_seed)

@@ -64,6 +64,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Split({len(self)} images)"
+
     def of(self, indices: np.ndarray) -> "Split":
         """Those at `indices`; the split itself, not copied, where that is all of it."""
         if np.array_equal(indices, np.arange(len(self))):

@@ -64,7 +64,7 @@ def checked(logits: Tensor, target: Tensor, constants: Tensor | None = None) -> 
     Raises
     ------
     UserError
-        If the shapes do not fit, or the targets are not int64.
+        If the shapes do not fit, the logits are no floats, or the targets are not int64.
     """
     width = "C" if constants is None else len(constants)
     if logits.ndim != 2 or target.shape != logits.shape[:1] or width not in ("C", logits.shape[1]):
@@ -72,6 +72,8 @@ def checked(logits: Tensor, target: Tensor, constants: Tensor | None = None) -> 
             f"logits have shape {tuple(logits.shape)} and targets {tuple(target.shape)}, expected (B, {width}) and "
             "(B,); give one logit for each class that the loss was made for, and one class an image"
         )
+    if not logits.is_floating_point():
+        raise UserError(f"logits are {logits.dtype}, expected a float type; give logits.float()")
     if target.dtype != torch.int64:  # others mean something else as an index, or end in torch's own words
         raise UserError(f"targets are {target.dtype}, expected torch.int64; give target.long()")
     return at_least_float32(logits)
