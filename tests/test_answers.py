@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gclib import ROOT, records
-from gclib.grid.budget import CONCLUSIONS, FINDINGS
+from gclib.grid.budget import FINDINGS
 from gclib.records import RunRecord
 from gclib.tables import answers, choices_table
 from gclib.tables.answers import Evidence
@@ -42,7 +42,6 @@ def test_a_grid_with_little_time_runs_first_what_the_front_page_compares(
     answers(runs)
     choices_table(runs)
     assert asked == FINDINGS
-    assert FINDINGS <= CONCLUSIONS
 
 
 def number(text: str) -> float:

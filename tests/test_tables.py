@@ -115,7 +115,10 @@ def test_each_part_of_table_1_has_its_own_rows() -> None:
 def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
     for number in (1, 2, 3, 4, 5):
         for cell in paper.cells(number):
-            if cell.method == "MisLAS":  # one cell agrees, the others are runs of their own
+            own = (
+                cell.method == "MisLAS"
+            )  # its numbers are runs of their own, and some come near the published ones
+            if own and cell.dataset == "inaturalist2018":  # this one agrees
                 continue
             gap = (
                 None if cell.source is None or cell.accuracy is None else cell.accuracy - cell.source.accuracy
@@ -128,7 +131,7 @@ def test_the_origin_of_a_printed_number_follows_from_its_source() -> None:
                     assert gap is not None
                     assert abs(gap) < 0.05 + 1e-9
                 case "own run":
-                    assert gap is None or 0.05 < abs(gap) != 1
+                    assert gap is None or (0.03 if own else 0.05) < abs(gap) != 1
     slips = {(c.method, c.dataset, c.ratio) for c in paper.cells(1) if c.provenance == "likely slip"}
     assert slips == {("LDAM-DRW", "cifar100", 50), ("BBN", "cifar10", 50)}
     shown = cells(tables.results_table([], 1, "cifar10", 50, every=True))

@@ -16,9 +16,8 @@ FINDINGS = frozenset(
 
 # What the book's conclusions compare; the methods of Table 1 come next.
 CONCLUSIONS = FINDINGS | frozenset(
-    "ce ce-mixup ce-mixup-crt mislas ldam-drw gcl-official gcl-official-cben gcl-official-mean gcl-official-no-margin "
-    "gcl-official-lws gcl-official-tau-chosen gcl-paper ce-unified ldam-drw-unified logit-adjustment-unified "
-    "crt-unified gcl-unified".split()
+    "ce-mixup ce-mixup-crt ldam-drw gcl-official gcl-official-no-margin gcl-official-lws gcl-official-tau-chosen "
+    "ce-unified crt-unified".split()
 )
 
 # What they need once: a row that was made otherwise before, why a row ends low, what a best epoch is worth, which tau.
