@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from gclib.data import class_counts
 from gclib.errors import UserError
-from gclib.figures import derivation, style, training
+from gclib.figures import classes, derivation, style, training
 from gclib.losses import CLOUD_STRATEGIES, cloud_sizes
 from gclib.records import Outcome
 
@@ -140,22 +140,22 @@ def outcomes() -> dict[str, Outcome]:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "class counts": lambda: training.class_count_bars(COUNTS, NAMES),
-    "100 class counts": lambda: training.class_count_bars(MANY_COUNTS),
+    "class counts": lambda: classes.class_count_bars(COUNTS, NAMES),
+    "100 class counts": lambda: classes.class_count_bars(MANY_COUNTS),
     "curves": lambda: training.training_curves(
         [make_record(), make_record(recipe="gcl-official", epochs=(6, 4))]
     ),
-    "classes of one": lambda: training.per_class_bars({"ce": outcomes()["ce"].per_class}, COUNTS, NAMES),
-    "classes of two": lambda: training.per_class_bars(
+    "classes of one": lambda: classes.per_class_bars({"ce": outcomes()["ce"].per_class}, COUNTS, NAMES),
+    "classes of two": lambda: classes.per_class_bars(
         {name: outcome.per_class for name, outcome in outcomes().items()}, COUNTS, NAMES
     ),
-    "100 classes of two": lambda: training.per_class_bars(
+    "100 classes of two": lambda: classes.per_class_bars(
         {"ce": MANY_COUNTS / 5, "bbn": MANY_COUNTS / 9}, MANY_COUNTS
     ),
-    "images": lambda: training.class_images(np.full((6, 2, 2, 3), 9, np.uint8), [0, 0, 0, 1, 1, 2], "abc"),
+    "images": lambda: classes.class_images(np.full((6, 2, 2, 3), 9, np.uint8), [0, 0, 0, 1, 1, 2], "abc"),
     "courses": lambda: training.class_courses(np.ones((4, 10)), COUNTS, NAMES, "share"),
-    "confusion": lambda: training.confusion_heatmap(outcomes()["ce"].confusion, NAMES),
-    "confusion of 12": lambda: training.confusion_heatmap(np.eye(12), [str(index) for index in range(12)]),
+    "confusion": lambda: classes.confusion_heatmap(outcomes()["ce"].confusion, NAMES),
+    "confusion of 12": lambda: classes.confusion_heatmap(np.eye(12), [str(index) for index in range(12)]),
     "saturation": lambda: derivation.saturation(np.linspace(-4, 4, 9), {"ce": np.linspace(1, 0, 9)}),
     "cloud": lambda: derivation.cloud_density(np.linspace(-0.5, 0, 50), densities(), COUNTS, NAMES),
     "cloud sizes": lambda: derivation.cloud_size_lines(
@@ -191,20 +191,20 @@ def test_the_same_input_gives_the_same_bytes(name: str, kind: str) -> None:
 
 
 def test_figures_show_the_numbers_they_are_given() -> None:
-    bars = training.class_count_bars(COUNTS, NAMES).axes[0]
+    bars = classes.class_count_bars(COUNTS, NAMES).axes[0]
     assert [bar.get_height() for bar in bars.patches] == COUNTS.tolist()
     assert [to_hex(bar.get_facecolor()) for bar in bars.patches] == style.class_colours(COUNTS)
     assert bars.get_yscale() == "log"
 
     matrix = np.array(outcomes()["ce"].confusion)
-    heat = training.confusion_heatmap(matrix, NAMES).axes[0]
+    heat = classes.confusion_heatmap(matrix, NAMES).axes[0]
     shares = 100 * matrix / matrix.sum(1, keepdims=True)
     assert [text.get_text() for text in heat.texts] == [f"{share:.0f}" for share in shares.flat]
 
 
 def test_images_stand_in_the_row_of_their_class() -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    canvas = training.class_images(images, [1, 0, 0, 2, 0, 2], "abc", most=2).axes[0].images[0].get_array()
+    canvas = classes.class_images(images, [1, 0, 0, 2, 0, 2], "abc", most=2).axes[0].images[0].get_array()
     assert canvas[::3, ::3, 0].tolist() == [[1, 2], [0, 0], [3, 5]]
     assert canvas[::3, ::3, 3].tolist() == [[255, 255], [255, 0], [255, 255]]
     assert not canvas[2::3, :, 3].any()  # neighbours do not touch
@@ -223,7 +223,7 @@ def test_courses_have_the_colours_of_their_classes() -> None:
 
 
 def test_numbers_in_a_confusion_matrix_can_be_read() -> None:
-    heat = training.confusion_heatmap(np.diag(np.linspace(10, 100, 10)) + 10, NAMES).axes[0]
+    heat = classes.confusion_heatmap(np.diag(np.linspace(10, 100, 10)) + 10, NAMES).axes[0]
     cells = [to_hex(tuple(colour)) for colour in heat.collections[0].get_facecolor()]
     assert (
         min(style.contrast(text.get_color(), cell) for text, cell in zip(heat.texts, cells, strict=True))
@@ -259,7 +259,7 @@ def test_the_style_is_seaborn_s_ticks_without_its_import() -> None:
         theirs = dict(matplotlib.rcParams)
     assert {name for name in theirs if ours[name] != theirs[name]} == {"image.cmap"}
     code = (
-        "import sys; from gclib.figures import style, training; style.use(); print('seaborn' in sys.modules)"
+        "import sys; from gclib.figures import classes, style; style.use(); print('seaborn' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

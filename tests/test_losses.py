@@ -15,8 +15,8 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 from gclib.errors import UserError
+from gclib.figures.classes import class_count_bars
 from gclib.figures.style import class_colours
-from gclib.figures.training import class_count_bars
 from gclib.losses import (
     CLOUD_STRATEGIES,
     CrossEntropyLoss,

@@ -8,7 +8,7 @@ import pytest
 from factories import make_record
 
 from gclib import records, tables
-from gclib.figures import style, training
+from gclib.figures import classes, style
 
 NAMES = [f"class {number}" for number in range(121)]
 
@@ -51,7 +51,7 @@ def test_a_figure_of_images_has_30_rows_at_most_from_head_to_tail() -> None:
     counts = np.r_[np.arange(2, 60), 1]  # the rarest class is the last, the most frequent the one before
     labels = np.repeat(np.arange(59), counts)
     images = np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (len(labels), 2, 2, 3))
-    axes = training.class_images(images, labels, NAMES[:59]).axes[0]
+    axes = classes.class_images(images, labels, NAMES[:59]).axes[0]
     ticks = [tick.get_text() for tick in axes.get_yticklabels()]
     assert len(ticks) == 30
     assert (ticks[0], ticks[-1]) == ("class 57", "class 58")
@@ -62,11 +62,11 @@ def test_the_accuracies_of_thousands_of_classes_are_drawn_as_means_of_neighbours
     style.use()
     counts, values = np.arange(5000, 0, -1), np.repeat(np.linspace(90, 10, 40), 125)
     noise = np.tile([5.0, -5.0, 0.0, 0.0, 0.0], 1000)
-    axes = training.per_class_bars({"first": values + noise, "last": values}, counts).axes[0]
+    axes = classes.per_class_bars({"first": values + noise, "last": values}, counts).axes[0]
     for line in axes.lines:
         assert line.get_xdata() == pytest.approx(np.arange(40) * 125 + 62)
         assert line.get_ydata() == pytest.approx(np.linspace(90, 10, 40))
     assert axes.get_ylabel() == "test accuracy (%), mean of 125 classes"
-    each = training.per_class_bars({"first": values[:100], "last": values[:100]}, counts[:100]).axes[0]
+    each = classes.per_class_bars({"first": values[:100], "last": values[:100]}, counts[:100]).axes[0]
     assert [len(line.get_xdata()) for line in each.lines] == [100, 100]
     assert each.get_ylabel() == "test accuracy (%)"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gclib.embeddings import Embedding
-from gclib.figures import derivation, embedding, rebalancing, results, style, training
+from gclib.figures import classes, derivation, embedding, rebalancing, results, style, training
 from gclib.metrics import Reliability
 from gclib.tables import Interval
 
@@ -37,11 +37,11 @@ def embedded() -> Embedding:
 
 
 FIGURES = {
-    "class_count_bars": lambda: training.class_count_bars(COUNTS, NAMES),
-    "class_images": lambda: training.class_images(np.zeros((7, 2, 2, 3), np.uint8), np.arange(7), NAMES),
+    "class_count_bars": lambda: classes.class_count_bars(COUNTS, NAMES),
+    "class_images": lambda: classes.class_images(np.zeros((7, 2, 2, 3), np.uint8), np.arange(7), NAMES),
     "class_courses": lambda: training.class_courses(np.ones((3, 7)), COUNTS, NAMES, "loss"),
-    "per_class_bars": lambda: training.per_class_bars(VALUES, COUNTS, NAMES),
-    "confusion_heatmap": lambda: training.confusion_heatmap(np.eye(7), NAMES),
+    "per_class_bars": lambda: classes.per_class_bars(VALUES, COUNTS, NAMES),
+    "confusion_heatmap": lambda: classes.confusion_heatmap(np.eye(7), NAMES),
     "cloud_density": lambda: derivation.cloud_density(np.linspace(-1, 0, 7), np.eye(7), COUNTS, NAMES),
     "class_panels": lambda: results.class_panels(VALUES, COUNTS),
     "group_bars": lambda: results.group_bars(
