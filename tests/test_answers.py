@@ -69,6 +69,11 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     assert lead is not None
     assert over is not None
     assert abs(lead.difference) > over.difference  # "more than its lead over LDAM-DRW"
+    plain = of.compared("unified", "ce-unified").interval
+    assert plain is not None
+    assert (
+        abs(abs(lead.difference) - plain.difference) < plain.half
+    )  # "about as much as that over cross-entropy"
 
 
 def test_each_answer_has_a_number_a_verdict_and_a_page(runs: list[RunRecord]) -> None:

@@ -130,6 +130,16 @@ def test_what_a_run_takes_is_said_before_it_starts() -> None:
     assert "epochs" not in effort(recipe, cifar)
 
 
+def test_a_method_of_several_passes_takes_as_many_times_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    cifar = data.without_images("cifar10", 100)
+    monkeypatch.setattr(efforts, "tests_of", lambda *_: 0)  # which pass once, whatever the method
+    alone, *several = (
+        efforts._seconds(recipes.get(name).resolve(cifar, "paper"), cifar)
+        for name in ("ce", "bbn", "hybrid-psc", "hybrid-sc")
+    )
+    assert [seconds / alone for seconds in several] == pytest.approx([2, 2, 3])
+
+
 @pytest.mark.parametrize("name", ["gcl-official", "ce-mixup-crt", "ce-every-epoch", "ce"])
 def test_tests_are_counted_as_they_are_made(name: str) -> None:
     runs = records.find(ROOT / "results", scale="paper", recipe=name, dataset="cifar10")

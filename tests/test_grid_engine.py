@@ -237,7 +237,8 @@ def test_what_has_parts_is_trained_on_the_devices_of_a_profile_before_its_notebo
 )
 def test_devices_train_what_they_can_share(parts: list[int], first: int, alone: bool) -> None:
     cell = Cell("imagenet-lt", 0.0, "mislas", 0, "paper")
-    left = tuple(StageLeft(str(k), "mislas", k, "train", 9, n) for k, n in enumerate(parts, first))
+    stage = recipes.get("ce").resolve(data.without_images("cifar10", 100), "paper").stages[0]
+    left = tuple(StageLeft(str(k), "mislas", k, stage, 9, n) for k, n in enumerate(parts, first))
     command, shared = engine._on_devices(Progress(cell, "to run", Path("m"), Path("r"), left), Path("runs"))
     assert ("--first-stage" in command) is alone
     assert shared == (parts[0] if alone else min(parts))

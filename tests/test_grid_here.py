@@ -11,14 +11,15 @@ import pytest
 from cells import digit_cells, states
 from rich.console import Console
 
-from gclib import grid, records, train
-from gclib.data import IMAGE_BUDGET
+from gclib import grid, recipes, records, train
+from gclib.data import IMAGE_BUDGET, without_images
 from gclib.errors import UserError
 from gclib.grid import budget, here, standing, travel
 from gclib.train import fleet
 from gclib.train.loop import Trainer
 
 NAMES = ("ce", "ce-mixup-crt", "mislas")
+STAGE = recipes.get("ce").resolve(without_images("cifar10", 100), "paper").stages[0]
 
 
 @pytest.fixture(autouse=True)
@@ -182,9 +183,9 @@ def open_cell(
     shared: float = 0,
 ) -> grid.Progress:
     """A cell that has so many images left for itself, and of a first stage `shared` with all that name one."""
-    left = [grid.StageLeft(f"{recipe}{data}{ratio}{seed}", recipe, 1, "train", int(images))]
+    left = [grid.StageLeft(f"{recipe}{data}{ratio}{seed}", recipe, 1, STAGE, int(images))]
     if shared:
-        left.insert(0, grid.StageLeft("shared", recipe, 0, "train", int(shared)))
+        left.insert(0, grid.StageLeft("shared", recipe, 0, STAGE, int(shared)))
     where = grid.Cell(data, ratio, recipe, seed, "paper")
     return grid.Progress(where, "to run", Path(), Path(), tuple(left))
 

@@ -47,6 +47,18 @@ def test_prototypical_contrast_leaves_the_own_class_out_below() -> None:
     assert prototypical_contrast(z, p, y, 0.1).item() == pytest.approx(np.mean(terms), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["ce", "bbn", "hybrid-sc", "hybrid-sc-joint", "hybrid-psc"])
+def test_a_method_says_how_often_an_image_of_the_epoch_passes_the_network(name: str) -> None:
+    one, sizes = stage(name), list[int]()
+    draws = one.draw(0, torch.Generator().manual_seed(0))
+    images = Resident(few_digits().train, few_digits().augmentation, torch.device("cpu"), torch.float64)
+    batch = images.batch(draws, torch.arange(16), torch.tensor([0]))
+    first = next(module for module in one.network.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    one.loss(batch)
+    assert sum(sizes) == one.passes(one.settings) * 16
+
+
 @pytest.mark.parametrize(("name", "views"), [("hybrid-sc", 2), ("hybrid-psc", 1)])
 def test_streams_and_mixing(name: str, views: int) -> None:
     one, train = stage(name), few_digits().train

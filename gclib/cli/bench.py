@@ -52,13 +52,14 @@ def gpu(
     Exit codes: 0 done; 2 no such device, or the report cannot be written.
     """
     from gclib.grid.bench import probe
+    from gclib.tables.gpu import images_per_second
     from gclib.train.device import choose_device
 
     chosen = choose_device(device)
     usual = ROOT / ("results/bench/gpu" if chosen.type == "cuda" else "build/bench")
     report, path = probe(chosen, budget, folder or usual)
     print_table(
-        ("runs side by side", *(variants := _rates(report))),
+        ("runs side by side", *(variants := images_per_second(report))),
         (
             (runs, *(variants[v].get(runs, "") for v in variants))
             for runs in sorted({runs for by_runs in variants.values() for runs in by_runs}, key=int)
@@ -105,9 +106,3 @@ def photographs(
         f"tests; {network}, batches of {report['batch']}"
     )
     print(path)
-
-
-def _rates(report: dict) -> dict[str, dict[str, float]]:
-    prefix = "rates, "
-    parts = {name: part for name, part in report["parts"].items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): part.get("result") or {} for name, part in parts.items()}

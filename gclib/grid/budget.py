@@ -4,29 +4,29 @@ from collections import Counter
 from collections.abc import Iterable
 
 from gclib.grid.cells import Cell, Progress, StageLeft
-from gclib.methods.stage import Stage
+from gclib.train.effort import method_of
 
 __all__ = ["by_value", "passes", "why"]
 
 # What the findings of the front page compare; `gclib.tables.answers` says them.
 FINDINGS = frozenset(
     "ce ce-mixup-ncm mislas gcl-official-cben gcl-official-effective gcl-official-mean gcl-paper "
-    "gcl-paper-cross-entropy gcl-unified ldam-drw-unified logit-adjustment-unified ncm-unified".split()
+    "gcl-paper-cross-entropy gcl-unified ce-unified ldam-drw-unified logit-adjustment-unified ncm-unified".split()
 )
 
 # What the book's conclusions compare; the methods of Table 1 come next.
 CONCLUSIONS = FINDINGS | frozenset(
     "ce-mixup ce-mixup-crt ldam-drw gcl-official gcl-official-no-margin gcl-official-lws gcl-official-tau-chosen "
-    "ce-unified crt-unified".split()
+    "crt-unified".split()
 )
 
 # What they need once: a row that was made otherwise before, why a row ends low, what a best epoch is worth, which tau.
 ONCE = frozenset("bbn hybrid-sc-all ce-gcl-script ce-every-epoch ce-mixup-tau-chosen".split())
 
 
-def passes(left: StageLeft) -> float:
+def passes(left: StageLeft) -> int:
     """What is left of a stage, in images forward and backward through the network."""
-    return left.images * Stage.methods[left.method].work
+    return left.images * method_of(left.settings).passes(left.settings)
 
 
 def _rank(cell: Cell) -> int:

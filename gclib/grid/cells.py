@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gclib import records
 from gclib.data import PUBLISHED, WHOLE, load, without_images
 from gclib.errors import require_one_of
+from gclib.methods.settings import StageSettings
 from gclib.recipes import get
 from gclib.tables.rows import ROWS, rows
 from gclib.train.plan import PlannedStage, stage_plan
@@ -58,8 +59,8 @@ class StageLeft:
     ----------
     hash
         Of the chain of stages up to it; see `gclib.train.plan.stage_plan`.
-    recipe, position, method
-        Which stage of which recipe, the first has position 0; and the name of its method.
+    recipe, position, settings
+        Which stage of which recipe, the first has position 0; and how it trains.
     images
         Training images times the epochs that are left.
     parts
@@ -69,7 +70,7 @@ class StageLeft:
     hash: str
     recipe: str
     position: int
-    method: str
+    settings: StageSettings
     images: int
     parts: int = 1
 
@@ -221,7 +222,7 @@ def _left(stage: PlannedStage, state: dict[str, Any] | None, recipe: str, images
     if state and not left:
         return None
     return StageLeft(
-        stage.hash, recipe, stage.position, settings.method, images * left, settings.parts if left else 1
+        stage.hash, recipe, stage.position, settings, images * left, settings.parts if left else 1
     )
 
 

@@ -13,7 +13,7 @@ from gclib.grid.cells import Cell
 from gclib.grid.estimate import Speeds
 from gclib.methods.settings import StageSettings
 from gclib.recipes import get
-from gclib.train.effort import MULTIPLICATIONS, forward_alone, tests_of
+from gclib.train.effort import MULTIPLICATIONS, method_of, tests_of
 
 __all__ = ["BANDWIDTH", "Rates", "predicted_speeds", "rates_of"]
 
@@ -69,11 +69,8 @@ class Rates:
         first
             Whether it is a recipe's first stage, which is tested less often.
         """
-        from gclib.methods.stage import Stage  # with torch
-
         more = MULTIPLICATIONS[network] / MULTIPLICATIONS[self.network]
-        work = Stage.methods[stage.method].work
-        each = 1 / self.tested if forward_alone(stage) else work / self.trained
+        each = method_of(stage).passes(stage) / self.trained if stage.trains == "all" else 1 / self.tested
         passes = tests_of(stage, first) * tests / (max(stage.epochs, 1) * images)
         return more * (each + passes / self.tested)
 

@@ -60,8 +60,6 @@ class Stage(nn.Module):
     # Of each that is no switch: lowest and highest number, or the words.
     ranges: ClassVar[Mapping[str, tuple]] = {}
     trains: ClassVar[bool] = True  # False for a post-hoc method, a stage of zero epochs
-    # What an image of the epoch costs, in passes forward and backward through the network.
-    work: ClassVar[float] = 1.0
     keeps_embedding: ClassVar[bool] = False  # whether the method trains nothing of the embedding
     takes_features: ClassVar[bool] = True  # whether features in the place of images will do
     views: ClassVar[bool] = False  # whether it is made of augmented views
@@ -141,6 +139,11 @@ class Stage(nn.Module):
                 f"method {settings.method!r} was given {given}; expected no mixup and a loss without noise, "
                 "for its loss is its own; leave that setting as it is"
             )
+
+    @classmethod
+    def passes(cls, settings: StageSettings) -> int:
+        """Passes forward and backward through the network that an image of the epoch costs."""
+        return 1
 
     @classmethod
     def keeps_features(cls, settings: StageSettings) -> bool:

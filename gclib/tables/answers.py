@@ -136,7 +136,7 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
         Answer(
             "Is CBEN, the sampler of stage two, one of its own?",
             f"Not with the released constants: no class is drawn with a probability that differs from that of "
-            f"effective-number sampling by more than {apart:.4f}. The accuracies differ by "
+            f"effective-number sampling by more than {apart:.5f}. The accuracies differ by "
             f"{said(samplers.interval)} points ({of.behind(samplers)}).",
             "the same sampler, by computation",
             "rebalancing.ipynb",
@@ -150,12 +150,13 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
             "table1.ipynb",
         ),
         Answer(
-            "What decides more than the loss?",
+            "Do the settings move accuracy more than the loss does?",
             f"The settings around it: batch size and mixup, taken together. The same loss and second "
             f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings "
             f"({of.behind(lead)}). That is more than its lead over LDAM-DRW there, "
-            f"{of.said('unified', 'ldam-drw-unified')}.",
-            "settings decide" if lead.verdict == "contradicted" else lead.verdict,
+            f"{of.said('unified', 'ldam-drw-unified')}, and about as much as that over cross-entropy, "
+            f"{of.said('unified', 'ce-unified')}.",
+            "they move it" if lead.verdict == "contradicted" else lead.verdict,
             "results.ipynb#one-protocol-for-all",
         ),
     ]
@@ -239,7 +240,7 @@ def choices_table(
         (
             "You want the cloud itself",
             f"against its mean {of.said('cloud', 'gcl-official-mean')} points",
-            "the mean: no random draw, level at the end, ahead after stage one",
+            "the mean: no random draw, not told apart at the end, ahead after stage one",
             sure(of.compared("cloud", "gcl-official-mean")),
             "cifar10",
             (CODE, "gcl-official-mean"),

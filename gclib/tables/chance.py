@@ -31,7 +31,8 @@ class Chance:
 
     Where each pair of runs shares the training of its first stage, the interval comes from how far such differences
     scatter from one first stage to the next (`shared_first_stage`); else from the spread of single runs (`noise`).
-    Pairs of one difference that scatter more than that stand for themselves (`gclib.tables.intervals.spread_of`).
+    Where the pairs of one difference scatter more than that, their own spread is taken: see
+    `gclib.tables.intervals.spread_of`.
 
     Parameters
     ----------
@@ -150,8 +151,9 @@ def noise(
 ) -> Spread | None:
     """Pool how far runs that differ by chance alone lie apart, by another seed or made again.
 
-    Each first stage that was trained several times is a group, and its variance is the mean over the recipes that
-    carried several of these trainings to the end; where none did, that of the first stages alone. Recipes that share
+    Each first stage that was trained several times is a group, and its variance is pooled over the recipes that
+    carried several of these trainings to the end, each weighed by its trainings less one; where none did, it is that of
+    the first stages alone. Recipes that share
     trainings share their luck, so a group has as many degrees of freedom as its trainings, less one.
 
     Parameters

@@ -20,11 +20,12 @@ RULE = (
     "The difference is that of the last epochs (clean): nothing was chosen on the test set there. Runs of the same "
     "seed are compared with each other where both recipes have them. What chance moves is measured: the standard "
     "deviation of runs made more than once, with another seed or again with the same, pooled over all recipes that "
-    "have several. Where each pair of runs goes on from one training of the first stage, it is the standard deviation "
-    "of such differences from one first stage to the next, pooled as well. Pairs of one comparison that scatter more "
-    f"than that, by an F test at {ODD:.0%}, stand for themselves. "
-    f"It gives each difference its {1 - LEVEL:.0%} interval, by Student's t. A claim is "
-    "supported or contradicted where zero lies outside, and still does once all comparisons of this page are "
+    "have several; the difference of two runs that were trained apart has √2 times that. Where each pair of runs goes "
+    "on from one training of the first stage, it is the standard deviation of such differences from one first stage "
+    f"to the next, pooled as well. If the pairs of one comparison scatter more than that, by an F test at {ODD:.0%}, "
+    "their own standard deviation is taken in its place. Where no seed is common, the means are subtracted. From all "
+    f"this each difference has its {1 - LEVEL:.0%} interval, by Student's t. A claim is supported or contradicted "
+    "where zero lies outside, and still does once all comparisons of this page are "
     f"corrected for their number by Holm's method, at the level of {LEVEL:.0%}. Everything else is undecided."
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 from gclib import recipes
 from gclib.tables.table import Code, Item, Table
 
-__all__ = ["checks", "goals_table", "kernels_table", "limit_table", "rates_table"]
+__all__ = ["checks", "goals_table", "images_per_second", "kernels_table", "limit_table", "rates_table"]
 
 PREFIX = "rates, "  # of the parts of a report that hold images a second by runs side by side
 
@@ -54,7 +54,7 @@ def goals_table(report: Mapping[str, Any]) -> Table:
     report
         What `gclib.grid.bench.probe` wrote. The caption says by which of `gclib.networks.VARIANTS` nothing was timed.
     """
-    rates = _rates(report)
+    rates = images_per_second(report)
     ours = [by_runs for name, by_runs in rates.items() if name not in recipes.names()]
     seen = [
         max((by_runs["1"] for by_runs in ours if "1" in by_runs), default=None),
@@ -72,15 +72,30 @@ def goals_table(report: Mapping[str, Any]) -> Table:
     return Table.of(["what", "seen, best", "aimed at", "our bet on convolutions"], rows, caption)
 
 
-def rates_table(report: Mapping[str, Any]) -> Table:
-    """Images a second in sum by the number of runs side by side, a column for each recipe and way to compute it.
+def images_per_second(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """By variant, or the name of a recipe that is timed beside: training images a second in sum by the number of runs.
 
     Parameters
     ----------
     report
         What `gclib.grid.bench.probe` wrote. A part that failed or found no time is left out.
     """
-    rates = _rates(report)
+    return {
+        name.removeprefix(PREFIX): part["result"]
+        for name, part in report["parts"].items()
+        if name.startswith(PREFIX) and part.get("result")
+    }
+
+
+def rates_table(report: Mapping[str, Any]) -> Table:
+    """Images a second in sum by the number of runs side by side, a column for each recipe and way to compute it.
+
+    Parameters
+    ----------
+    report
+        What `gclib.grid.bench.probe` wrote.
+    """
+    rates = images_per_second(report)
     beside = sorted({runs for by_runs in rates.values() for runs in by_runs}, key=int)
     rows = [[runs, *(_whole(by_runs.get(runs)) for by_runs in rates.values())] for runs in beside]
     best = report["fastest"]
@@ -145,15 +160,6 @@ def kernels_table(report: Mapping[str, Any]) -> Table:
     )
     header = ["kernel", "launches a step", "microseconds a step", "share"]
     return Table(header, rows, f"{_device(report)}: the dearest kernels of one run's step{whole}")
-
-
-def _rates(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """By variant, and for a recipe that is timed beside by its name: images a second by the number of runs."""
-    return {
-        name.removeprefix(PREFIX): part["result"]
-        for name, part in report["parts"].items()
-        if name.startswith(PREFIX) and part.get("result")
-    }
 
 
 def _device(report: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ __all__ = [
 VERDICT_RULE = (
     "The difference is the mean of our paper-style accuracies (best epoch on the test set, as in the authors' code) "
     "minus the paper's number, which is taken for a single run that chance moves as far as ours. What chance moves is "
-    f"pooled over all recipes; runs of a row that scatter more, by an F test at {ODD:.0%}, stand for themselves. "
+    f"pooled over all recipes; where the runs of a row scatter more, by an F test at {ODD:.0%}, it is their own. "
     f"Behind it stands half of its {1 - LEVEL:.0%} interval. The verdict is higher or lower where zero lies outside "
     "and still does after Holm's correction for all rows; else the two are not told apart, which does not mean equal. "
     "Clean is the last epoch."

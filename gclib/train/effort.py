@@ -1,11 +1,16 @@
 """What a run takes, said before it starts: images, and about which time and memory."""
 
+from typing import TYPE_CHECKING
+
 from gclib.data import LongTailed
 from gclib.data.photos import Photos
 from gclib.methods.settings import StageSettings
 from gclib.recipes import Recipe, get
 
-__all__ = ["MULTIPLICATIONS", "effort", "forward_alone", "tests_of"]
+if TYPE_CHECKING:
+    from gclib.methods.stage import Stage
+
+__all__ = ["MULTIPLICATIONS", "effort", "method_of", "tests_of"]
 
 MULTIPLICATIONS = {
     "resnet32": 3.39,
@@ -83,16 +88,20 @@ def _seconds(recipe: Recipe, data: LongTailed) -> float:
     seconds, embedded = 0.0, False
     for stage, times in _runs(recipe):
         trained, tested = stage.epochs * len(data.train), tests_of(stage, times == 1) * len(data.test)
-        if on_features(stage):
+        if method_of(stage).on_features(stage):
             seconds += times * (trained + tested / 3) * ON_FEATURES
             # Each image once for each embedding; one that never learns is the same for all stages.
             trained, tested = 0, 0 if embedded else len(data.train) + len(data.test)
             embedded |= stage.trains == "head"
-        elif _keeps_features(stage) and not isinstance(data.train.images, Photos):
+        elif method_of(stage).keeps_features(stage) and not isinstance(data.train.images, Photos):
             tested = len(data.test)  # once for all tests, see gclib.train.steps
-        # Forward alone is a third.
-        seconds += times * (trained * (1 / 3 if forward_alone(stage) else 1) + tested / 3) * through
+        seconds += times * (trained * _passes(stage) + tested / 3) * through
     return seconds
+
+
+def _passes(stage: StageSettings) -> float:
+    """Passes forward and backward that an image costs; forward alone, but for the last block or classifier, a third."""
+    return method_of(stage).passes(stage) if stage.trains == "all" else 1 / 3
 
 
 def _memory(recipe: Recipe, data: LongTailed) -> float:
@@ -105,9 +114,9 @@ def _memory(recipe: Recipe, data: LongTailed) -> float:
     training, testing = VALUES[recipe.scale]
     training *= RELATIVE[recipe.network][1]
     at_a_step = [
-        s.batch_size * (testing if forward_alone(s) else training)
+        s.batch_size * (training * method_of(s).passes(s) if s.trains == "all" else testing)
         for s in recipe.stages
-        if not on_features(s)
+        if not method_of(s).on_features(s)
     ]
     most, size = TESTED_AT_ONCE
     channel = height * width * BYTES[recipe.scale]
@@ -128,24 +137,11 @@ def _caution(recipe: Recipe, data: LongTailed) -> str:
     )
 
 
-def forward_alone(stage: StageSettings) -> bool:
-    """Whether images pass the network forward alone, but for its last block or classifier."""
+def method_of(stage: StageSettings) -> "type[Stage]":
+    """The class that trains a stage."""
     from gclib.methods.stage import Stage  # with torch
 
-    return stage.trains != "all" or Stage.methods[stage.method].work < 1
-
-
-def on_features(stage: StageSettings) -> bool:
-    """Whether images pass the network once for all epochs; see `gclib.train.features`."""
-    from gclib.methods.stage import Stage  # with torch
-
-    return Stage.methods[stage.method].on_features(stage)
-
-
-def _keeps_features(stage: StageSettings) -> bool:
-    from gclib.methods.stage import Stage  # with torch
-
-    return Stage.methods[stage.method].keeps_features(stage)
+    return Stage.methods[stage.method]
 
 
 def tests_of(stage: StageSettings, first: bool) -> int:

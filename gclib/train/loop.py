@@ -162,7 +162,7 @@ class Trainer:
                 f"{settings.name}: the loss is {losses[step]} in epoch {epoch + 1}, batch {step + 1} of {len(sizes)}; "
                 f"lower the learning rate (now {rate:g}) or the scale of the loss, and start again"
             )
-        fleet.tell(passes=stage.work * float(sizes.sum()))
+        fleet.tell(passes=stage.passes(settings) * float(sizes.sum()))
         mean = float((losses * sizes).sum() / sizes.sum())
         self.course["loss"].append(mean)
         self.course["learning_rate"].append(rate)

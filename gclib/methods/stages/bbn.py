@@ -24,7 +24,6 @@ class BilateralBranch(Stage, name="BBN"):
     """
 
     whole_batches, takes_mixup, takes_features, takes_parts = True, False, False, False
-    work = 2.0
     network: TwoTails
     alpha: Tensor
 
@@ -32,6 +31,11 @@ class BilateralBranch(Stage, name="BBN"):
         super().__init__(settings, network, data)
         self.reversed = sampling.class_probabilities(data.class_counts, "reversed")
         self.register_buffer("alpha", torch.ones(()), persistent=False)
+
+    @classmethod
+    def passes(cls, settings: StageSettings) -> int:
+        """Two: an image of either stream."""
+        return 2
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the weight of the first branch."""

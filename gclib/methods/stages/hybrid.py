@@ -96,7 +96,6 @@ class HybridContrast(Stage, name="hybrid"):
     """
 
     takes_mixup, takes_features, takes_parts, views = False, False, False, True
-    work = 3.0  # of the supervised contrast, which has two views; the prototypical one has one
     defaults: ClassVar = {
         "contrast": "supervised",
         "temperature": 0.1,
@@ -116,6 +115,11 @@ class HybridContrast(Stage, name="hybrid"):
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, OUTPUTS))
         self.prototypes = None if self.supervised else nn.Parameter(torch.randn(data.num_classes, OUTPUTS))
         self.register_buffer("alpha", torch.ones(()), persistent=False)
+
+    @classmethod
+    def passes(cls, settings: StageSettings) -> int:
+        """An image of the classifier's stream, and each view of the other's: 3, or 2 with prototypes."""
+        return 3 if settings.parameters.get("contrast", cls.defaults["contrast"]) == "supervised" else 2
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the weight of the contrast."""
