@@ -168,15 +168,19 @@ def test_what_the_page_says_of_several_seeds_holds() -> None:
     assert above == {"ncm-unified", "mislas-unified"}  # "two end above GCL"
     told = {each.comparison.behind: each.verdict for each in found["unified"]}
     assert told["ncm-unified"] == "contradicted"  # "the first of them by more than chance explains"
-    (means,) = records.find(ROOT / "results", scale="paper", recipe="ncm-unified", dataset="cifar10")
-    best = [run.paper_style.top1 for run in runs if (run.name, run.data.name) == ("gcl-unified", "cifar10")]
-    spread = tables.noise(runs, best=True)
-    at_best = tables.interval(np.mean(best) - means.paper_style.top1, spread, len(best), 1)
-    assert at_best.crosses_zero  # "a single run", "at the best epochs the two would not be told apart"
+    assert list(of("unified", "ncm-unified").gap.singles) == [2]  # "a single pair of runs"
     alone = [each.runs[1][0] for each in found["unified"] if [run.seed for run in each.runs[1]] == [2]]
     assert {run.name for run in alone} >= {"ncm-unified", "mislas-unified"}
     assert len({run.stages[0].hash for run in alone}) == 1  # "one and the same training of cross-entropy"
     assert told["mislas-unified"] == "undecided"
+    assert not unified[
+        "mislas-unified"
+    ].crosses_zero  # "outside its own interval, and not after the correction"
+    one = of("unified-one", "logit-adjustment-unified")
+    assert (
+        one.verdict == "contradicted"
+    )  # "logit adjustment is ahead, in every seed and after the correction"
+    assert max(one.gap.singles.values()) < 0
     assert told["ldam-drw-unified"] == "supported"  # "after the correction"
     assert min(of("unified", "ldam-drw-unified").gap.singles.values()) > 0  # "in every seed"
     shared = tables.pooled([list(lws.gap.singles.values())])

@@ -127,9 +127,9 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
         ),
         Answer(
             "Is its first stage ahead of logit adjustment, under one protocol?",
-            f"There is no sign of it: {of.value('gcl-unified', both, True)} % against {of.value(unified, both)} %, "
-            f"{said(one.interval)} points ({of.behind(one)}). What lead there is comes with stage two: "
-            f"{of.said('unified', unified)}.",
+            f"No: {of.value('gcl-unified', both, True)} % against {of.value(unified, both)} %, "
+            f"{said(one.interval)} points ({of.behind(one)}). What lead there is comes with stage two, and is "
+            f"within what chance moves: {of.said('unified', unified)}.",
             one.verdict,
             "results.ipynb#what-stage-one-does-alone",
         ),
