@@ -53,10 +53,11 @@ def per_class_numbers(values: PerClass, what: str) -> np.ndarray:
     if index is not None and not callable(index):  # a pandas Series; the `index` of a list is a method
         labels = list(index)
         if labels != list(range(len(labels))):
+            complete = set(labels) == set(range(len(labels)))
             shown = ", ".join(map(str, labels[:3])) + (", ..." if len(labels) > 3 else "")
             raise UserError(
                 f"{what} are a Series with the index {shown}, expected 0 to {len(labels) - 1} in order; "
-                "sort_index() puts labels in order"
+                + ("sort_index() puts labels in order" if complete else "number the classes from 0")
             )
     try:
         numbers = to_numpy(values).astype(np.float64)
@@ -118,6 +119,8 @@ def validated_labels(
         If there is not one for each image, or one is no class.
     """
     values = to_numpy(labels)
+    if values.dtype == object:  # as a column of pandas is that held names once
+        values = np.asarray(values.tolist())
     if values.ndim != 1 or images not in (None, len(values)):
         expected = "N" if images is None else images
         raise UserError(f"{what} have shape {values.shape}, expected ({expected},); give one class an image")

@@ -101,9 +101,8 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
             os.fsync(file.fileno())
         yield temporary
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or choose another folder"
-        ) from error
+        advice = "name a file in it" if path.is_dir() else "free space or choose another folder"
+        raise UserError(f"cannot write {path}: {error.strerror}; {advice}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -273,6 +273,17 @@ def test_an_export_that_cannot_be_written_is_told_before_anything_is_computed(
     assert "cannot write" in said
 
 
+def test_an_export_over_its_own_classifier_is_refused(file: Path, tmp_path: Path, gcl: Callable) -> None:
+    pytest.importorskip("onnxruntime", reason="extra `onnx`")
+    (copy := tmp_path / "a.safetensors").write_bytes(file.read_bytes())
+    (tmp_path / "b.onnx").symlink_to(copy)
+    for output in (copy, tmp_path / "b.onnx"):
+        code, _, said = gcl("export", copy, output)
+        assert code == 2
+        assert "is the classifier itself; name another file, such as a.onnx" in said
+    assert copy.read_bytes() == file.read_bytes()
+
+
 def test_class_names_are_text_everywhere(file: Path, photos: Path, tmp_path: Path, gcl: Callable) -> None:
     names = ["<script>alert(1)</script>", "[red]bold[/red]", 'a, "b"', *"3456789"]
     path = tmp_path / "named.safetensors"

@@ -105,7 +105,10 @@ def test_class_counts_may_be_a_tensor_an_array_a_series_in_order_or_a_mapping():
         ({1: 20, 2: 30}, "2 labels without label 0"),
         ({"cat": 20, "dog": 30}, "without label 0"),
         (pd.Series([1, 2, 2, 2, 0, 0]).value_counts(), "index 2, 0, 1, expected 0 to 2 in order; sort_index"),
-        (pd.Series({"cat": 20, "dog": 30}), "index cat, dog, expected 0 to 1"),
+        (
+            pd.Series({"cat": 20, "dog": 30}),
+            "index cat, dog, expected 0 to 1 in order; number the classes from 0",
+        ),
         (pd.Series([1, 1, 0]).value_counts().sort_index(ascending=False), "index 1, 0, expected"),
     ],
 )

@@ -193,3 +193,10 @@ def test_in_bfloat16_the_classifier_keeps_full_precision(head: str) -> None:
     assert output.dtype == torch.float32
     assert torch.equal(output, network.head(features))
     assert not torch.equal(output, output.bfloat16().float())
+
+
+def test_cosines_of_features_of_any_leading_shape() -> None:
+    head, tokens = CosineClassifier(16, 3), torch.randn(4, 7, 16)
+    expected = F.cosine_similarity(tokens[..., None, :], head.weight, dim=-1)
+    torch.testing.assert_close(head(tokens), expected)
+    torch.testing.assert_close(head(tokens[0, 0]), expected[0, 0])

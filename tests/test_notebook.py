@@ -220,6 +220,29 @@ def test_an_output_that_cannot_be_written_is_refused_before_a_kernel_starts(tmp_
 # Refresh and names
 
 
+def test_the_notebook_itself_and_what_is_no_notebook_are_no_output(tmp_path, kernel_mark):
+    path = write(tmp_path / "page.ipynb", "print(1)")
+    (tmp_path / "link.ipynb").symlink_to(path)
+    before = path.read_bytes()
+    for name, said in (
+        ("page.ipynb", "is the notebook itself"),
+        ("link.ipynb", "itself"),
+        ("x.txt", ".ipynb"),
+    ):
+        with pytest.raises(UserError, match=said):
+            notebook.execute(path, tmp_path / name)
+    assert path.read_bytes() == before
+    assert not kernel_mark.exists()
+
+
+def test_an_executed_copy_runs_with_its_defaults_again(tmp_path):
+    path, once, twice = (tmp_path / f"{name}.ipynb" for name in ("page", "once", "twice"))
+    notebook.execute(write(path, "print(count)"), once, {"count": "3"})
+    assert printed(once) == "3\n"
+    notebook.execute(once, twice)
+    assert printed(twice) == "2\n"
+
+
 def test_refresh_replaces_what_ran_and_leaves_what_failed(tmp_path):
     good = write(tmp_path / "good.ipynb", "print(count)")
     bad = write(tmp_path / "bad.ipynb", "print(count)\n1 / 0")

@@ -55,7 +55,10 @@ def test_overrides_reach_what_they_name(digits: LongTailed) -> None:
         ("epoch", 3, r"'epoch': no such setting.*did you mean 'epochs'\?"),
         ("stage-tow.epochs", 3, r"no such setting.*stage-two"),
         ("stage-two.epochz", 3, r"did you mean 'epochs'\?"),
-        ("stage-two", 3, "no such setting"),
+        ("stage-two", 3, r"'stage-two': a stage; name a setting of it, such as stage-two\.epochs=10"),
+        ("sampler", "class", r"'sampler': has settings of its own; name one: .*sampler\.strategy"),
+        ("loss", "gcl", r"name one: loss\.name, loss\.parameters"),
+        ("schedule.milestones", "0.5,0.9", r"expected a list, such as schedule\.milestones=\[0.8,0.9\]"),
         ("loss.parameters.scale.x", 3, "no such setting"),
         ("epochs.x", 3, "no such setting"),
         ("", 3, "no such setting"),
@@ -92,6 +95,21 @@ def test_wrong_overrides_are_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["gcl", "ldam"])
+@pytest.mark.parametrize("recipe", ["ce", "tde"])
+def test_a_loss_of_cosines_is_refused_on_another_classifier(
+    digits: LongTailed, recipe: str, name: str
+) -> None:
+    with pytest.raises(UserError, match=f"'{name}' takes cosines, but the recipe has a .* classifier"):
+        recipes.get(recipe).resolve(digits, **{"loss.name": name})
+
+
+@pytest.mark.parametrize("name", ["ce", "ce-mixup-ncm"])
+def test_a_recipe_that_trains_nothing_is_refused(digits: LongTailed, name: str) -> None:
+    with pytest.raises(UserError, match="no stage has an epoch"):
+        recipes.get(name).resolve(digits, epochs=0)
+
+
 def test_nesterov_needs_momentum(digits: LongTailed) -> None:
     with pytest.raises(UserError, match=r"recipe ce: stages\.0: .*nesterov needs a momentum above 0"):
         recipes.get("ce").resolve(digits, momentum=0.0, nesterov=True)
@@ -99,7 +117,7 @@ def test_nesterov_needs_momentum(digits: LongTailed) -> None:
 
 def test_parse_overrides() -> None:
     text = """epochs=10 learning_rate=0.05 nesterov=true loss.parameters.strategy="log" sampler.strategy=cben
-              schedule.milestones=[0.5,0.75] learning_rate_=1e-3 a=b=c"""
+              schedule.milestones=[0.5, 0.75] learning_rate_=1e-3 a=b=c weights="my folder/a.pth" """
     assert recipes.parse_overrides(text) == {
         "epochs": 10,
         "learning_rate": 0.05,
@@ -109,9 +127,10 @@ def test_parse_overrides() -> None:
         "schedule.milestones": [0.5, 0.75],
         "learning_rate_": 1e-3,
         "a": "b=c",
+        "weights": "my folder/a.pth",
     }
     assert recipes.parse_overrides("  ") == {}
-    for wrong in ("epochs", "epochs=", "=10", "epochs = 10"):
+    for wrong in ("epochs", "epochs=", "=10", "epochs = 10", "weights=my folder/a.pth"):
         with pytest.raises(UserError, match="expected path=value"):
             recipes.parse_overrides(wrong)
 

@@ -279,7 +279,12 @@ def test_a_sampler_without_generator_follows_torch_and_a_number_of_its_own():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"labels": [0, 2]}, "class 1 has 0 training images"),
+        ({"labels": [0, 2, 2]}, "class 1 has 0 training images"),
+        (
+            {"labels": [0, 10**12]},
+            "1000000000001 classes, but only 2 labels; number the classes from 0 without gaps",
+        ),
+        ({"labels": [0, 1], "num_classes": 3}, "3 classes, but only 2 labels"),
         ({"labels": []}, "class counts have shape"),
         ({"labels": [0, 1], "num_classes": 1}, "expected 0 to 0"),
         ({"labels": [[0], [1]]}, "labels have shape"),
@@ -292,3 +297,10 @@ def test_a_sampler_without_generator_follows_torch_and_a_number_of_its_own():
 def test_an_impossible_sampler_for_a_loader_ends_in_one_line(arguments, words):
     with pytest.raises(UserError, match=words):
         ClassSampler(**{"strategy": "class"} | arguments)
+
+
+def test_whole_numbers_of_a_column_of_objects_are_labels():
+    labels = np.array([0, 1, 1], dtype=object)
+    assert ClassSampler(labels, "class").index.counts.tolist() == [1, 2]
+    with pytest.raises(UserError, match="not whole numbers"):
+        ClassSampler(np.array(["a", "b"], dtype=object), "class")

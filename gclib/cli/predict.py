@@ -86,6 +86,8 @@ def export(
     from gclib.classifier import load_classifier
     from gclib.classifier.export import export_onnx
 
+    if output.exists() and output.samefile(file):
+        raise UserError(f"{output} is the classifier itself; name another file, such as {file.stem}.onnx")
     classifier = load_classifier(file)
     difference = export_onnx(classifier, output)
     print(f"{output}: probabilities differ from torch's by at most {difference:.1e}")

@@ -183,6 +183,10 @@ def by_name(name: str, root: str | Path | None = None, download: bool = True) ->
     UserError
         If the name is unknown, the data is missing or altered, or it is no data set; see `check_splits`.
     """
+    if name not in SOURCES and Path(name).is_dir():
+        raise UserError(
+            f"unknown data set {name!r}; for the images of the folder of that name write folder:{name}"
+        )
     require_one_of("data set", name, names())
     source = SOURCES[name]
     train, test, class_names = source.read(root_folder(root), download)

@@ -19,6 +19,7 @@ from gclib import losses, sampling
 from gclib.data import LongTailed
 from gclib.data.views import NUMBERS
 from gclib.errors import UserError, nearest, require_one_of
+from gclib.losses.common import CosineLoss
 from gclib.methods.images import Batch, Draws, Images
 from gclib.methods.settings import (
     LossSettings,
@@ -102,8 +103,8 @@ class Stage(nn.Module):
         return Stage.methods[settings.method](settings, network, data)
 
     @staticmethod
-    def check(settings: StageSettings, data: LongTailed) -> None:
-        """Raise a UserError for settings that no stage can be built from."""
+    def check(settings: StageSettings, data: LongTailed, head: str | None = None) -> None:
+        """Raise a UserError for settings that no stage can be built from, with this head where it is known."""
         require_one_of("method", settings.method, Stage.methods)
         method = Stage.methods[settings.method]
         owner = f"method {settings.method!r}"
@@ -138,6 +139,11 @@ class Stage(nn.Module):
             raise UserError(
                 f"method {settings.method!r} was given {given}; expected no mixup and a loss without noise, "
                 "for its loss is its own; leave that setting as it is"
+            )
+        if head not in (None, "cosine") and isinstance(loss, CosineLoss):
+            raise UserError(
+                f"loss {settings.loss.name!r} takes cosines, but the recipe has a {head} classifier; "
+                "start from a recipe with a cosine classifier, such as gcl-official"
             )
 
     @classmethod

@@ -45,8 +45,8 @@ class CosineClassifier(nn.Module):
             self.weight.copy_(F.normalize(self.weight.uniform_(-1, 1)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Cosines in -1..1, shape ``(B, C)``, of features ``(B, d)``."""
-        return F.linear(F.normalize(features), F.normalize(self.weight))
+        """Cosines in -1..1, shape ``(..., C)``, of features ``(..., d)``."""
+        return F.linear(F.normalize(features, dim=-1), F.normalize(self.weight))
 
 
 class MultiHeadClassifier(nn.Module):

@@ -70,6 +70,10 @@ def execute(
     path, output = Path(path), Path(output)
     stated = parameters(path)
     values = check(stated, given or {})
+    if output.exists() and output.samefile(path):
+        raise UserError(f"{output} is the notebook itself, which stays as it is; name another output")
+    if output.suffix != ".ipynb" and not output.is_dir():
+        raise UserError(f"output {output}: expected a notebook; let its name end with .ipynb")
     as_committed = all(values.get(one.name, one.default) == one.default for one in stated)
     return _execute(read(path), path.name, output, values, progress, as_committed).seconds
 
@@ -90,6 +94,10 @@ def _execute(
 ) -> Effort:
     require_writable(output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    # Values of an earlier execution would win over the defaults.
+    notebook.cells = [
+        cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
     import papermill
     from nbclient.exceptions import DeadKernelError
 

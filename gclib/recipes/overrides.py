@@ -1,6 +1,7 @@
 """Changes to a recipe by hand: how they are written, and what each reaches."""
 
 import json
+import re
 from typing import Any
 
 from gclib.data import NETWORKS, identify_weights
@@ -12,10 +13,13 @@ __all__ = ["USUAL_NETWORK", "override", "parse_overrides", "with_identified_weig
 USUAL_NETWORK = "resnet32"
 # Of the whole recipe, where other settings are a stage's.
 OF_ALL_STAGES = ("network", "weights", "last_block")
+WORD = re.compile(r'(?:"[^"]*"|\[[^]]*\]|\S)+')  # blanks part words, but not within quotes or brackets
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
     """Read overrides written as ``"path=value path=value"``; values are JSON, or else plain words.
+
+    What holds a blank stands in double quotes, as ``weights="my folder/a.pth"``.
 
     Raises
     ------
@@ -26,9 +30,11 @@ def parse_overrides(text: str) -> dict[str, Any]:
     --------
     >>> parse_overrides("epochs=10 stage-two.sampler.strategy=cben")
     {'epochs': 10, 'stage-two.sampler.strategy': 'cben'}
+    >>> parse_overrides("schedule.milestones=[0.5, 0.9]")
+    {'schedule.milestones': [0.5, 0.9]}
     """
     overrides = {}
-    for word in text.split():
+    for word in WORD.findall(text):
         path, equals, value = word.partition("=")
         if not (path and equals and value):
             raise UserError(f"override {word!r}: expected path=value, for example epochs=10")
@@ -84,12 +90,23 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
     open_ended = len(keys) == 3 and keys[1] == "parameters"
     # So may a stage take a setting that says nothing in the recipe.
     open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
-    if not isinstance(node, dict) or keys in ([], ["name"]) or not (keys[-1] in node or open_ended):
+    if not keys:
+        raise UserError(f"override {path!r}: a stage; name a setting of it, such as {path}.epochs=10")
+    if not isinstance(node, dict) or keys == ["name"] or not (keys[-1] in node or open_ended):
         options = [*stages, *OF_ALL_STAGES, *(node if isinstance(node, dict) else resolved["stages"][0])]
         if len(keys) == 1:
             options += [name for name in StageSettings.model_fields if name not in options]
         hint = nearest(keys[-1] if keys else first, options)
         raise UserError(
             f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
+        )
+    now = node.get(keys[-1])
+    if isinstance(now, dict) and not isinstance(value, dict):
+        raise UserError(
+            f"override {path!r}: has settings of its own; name one: {', '.join(f'{path}.{k}' for k in now)}"
+        )
+    if isinstance(now, list | tuple) and not isinstance(value, list):
+        raise UserError(
+            f"override {path!r}: expected a list, such as {path}={json.dumps(list(now)).replace(' ', '')}"
         )
     node[keys[-1]] = value

@@ -152,7 +152,11 @@ class NamedRecipe:
             from gclib.methods.stage import Stage
 
             for stage in recipe.stages:
-                Stage.check(stage, data)
+                Stage.check(stage, data, recipe.head)
+            if not any(stage.epochs for stage in recipe.stages):
+                raise UserError(
+                    f"recipe {self.name}: no stage has an epoch; expected at least one that trains"
+                )
         return recipe
 
 

@@ -178,7 +178,12 @@ class ClassSampler(Sampler[int]):
         **parameters: float,
     ) -> None:
         classes = validated_labels(labels, num_classes)
-        self.index = ClassIndex.from_labels(classes, num_classes or int(classes.max(initial=-1)) + 1)
+        number = num_classes or int(classes.max(initial=-1)) + 1
+        if number > len(classes):  # said before anything has the size of the largest label
+            raise UserError(
+                f"{number} classes, but only {len(classes)} labels; number the classes from 0 without gaps"
+            )
+        self.index = ClassIndex.from_labels(classes, number)
         probabilities = class_probabilities(self.index.counts, strategy, **parameters)
         self.probabilities = None if strategy == "instance" else probabilities
         self.num_samples, self.generator = len(classes) if num_samples is None else num_samples, generator
