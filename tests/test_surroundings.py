@@ -11,6 +11,7 @@ import pytest
 from pages import printed, write
 
 from gclib import notebook
+from gclib.notebook.execution import execute_in_place
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = """\
@@ -93,7 +94,7 @@ def test_stored_outputs_are_compared_in_this_python_whatever_the_environment(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     path = write(tmp_path / "page.ipynb", SHOW)
-    notebook.execute(path, path)
+    execute_in_place(path)
     request.getfixturevalue("hostile")
     # What acts on Python before a test does is what the Makefile takes out.
     early = [name for name in os.environ if name.startswith("PYTHON")]

@@ -48,7 +48,7 @@ def execute(
     path
         The notebook.
     output
-        Where the executed copy goes, without the metadata of the run (see `strip`); may be `path` itself.
+        Where the executed copy goes, without the metadata of the run (see `strip`): another file, in ``.ipynb``.
     given
         Values that replace defaults, as `check` takes them.
     progress
