@@ -322,20 +322,28 @@ def test_a_failing_cell_ends_in_code_1_and_shows_the_cell(gcl, checkout):
     assert list((checkout / "runs" / "notebooks").iterdir()) == []
 
 
-def test_an_interrupt_ends_the_kernel_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_ends_the_kernel_and_leaves_nothing(tmp_path, how):
     mark = tmp_path / "pid"
     cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     path = tmp_path / "page.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), path)
     command = "from gclib.cli import main; main()"
     words = ["run", str(path), "--output", str(tmp_path / "out" / "page.ipynb")]
-    running = subprocess.Popen([sys.executable, "-c", command, *words], stderr=subprocess.PIPE, text=True)
+    (litter := tmp_path / "tmp").mkdir()
+    running = subprocess.Popen(
+        [sys.executable, "-c", command, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(litter)},
+    )
     wait_for(lambda: mark.exists() and mark.read_text())
-    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.Signals[how])
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert err == "gcl: interrupted\n"
     assert list((tmp_path / "out").iterdir()) == []
+    assert list(litter.iterdir()) == []
     wait_for(lambda: not alive(int(mark.read_text())))
 
 

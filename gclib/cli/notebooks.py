@@ -82,7 +82,8 @@ def run(
             else "defaults"
         )
         output = notebooks.ROOT / "runs" / "notebooks" / f"{path.stem}-{mark}.ipynb"
-    seconds = notebooks.execute(path, output, given, progress=True)
+    with notebooks.terminated_as_interrupted():
+        seconds = notebooks.execute(path, output, given, progress=True)
     print(f"executed in {seconds:.1f} s")
     print(f"notebook: {output}")
     for line in notebooks.not_held(output):

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ from gclib import ROOT, records, train
 from gclib.errors import UserError
 from gclib.files import lock
 from gclib.grid.cells import Cell, Progress, same_later_stages, shared_stages
-from gclib.notebook import KEEP_MEMORY, surroundings
+from gclib.notebook import KEEP_MEMORY, surroundings, terminated_as_interrupted
 
 __all__ = ["held", "keep_trained", "run"]
 
@@ -197,7 +197,7 @@ def _snakemake(
 ) -> None:
     environment = surroundings(os.environ, workdir / "grid" / "settings") | KEEP_MEMORY
     open_cells, ended = list(waiting), False
-    with (workdir / "grid" / "snakemake.log").open("w") as log, _terminated_as_interrupted():
+    with (workdir / "grid" / "snakemake.log").open("w") as log, terminated_as_interrupted():
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, pass_fds=[held.fileno()])
         try:
             while not ended:
@@ -209,16 +209,6 @@ def _snakemake(
                     report(f"done: {one.cell} ({count}): {one.record}")
         finally:
             _stop(process)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which `timeout` and batch systems send, do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -6,7 +6,7 @@ from gclib.notebook.grammar import Parameter, check, parameters
 from gclib.notebook.kernel import KEEP_MEMORY
 from gclib.notebook.outputs import not_held, printed_records
 from gclib.notebook.page import check_parameters
-from gclib.notebook.surroundings import surroundings
+from gclib.notebook.surroundings import surroundings, terminated_as_interrupted
 
 __all__ = [
     "KEEP_MEMORY",
@@ -25,4 +25,5 @@ __all__ = [
     "refresh",
     "strip",
     "surroundings",
+    "terminated_as_interrupted",
 ]

@@ -1,15 +1,17 @@
-"""The environment that notebooks, the book, the grid and the tests run in: the caller's, without what changes them.
+"""What notebooks, the book, the grid and the tests run in: the caller's environment, without what changes them.
 
 Paths, devices, proxies and caches of a machine stay. What changes what is printed or run goes; where a program
 would then look for a file of the person's own, it is told another place.
 """
 
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["surroundings"]
+__all__ = ["surroundings", "terminated_as_interrupted"]
 
 CHANGES_WHAT_IS_SHOWN_OR_RUN = re.compile(
     # Python: start-up file, warnings, -O. How this very Python finds its packages stays.
@@ -57,3 +59,13 @@ def surroundings(environment: Mapping[str, str], empty: str | Path) -> dict[str,
         # Else matplotlib reads the person's own, and complains on the page of what it does not know.
         fixed["MATPLOTLIBRC"] = str(Path(folder, "mpl-data", "matplotlibrc"))
     return kept | fixed
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which `timeout` and batch systems send, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
