@@ -227,6 +227,24 @@ def test_what_the_page_on_the_whole_table_says_of_the_competitors_holds() -> Non
     assert least.comparison.behind == "ce-mixup-crt"  # "of cRT by least"
 
 
+def test_what_the_page_on_the_whole_table_says_of_one_protocol_holds() -> None:
+    every = records.find(ROOT / "results", scale="paper", repeats=True)
+    found = tables.findings(every, "cifar100", 100)
+    unified = {each.comparison.behind: each for each in found["unified"] if each.interval}
+    assert all(len(each.gap.singles) == 1 for each in unified.values())  # "once each"
+    assert unified["ce-unified"].verdict == "supported"  # "ahead of plain cross-entropy"
+    for name in ("logit-adjustment-post-hoc-unified", "ncm-unified", "crt-unified"):
+        assert unified[name].verdict == "undecided"
+    assert not unified["crt-unified"].interval.crosses_zero  # "nor cRT once all comparisons are counted"
+    assert unified["ncm-unified"].interval.crosses_zero
+    plain, adjusted = (unified[name].runs[1][0].stages[0].hash for name in ("ce-unified", "crt-unified"))
+    assert plain == adjusted == unified["logit-adjustment-post-hoc-unified"].runs[1][0].stages[0].hash
+    own = [tables.findings(every, data, 100)["settings"][0] for data in ("cifar100", "cifar10")]
+    assert own[0].verdict == "contradicted"
+    assert abs(own[0].gap.difference - own[1].gap.difference) < own[0].interval.half  # "about as much"
+    assert -own[0].gap.difference > unified["ce-unified"].gap.difference  # "more than its lead"
+
+
 def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
     """As the page on runs that fall short says, and that each is a single run."""
     table = tables.results_table([run for group in kept.values() for run in group])
