@@ -22,7 +22,7 @@ from test_launch import tiny_folder
 
 from gclib import data, grid, recipes, records, train
 from gclib.errors import UserError
-from gclib.files import lock
+from gclib.files import InUseError, lock
 from gclib.grid import Cell, Progress, StageLeft, engine
 from gclib.train import checkpoints, loop
 from gclib.train.loop import Trainer
@@ -156,9 +156,18 @@ def test_interrupted_and_started_again_it_redoes_nothing(stubs: Path, how: str) 
     assert process.exitcode not in (None, 0)
     pids = [int(line.split()[1]) for line in (stubs / "log").read_text().splitlines()]
     wait_for(lambda: not any(map(alive, pids)))
+    wait_for(lambda: is_free(stubs / "runs"))  # Snakemake, which holds it too, may take a moment to die
     (stubs / "hang").write_text("")
     assert run_stubs(stubs) == []
     assert begun(stubs) == [*begun(stubs)[:5], names[-1]]
+
+
+def is_free(runs: Path) -> bool:
+    try:
+        with engine.held(runs):
+            return True
+    except InUseError:
+        return False
 
 
 def test_one_grid_at_a_time_works_in_a_folder(stubs: Path) -> None:
