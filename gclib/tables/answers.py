@@ -151,8 +151,8 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
         ),
         Answer(
             "Do the settings move accuracy more than the loss does?",
-            f"The settings around it: batch size and mixup, taken together. The same loss and second "
-            f"stage with the settings that all methods share end {said(lead.interval)} points from GCL's own settings "
+            f"About as much, those of batch size and mixup taken together. The same loss and second stage with the "
+            f"settings that all methods share end {said(lead.interval)} points from GCL's own settings "
             f"({of.behind(lead)}). That is more than its lead over LDAM-DRW there, "
             f"{of.said('unified', 'ldam-drw-unified')}, and about as much as that over cross-entropy, "
             f"{of.said('unified', 'ce-unified')}.",
