@@ -110,6 +110,12 @@ def test_a_recipe_that_trains_nothing_is_refused(digits: LongTailed, name: str) 
         recipes.get(name).resolve(digits, epochs=0)
 
 
+def test_a_tuple_and_settings_are_as_good_as_their_json(digits: LongTailed) -> None:
+    change = {"schedule.milestones": (0.5, 0.75), "loss": LossSettings(name="focal")}
+    stage = recipes.get("ce").resolve(digits, **change).stages[0]
+    assert (stage.schedule.milestones, stage.loss.name) == ((0.5, 0.75), "focal")
+
+
 def test_nesterov_needs_momentum(digits: LongTailed) -> None:
     with pytest.raises(UserError, match=r"recipe ce: stages\.0: .*nesterov needs a momentum above 0"):
         recipes.get("ce").resolve(digits, momentum=0.0, nesterov=True)

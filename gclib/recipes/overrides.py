@@ -100,12 +100,12 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
         raise UserError(
             f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
         )
-    now = node.get(keys[-1])
-    if isinstance(now, dict) and not isinstance(value, dict):
+    now, plain = node.get(keys[-1]), isinstance(value, str | int | float)
+    if plain and isinstance(now, dict):
         raise UserError(
             f"override {path!r}: has settings of its own; name one: {', '.join(f'{path}.{k}' for k in now)}"
         )
-    if isinstance(now, list | tuple) and not isinstance(value, list):
+    if plain and isinstance(now, list | tuple):
         raise UserError(
             f"override {path!r}: expected a list, such as {path}={json.dumps(list(now)).replace(' ', '')}"
         )
