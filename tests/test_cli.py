@@ -266,6 +266,11 @@ MISTAKES = {
     "recipes ce --scale long": "unknown scale 'long'",
     "recipes ce --ratio 0.5": "expected a number >= 1",
     "recipes ce --ratio many": "--ratio.*number",
+    "recipes --ratio 10": "--ratio and --data are for one recipe",
+    "data check folder:{root} --data {root}": "--data is not for folder:",
+    "grid table1 --dry-run --budget 5": "--budget is not for --dry-run",
+    "grid table1 --dry-run --engine here --jobs 2": "--jobs is not for --engine here",
+    "grid table1 --dry-run --profile slurm --places 2": "--places is not for --engine snakemake",
 }
 
 
@@ -294,8 +299,12 @@ def test_params_shows_type_default_range_and_sentence(gcl, checkout):
 
 def test_run_keeps_the_notebook_and_says_where_it_and_the_record_lie(gcl, checkout):
     before = (checkout / "notebooks" / "page.ipynb").read_bytes()
+    classifier = checkout / "runs" / make_record().identity / "classifier.safetensors"
+    classifier.parent.mkdir(parents=True)
+    classifier.touch()
     code, out, err = gcl("run", "page", "-p", "count", "4", "--scale", "short")
     assert (code, err) == (0, "")
+    assert f"classifier, for gcl predict: {classifier}" in out, "though the record was put elsewhere"
     kept = Path(re.search("^notebook: (.*)$", out, re.MULTILINE)[1])
     assert kept.parent == checkout / "runs" / "notebooks"
     told = [line for line in out.splitlines() if line.startswith("record")]

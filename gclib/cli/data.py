@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gclib.cli.printing import print_table
+from gclib.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,6 +128,8 @@ def check(name: DataName, root: Root = None) -> None:
     mine = own(name)
     if mine is None:
         _print_data(name, root, download=False)
+    elif root is not None:
+        raise UserError(f"--data is not for {name}, which says where it lies; leave it out")
     else:
         _print_own(name, mine)
 
@@ -160,7 +163,6 @@ def _print_data(name: str, root: Path | None, download: bool) -> None:
 def _print_published(name: str, root: Path | None) -> None:
     from gclib import data
     from gclib.data.listed import standing
-    from gclib.errors import UserError
 
     there, lacking = standing(name, data.root_folder(root))
     for line in (*there, *lacking[:-1]):
@@ -177,7 +179,6 @@ def _print_own(name: str, mine: "Own") -> None:
     from gclib.data.own import listing
     from gclib.data.pictures import several
     from gclib.data.report import examine
-    from gclib.errors import UserError
 
     found = listing(mine)
     seen = examine(found, mine.size)
@@ -258,6 +259,8 @@ def recipes(
     from gclib import data, recipes
 
     if name is None:
+        if ratio is not None or root is not None:
+            raise UserError("--ratio and --data are for one recipe; give its name, such as ce")
         summaries = ((known, recipes.get(known).definition.summary) for known in recipes.names())
         print_table(("recipe", "what it is"), summaries)
     else:

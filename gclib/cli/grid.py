@@ -177,6 +177,11 @@ def run(
     from gclib.data import PUBLISHED, load
 
     folder, results = workdir or ROOT / "runs", ROOT / "results"
+    if dry_run and budget:
+        raise UserError("--budget is not for --dry-run: what ends in time shows as cells run; leave it out")
+    if engine or profile or not dry_run:  # without them a plan holds for either engine
+        chosen = engine or _best_engine(profile)
+        _require_fitting(chosen, jobs, profile, places, budget)
     progress = _progress(tables, data, ratio, seeds, scale, folder)
     if dry_run:
         waits = any(one.open for one in progress)  # what is done needs no records to go by
@@ -187,8 +192,6 @@ def run(
             else:
                 print_plan(list(group), found, jobs)
         return
-    chosen = engine or _best_engine(profile)
-    _require_fitting(chosen, jobs, profile, places, budget)
     waiting = sum(one.open for one in progress)
     for name, r in dict.fromkeys((one.cell.data, one.cell.ratio) for one in progress if one.open):
         load(name, r or None, download=False, scale=scale)  # a plan needs no images, but every cell does

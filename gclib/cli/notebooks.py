@@ -90,7 +90,8 @@ def run(
         print(line, file=sys.stderr)
     for place, record in notebooks.printed_records(output).items():
         print(f"record: {place}")
-        classifier = place.with_name("classifier.safetensors")
+        runs = home_expanded(given.get("workdir") or notebooks.ROOT / "runs").resolve()
+        classifier = runs / record.identity / "classifier.safetensors"  # a kept record lies elsewhere
         if classifier.exists():
             print(f"classifier, for gcl predict: {classifier}")
         if record.environment.commit is None:
