@@ -61,7 +61,7 @@ def _forward(trainer: Trainer, steps: int) -> None:
     trainer.stage.eval()
     size = trainer.settings.batch_size
     trainer.stage.num_images = steps * size
-    draws = trainer.stage.draw(0, trainer.generator)
+    draws = trainer.stage.draw(trainer.generator)
     for step in range(steps):
         batch = trainer.train_set.batch(draws, torch.arange(size) + step * size, torch.tensor([step]))
         trainer.stage(batch.images)

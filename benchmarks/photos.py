@@ -60,7 +60,7 @@ def decoding(count: int, repeats: int) -> Timings:
     """An image decoded, cropped, flipped and normalised, the usual way and ours; and read by one process and by two."""
     batch = 32  # the smallest that a recipe takes for photos
     with photos(count) as data:
-        draws = stage_of(data, "resnet32", batch).draw(0, torch.Generator().manual_seed(0))
+        draws = stage_of(data, "resnet32", batch).draw(torch.Generator().manual_seed(0))
         draws.colours = None  # the usual transforms have no jitter here
         cuts = [Cut(k, start, start + batch) for k, start in enumerate(range(0, count, batch))]
 

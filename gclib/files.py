@@ -77,13 +77,20 @@ def write_atomically(path: Path, content: bytes, previous: Path | None = None) -
 
 
 def require_writable(path: Path) -> None:
-    """Raise the UserError of `write_atomically` where it could not write, before anything long is computed for it."""
+    """Raise the UserError of `write_atomically` where it could not write, before anything long is computed for it.
+
+    Missing folders are made, and stay where it could write: a process beside may write there already.
+    """
     made = [folder for folder in path.parents if not folder.exists()]
-    with _beside(path, b""):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    for folder in made:
-        folder.rmdir()
+    try:
+        with _beside(path, b""):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except UserError:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from statistics import mean, stdev
 
 import pytest
 
@@ -51,14 +52,19 @@ def number(text: str) -> float:
 def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecord]) -> None:
     of = Evidence(runs)
     code, text = of.printed("gcl-official-cben"), of.printed("gcl-paper")
-    for said in (code, text):  # "neither is told apart from what is printed"
+    for said in (code, text):  # "it cannot be told apart from ours"
         difference, half = (number(part) for part in said.split(" ± "))
         assert abs(difference) < half
     difference, half = map(number, of.printed("gcl-paper-cross-entropy").split(" ± "))
-    assert difference < -half  # "with cross-entropy, which is lower"
+    assert difference < -half  # "which is lower"
     behind = {of.behind(each): each.gap for each in (of.compared("cloud", "gcl-official-mean"),)}
     assert all(text.startswith(str(len(gap.singles))) or len(gap.singles) < 2 for text, gap in behind.items())
-    assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not in our runs"
+    assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not on CIFAR-10-LT"
+    wide = of.compared("cloud", "gcl-official-mean", "cifar100")
+    assert (wide.verdict, len(wide.gap.singles)) == ("supported", 1)  # "by one pair of runs"
+    (control,) = of.groups["cifar100"]["gcl-official-mean"]
+    assert control.clean.top1 < control.stages[0].last.top1 - 1  # "re-training costs the margin points"
+    assert of.compared("cloud", "gcl-official-mean", "cifar100", True).gap.difference < 0
     one = of.compared("unified-one", "logit-adjustment-unified", stage_one=True)
     assert one.verdict == "contradicted"  # "No"
     assert of.compared(
@@ -102,6 +108,17 @@ def test_class_means_are_advised_first_only_while_gcl_is_not_seen_ahead(runs: li
     both = ours.keys() & means.keys()
     assert found.difference == pytest.approx(sum(ours[k] - means[k] for k in both) / len(both))
     assert "class means undecided" in str(choices_table(runs).rows[0])
+
+
+def test_what_is_said_of_calibration_without_an_interval_holds(runs: list[RunRecord]) -> None:
+    groups = Evidence(runs).groups["cifar10"]
+    errors = {
+        name: [100 * run.clean.ece for run in groups[name]] for name in ("ce", "mislas", "gcl-official-cben")
+    }
+    plain = errors.pop("ce")
+    for better in errors.values():  # "far beyond the spread over seeds"
+        assert len(better) == len(plain) == 3
+        assert mean(plain) - mean(better) > 10 * max(stdev(plain), stdev(better))
 
 
 def test_each_situation_names_the_records_behind_it(runs: list[RunRecord]) -> None:

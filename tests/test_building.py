@@ -58,7 +58,7 @@ def test_the_book_is_executed_in_a_copy_and_built_from_it(tiny_book, tmp_path):
 
 def test_a_book_is_not_built_among_its_sources(tiny_book):
     for name in ("book", "notebooks"):
-        with pytest.raises(NotebookError, match="is a source of the book"):
+        with pytest.raises(UserError, match="is a source of the book"):
             notebook.build(tiny_book / name / "build", execute_first=True)
         assert not list((tiny_book / name).glob("build/**/*.ipynb"))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from factories import make_record, run_of
 
-from gclib import cli, data, recipes, records
+from gclib import ROOT, cli, data, recipes, records
 from gclib.records import files
 from gclib.train import audit
 
@@ -179,7 +179,20 @@ def test_what_verify_does_grows_with_the_records_alone(gcl, results, monkeypatch
     assert (code, out.count("holds"), len(validated)) == (0, 2, 2)
 
 
-def test_reading_does_not_look_for_garbage(gcl, results):
+def test_measurements_of_saturation_are_verified_too(gcl, results, tmp_path):
+    committed = next((ROOT / "results" / "saturation").rglob("*.json"))
+    path = tmp_path / committed.relative_to(ROOT)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(committed.read_bytes())
+    code, out, _ = gcl("records", "verify")
+    assert (code, out.splitlines()[-1]) == (0, f"{path}: holds")
+    path.write_bytes(committed.read_bytes()[:-9])
+    code, out, _ = gcl("records", "verify")
+    assert code == 1
+    assert out.splitlines()[-1].startswith(f"{path} holds no measurement")
+
+
+def test_reading_does_not_look_for_garbage():
     """Half of what imports took: nothing that a reading command makes is garbage before its end."""
     code = "import gc, sys; sys.argv = ['gcl', 'records', 'list']; from gclib.cli import main\n"
     code += "before = sum(one['collections'] for one in gc.get_stats())\n"

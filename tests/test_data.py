@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +120,27 @@ def test_cifar_is_refused_when_missing_truncated_or_altered(tiny_cifar: Path, tm
         victim.write_bytes(content)
         with pytest.raises(UserError, match="altered or incomplete"):
             data.load("cifar10", root=tiny_cifar, download=False)
+
+
+def test_cifar_is_downloaded_once_where_it_is_missing_and_proven_then(
+    tiny_cifar: Path, tmp_path: Path, gcl: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def download(root: Path, download: bool) -> None:
+        asked.append(root)
+        shutil.copytree(tiny_cifar, root, dirs_exist_ok=True)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", download)
+    monkeypatch.setenv("GCLIB_DATA", str(tmp_path / "empty"))
+    for _ in range(2):
+        assert gcl("data", "fetch", "cifar10")[::2] == (0, "")
+    assert len(data.load("cifar10", 1).train) == 50
+    assert asked == [tmp_path / "empty"]
+    victim = tiny_cifar / cifar.CIFAR10.folder / "data_batch_3"
+    victim.write_bytes(victim.read_bytes()[:-1])
+    with pytest.raises(UserError, match="altered or incomplete"):
+        data.load("cifar10", root=tmp_path / "other")
 
 
 def test_files_are_proven_without_reading_an_image(tmp_path: Path) -> None:

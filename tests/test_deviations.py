@@ -1,4 +1,4 @@
-"""Text against code: all 32 differences, what the presets do there, and costs from pairs of records."""
+"""Text against code: all 32 differences, what the recipes do there, and costs from pairs of records."""
 
 import re
 from statistics import mean
@@ -43,7 +43,7 @@ def test_each_says_what_where_and_whom_we_follow(d: Difference) -> None:
 
 
 @pytest.mark.parametrize("d", [d for d in ALL if d.settings], ids=number)
-def test_the_presets_do_what_is_said(d: Difference, cifar: LongTailed) -> None:
+def test_the_recipes_do_what_is_said(d: Difference, cifar: LongTailed) -> None:
     check_settings(d, cifar)
     if d.here in ("each", "code"):
         official = d.settings.get("gcl-official") or d.settings["gcl-official-cben"]

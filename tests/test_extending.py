@@ -53,6 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         nbformat.write(page, path)
         before = checkout()
         notebook.execute(path, output, parameters)
+        assert notebook.not_held(output) == []
         assert checkout() == before
         assert not [*scratch.rglob("*.py"), *scratch.rglob("*.png"), *scratch.rglob("record.json")]
         assert list(elsewhere.iterdir()) == []

@@ -1,7 +1,7 @@
 """Runs side by side in one process end as each does alone; what stops one stops no other."""
 
 import itertools
-import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,20 @@ def test_jobs_wait_for_what_they_need_and_places_are_kept() -> None:
         Job("c", work("c", 50)),
         Job("d", work("d", 1)),
     ]
-    ended = [(one.name, result) for one, result in together(jobs, lambda: 2)]
+    asked = {"places": 0, "stop": 0}
+
+    def places() -> int:
+        asked["places"] += 1
+        return 2
+
+    def stop() -> bool:
+        asked["stop"] += 1
+        return False
+
+    ended = [(one.name, result) for one, result in together(jobs, places, stop)]
     assert order == ["a", "c", "b", "d"]
     assert most == 2
+    assert asked["places"] == asked["stop"], "each once a round"
     assert ended == [(name, name) for name in ("a", "b", "d", "c")]
 
 
@@ -174,8 +185,8 @@ def test_gradients_stay_off_for_the_one_that_turned_them_off() -> None:
 
 
 def test_a_promise_is_made_once_for_all_that_ask() -> None:
-    def work() -> int:
-        return promised("process", threading.active_count)()
+    def work() -> uuid.UUID:
+        return promised("name", uuid.uuid4)()  # another one each time it is called
 
     assert len({result for _, result in together([Job("one", work), Job("two", work)], lambda: 2)}) == 1
     assert promised("alone", lambda: 3)() == 3

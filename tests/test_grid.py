@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from cells import DIGITS, digit_cells, record_of, resolve, stage_hashes, states
 from factories import ENVIRONMENT, make_record
 
 from gclib import grid, notebook, recipes, records, tables
-from gclib.grid import Cell, engine
+from gclib.grid import Cell, engine, here
 from gclib.grid.cells import same_later_stages
 from gclib.tables.rows import rows
 from gclib.train import checkpoints
@@ -232,6 +233,28 @@ def test_seeds_may_stand_anywhere_and_one_is_enough(gcl: Callable) -> None:
     for line in (f"--seeds 3 table5 {options}", f"table5 {options} --seeds 3", f"table5 --seeds 3 {options}"):
         assert "3 cells, 0 done" in gcl(line)[1]
     assert "ce seed 4" in gcl(f"table1 --seeds 4 --seeds 5 {options}")[1]
+
+
+def test_on_one_gpu_the_options_reach_the_engine_and_a_cell_without_a_record_is_exit_code_1(
+    gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(
+        here, "run", lambda progress, **options: given.update(options) or ["ce seed 0 (no room)"]
+    )
+    line = "table5 --data digits --ratio 20 --scale smoke --engine here --places 3 --budget 2"
+    code, _, err = gcl(line)
+    assert (code, err) == (1, "gcl: 1 of 3 cells have no record: ce seed 0 (no room)\n")
+    assert (given["places"], given["seconds"], given["workdir"]) == (3, 120, tmp_path / "runs")
+
+
+def test_what_is_packed_is_unpacked_elsewhere(gcl: Callable, tmp_path: Path) -> None:
+    record = record_of(digit_cells("table5")[0])
+    records.save(record, tmp_path / "runs" / record.identity / "record.json")
+    code, _, err = gcl(f"pack {tmp_path / 'travel'} table5 --data digits --ratio 20 --scale smoke")
+    assert (code, err) == (0, "")
+    assert gcl(f"unpack {tmp_path / 'travel'} --workdir {tmp_path / 'there'}")[0] == 0
+    assert records.load(tmp_path / "there" / record.identity / "record.json") == record
 
 
 def test_without_snakemake_it_says_what_to_install(gcl: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

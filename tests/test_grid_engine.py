@@ -41,7 +41,7 @@ def stub(folder: Path) -> tuple[Callable, Callable]:
     A name that is written in the file `fail` fails, one in `hang` waits to be ended.
     """
     code = (
-        "import os, pathlib, shutil, sys, time; name, ready, record = sys.argv[1:]; here = pathlib.Path.cwd().parent;"
+        "import os, pathlib, shutil, sys, time; here, name, ready, record = sys.argv[1:]; here = pathlib.Path(here);"
         "print(name, os.getpid(), file=(here / 'log').open('a'), flush=True);"
         "name in (here / 'fail').read_text().split() and sys.exit('gcl: it broke');"
         "name in (here / 'hang').read_text().split() and time.sleep(600);"
@@ -49,7 +49,7 @@ def stub(folder: Path) -> tuple[Callable, Callable]:
     )
 
     def command(*values: str) -> list[str]:
-        return [sys.executable, "-S", "-c", code, *values]
+        return [sys.executable, "-S", "-c", code, str(folder), *values]
 
     def cell_command(cell: Cell, workdir: Path) -> list[str]:
         (one,) = grid.survey([cell], workdir, folder / "results")
@@ -215,6 +215,7 @@ def test_what_has_parts_is_trained_on_the_devices_of_a_profile_before_its_notebo
 
     real = shlex.join([*gcl, "--overrides", "parts=2 epochs=1"])
     plan = {
+        "folder": str(tmp_path),
         "stages": {
             "whole": {"command": noted("stage-whole"), "parts": 1},
             "cut": {"command": noted("stage-cut"), "parts": 2},
@@ -299,7 +300,11 @@ def test_a_real_grid_with_a_cell_that_fails_and_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_cell_command", forking(engine._cell_command))
-    images = f"folder:{tiny_folder(tmp_path / 'images')}@8"
+    tiny_folder(tmp_path / "mine" / "images")
+    monkeypatch.chdir(
+        tmp_path / "mine"
+    )  # cells run where the grid is called, and find the images by the same words
+    images = "folder:images@8"
     good, bad = cells = [
         cell
         for cell in grid.cells("table5", images, 0.0, [7], "smoke")

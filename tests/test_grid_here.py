@@ -49,6 +49,20 @@ def outcomes(folder: Path) -> dict[str, Any]:
     return {run.name: [stage.last for stage in run.stages] for run in found}
 
 
+def test_a_damaged_report_of_a_gpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "choose_device", lambda name: here.torch.device("cuda"))
+    monkeypatch.setattr(here.torch.cuda, "get_device_name", lambda device: "A card")
+    assert here._probed(tmp_path, "auto") is None
+    path = here.report_path(tmp_path / "bench" / "gpu", "A card")
+    path.parent.mkdir(parents=True)
+    for text in ("{", "[]", "{}"):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"is no report of gcl bench gpu.*; remove it"):
+            here._probed(tmp_path, "auto")
+    path.write_text('{"fastest": {"variant": "plain"}}')
+    assert here._probed(tmp_path, "auto") == {"variant": "plain"}
+
+
 def test_its_records_are_those_of_single_runs_and_shared_stages_run_once(tmp_path: Path) -> None:
     failed, lines = run(tmp_path / "grid")
     assert failed == []
@@ -123,16 +137,13 @@ def test_without_time_nothing_is_begun_and_all_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/stages/*/checkpoint.pt"))
 
 
-def test_a_cell_that_would_not_end_in_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here.Pace, "seconds", lambda pace, cost: cost)
-    left = {"dear": 100.0, "cheap": 1.0}
-    jobs = [fleet.Job(name, lambda name=name: name) for name in left]
-    ended = {
-        job.name: outcome
-        for job, outcome in fleet.together(jobs, lambda: 1, admit=lambda job: left[job.name] < 10)
-    }
-    assert ended["cheap"] == "cheap"
-    assert isinstance(ended["dear"], fleet.Stopped)
+def test_a_cell_that_would_not_end_in_time_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here.Pace, "seconds", lambda pace, cost: 1e9)
+    failed, _ = run(tmp_path, seconds=600)
+    assert len(failed) == len(NAMES)
+    assert all(line.endswith("(not begun, for want of time)") for line in failed)
 
 
 @pytest.mark.parametrize(

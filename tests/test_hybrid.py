@@ -50,7 +50,7 @@ def test_prototypical_contrast_leaves_the_own_class_out_below() -> None:
 @pytest.mark.parametrize("name", ["ce", "bbn", "hybrid-sc", "hybrid-sc-joint", "hybrid-psc"])
 def test_a_method_says_how_often_an_image_of_the_epoch_passes_the_network(name: str) -> None:
     one, sizes = stage(name), list[int]()
-    draws = one.draw(0, torch.Generator().manual_seed(0))
+    draws = one.draw(torch.Generator().manual_seed(0))
     images = Resident(few_digits().train, few_digits().augmentation, torch.device("cpu"), torch.float64)
     batch = images.batch(draws, torch.arange(16), torch.tensor([0]))
     first = next(module for module in one.network.modules() if isinstance(module, torch.nn.Conv2d))
@@ -62,7 +62,7 @@ def test_a_method_says_how_often_an_image_of_the_epoch_passes_the_network(name: 
 @pytest.mark.parametrize(("name", "views"), [("hybrid-sc", 2), ("hybrid-psc", 1)])
 def test_streams_and_mixing(name: str, views: int) -> None:
     one, train = stage(name), few_digits().train
-    draws = one.draw(0, torch.Generator().manual_seed(0))
+    draws = one.draw(torch.Generator().manual_seed(0))
     first = draws.other
     assert first.indices.sort().values.tolist() == list(range(len(train)))
     assert (first.other is not None) == (views == 2)
@@ -93,7 +93,7 @@ def test_streams_and_mixing(name: str, views: int) -> None:
 
 def test_joint_is_one_pass_over_whole_batches() -> None:
     one, digits = stage("hybrid-sc-all", batch_size=15), few_digits()
-    draws = one.draw(0, torch.Generator().manual_seed(0))
+    draws = one.draw(torch.Generator().manual_seed(0))
     assert len(draws.indices) == len(digits.train) // 15 * 15 < len(digits.train)
     views = [draws, draws.other, draws.other.other]
     assert all(len(view.boxes) == len(view.colours) == len(draws.indices) for view in views)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -19,6 +20,7 @@ from gclib import cli
 from gclib.errors import UserError
 from gclib.train import checkpoints
 from gclib.train.launch import launch
+from gclib.train.loop import Trainer
 
 # A launcher is forked from one process that has imported torch; what it starts is Python anew.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -189,3 +191,25 @@ def test_one_process_trains_without_others(gcl: Callable, tmp_path: Path) -> Non
     assert (code, err) == (0, "")
     assert "stage-one: top-1" in out
     assert "gcl run training -p data" in out
+
+
+def test_a_first_stage_is_trained_alone_and_the_whole_goes_on_from_it(
+    gcl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    train_epoch = Trainer.train_epoch
+
+    def noted(trainer: Trainer, *arguments: Any) -> Any:
+        trained.append(trainer.stage.settings.name)
+        return train_epoch(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "train_epoch", noted)
+    data = f"folder:{tiny_folder(tmp_path / 'images')}@8"
+    words = ["train", "gcl-official", "--data", data, "--workdir", tmp_path]
+    words += ["--overrides", "epochs=1 stage-two.epochs=1"]
+    code, out, err = gcl(*words, "--first-stage")
+    assert (code, err, trained) == (0, "", ["stage-one"])
+    assert "gcl run training" not in out, "it is not at its end"
+    for _ in range(2):
+        assert gcl(*words)[0] == 0
+    assert trained == ["stage-one", "stage-two", "stage-two"], "from its last and its best epoch, and once"

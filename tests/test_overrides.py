@@ -159,6 +159,13 @@ def test_unknown_parameter_of_a_loss() -> None:
         make_loss(LossSettings(name="cross-entropy", parameters={"margin": 1.0}), np.array([3, 2]))
 
 
+def test_unknown_parameter_of_a_method(digits: LongTailed) -> None:
+    with pytest.raises(UserError, match=r"'strat' of method 'reweight'.*did you mean 'start'\?"):
+        recipes.get("ldam-drw").resolve(digits, parameters={"strat": 0.5})
+    with pytest.raises(UserError, match="'start' of method 'train'; expected none"):
+        recipes.get("ce").resolve(digits, parameters={"start": 0.5})
+
+
 IMPOSSIBLE = {
     "ce": "epochs=false epochs=1e12 epochs=-1 batch_size=1e12 batch_size=0 batch_size=true learning_rate=0 momentum=1 "
     "weight_decay=NaN mixup=1e400 mixup=true schedule.warmup=2 schedule.milestones=[5,6] schedule.milestones=[0.9,0.8] "

@@ -354,10 +354,29 @@ def test_a_check_names_every_file_that_cannot_be_used(tmp_path: Path, capsys: py
     assert len(capsys.readouterr().out.splitlines()) == 25
 
 
+@pytest.mark.parametrize("format", ["gif", "tiff"])
+def test_a_file_that_is_damaged_behind_its_first_frame_is_told(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    images(tmp_path, {"a": 10, "b": 10})
+    frames = [Image.effect_noise((16, 16), 90 + k) for k in range(4)]
+    whole = tmp_path / "a" / f"whole.{format}"
+    frames[0].save(whole, save_all=True, append_images=frames[1:])
+    content, found = whole.read_bytes(), set()
+    for cut in range(40, len(content), max(1, len(content) // 60)):
+        whole.write_bytes(content[:cut])
+        try:
+            check(f"folder:{tmp_path}@8")
+        except UserError as error:
+            assert "1 of 21 files cannot be used" in str(error)  # noqa: PT017
+        found |= {line.split(":")[0] for line in capsys.readouterr().out.splitlines()}
+    assert "damaged behind the first frame, which is used" in found
+
+
 def test_a_test_split_that_shows_nothing_is_told() -> None:
     counts = np.array([100, 5])
     (said,) = data.cautions(counts, np.array([1, 1]))
     assert "one test image a class: this test split is no evidence" in said
     (said,) = data.cautions(counts, np.array([90, 4]))
-    assert re.search("the rarest 1 of 2 classes have 4 test images .*below 69 points is chance", said)
+    assert re.search("the rarest 1 of 2 classes have 4 test images .*below 69 points may be chance", said)
     assert data.cautions(counts, np.array([200, 100])) == []

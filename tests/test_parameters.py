@@ -75,6 +75,7 @@ def test_a_notebook_without_a_parameter_cell_has_none(tmp_path):
         ("seeds: list = [0]  # seeds; in [0, 9]", "type 'list'"),
         ("table: dict[str, int] = {}  # table", "type 'dict[str, int]'"),
         ("either: int | str = 1  # either; in [0, 9]", "type 'int | str'"),
+        ("loud: Literal[True] = False  # whether", "default False"),
         ("count: int = 1 + one  # how many; in [1, 5]", "expected a plain value"),
         ("seeds: list[int] = [\n    0]  # seeds; in [0, 9]", "more than one line"),
         ("word: str = 'a'  # word\nword: str = 'b'  # word", "a second parameter"),
@@ -282,4 +283,4 @@ def test_keep_no_in_a_parameter_file_of_plain_papermill_is_refused_in_one_line(t
     done = subprocess.run([*command, "-f", "values.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last == "UserError: parameter 'keep': expected str in {no, new, replace}, got False"
+    assert last == "UserError: parameter 'keep': expected str in {no, new, replace, repeat}, got False"

@@ -319,7 +319,7 @@ def stage(**settings: Any) -> Stage:
 
 
 def test_mixup_stays_within_a_part_and_nothing_else_is_drawn_otherwise() -> None:
-    whole, cut = (stage(mixup=1.0, parts=parts).draw(0, torch.Generator().manual_seed(0)) for parts in (1, 3))
+    whole, cut = (stage(mixup=1.0, parts=parts).draw(torch.Generator().manual_seed(0)) for parts in (1, 3))
     for name in ("indices", "offsets", "flips"):
         assert torch.equal(getattr(whole, name), getattr(cut, name))
     for start, stop in StageSettings(name="s", method="train", epochs=1, batch_size=32, parts=3).bounds(32):
@@ -332,7 +332,7 @@ def test_a_step_is_the_gradient_of_the_parts_losses_by_their_shares() -> None:
     trainer = Trainer(whole, few_digits(), torch.device("cpu"), "float64", 0)
     assert trainer.optimizer is not None
     trainer.optimizer.param_groups[0]["lr"].fill_(1 / 16)  # a rate that float32 holds
-    draws = whole.draw(0, torch.Generator().manual_seed(0))
+    draws = whole.draw(torch.Generator().manual_seed(0))
     by_hand.double().train()
     loss, statistics = torch.zeros((), dtype=torch.float64), []
     norm = by_hand.network.embedding[1]

@@ -1,5 +1,6 @@
 """Networks for photos: torchvision's to the last bit, what of them learns, and weights from files."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -227,6 +228,25 @@ def test_a_download_that_fails_is_one_line(weights_folder: Path, monkeypatch: py
         data.fetch_weights("resnet18")
     with pytest.raises(UserError, match="unknown network"):
         data.fetch_weights("resnet-18")
+
+
+def test_weights_are_downloaded_once_and_found_by_their_hash(
+    weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, asked = b"weights", []
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setenv("TORCH_HOME", str(weights_folder))
+    monkeypatch.setattr("gclib.data.weights._url", lambda *_: f"https://x/resnet18-{digest[:8]}.pth")
+
+    def download(url: str, path: str, *rest: object, **options: object) -> None:
+        asked.append(url)
+        Path(path).write_bytes(content)
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
+    for _ in range(2):
+        assert data.fetch_weights("resnet18")[1] == digest
+    assert len(asked) == 1
+    assert data.find_weights(digest).read_bytes() == content
 
 
 def test_settings_that_contradict_each_other_are_told() -> None:

@@ -200,6 +200,7 @@ def test_small_images_are_scaled_up_within_the_range_of_pixels(seen_sides: list[
     made = features.embedded(replace(digits, train=few[0], test=few[1]), side=48)
     assert made.data.train.images.shape == (6, 1280)
     assert made.about["side"] == 48
+    assert seen_sides
     for side, low, high in seen_sides:
         assert side == 48
         assert -1 <= low < high <= 1.0001

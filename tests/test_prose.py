@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from toc import ROOT
+import nbformat
+import pytest
+from toc import NOTEBOOKS, ROOT
 
 from gclib import paper, records
 
@@ -38,6 +40,21 @@ def test_a_difference_in_prose_is_the_first_less_the_second(book: Path) -> None:
     )
     pairs = [first[seed] - second[seed] for seed in first.keys() & second.keys()]
     assert f">{mean(pairs):+.2f}</a>".replace("-", "−") in text
+
+
+@pytest.mark.parametrize("name", ["answers", "claims", "results_pages"])
+def test_what_a_test_quotes_stands_on_a_page(name: str) -> None:
+    """These tests hold sentences to the records; here the sentences are held to stand where they stood."""
+    said = " ".join(
+        cell.source for page in NOTEBOOKS for cell in nbformat.read(ROOT / f"{page}.ipynb", 4).cells
+    )
+    code = (ROOT / "gclib" / "tables" / "answers.py").read_text(encoding="utf-8")
+    joined = re.sub(r'"\s*f?"', "", code)  # a sentence over several lines of code
+    said = " ".join(f"{said} {joined}".split()).lower()
+    comments = re.findall(r"#(.*)", (ROOT / "tests" / f"test_{name}.py").read_text(encoding="utf-8"))
+    quotes = [quote for line in comments for quote in re.findall(r'"([^"]{8,})"', line)]
+    assert len(quotes) > 5
+    assert [quote for quote in quotes if quote.lower() not in said] == []
 
 
 def test_no_accuracy_of_a_run_is_typed() -> None:

@@ -81,7 +81,7 @@ def test_tau_is_the_best_on_images_that_stage_one_does_not_see(digits: LongTaile
     np.testing.assert_allclose(chosen.choice[1].numpy(), curve, atol=1e-4)
     assert chosen.tau.item() == pytest.approx(np.argmax(curve) / 10)
     trains = stage(digits, Stage, head, held_out=0.2)
-    seen = trains.draw(0, torch.Generator().manual_seed(0)).indices
+    seen = trains.draw(torch.Generator().manual_seed(0)).indices
     assert sorted(seen.tolist()) == np.flatnonzero(~marked).tolist()
 
 

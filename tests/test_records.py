@@ -20,6 +20,7 @@ from gclib.records import (
     RunRecord,
     content_hash,
     find,
+    find_with_paths,
     load,
     locate,
     place,
@@ -253,9 +254,12 @@ class TestPlaces:
         assert len(recipes) == 4
 
     def test_committed_records_stay_where_they_are(self):
-        for path in sorted((ROOT / "results").glob("*/*/*/seed*.json")):
-            repeat = int(path.stem.partition("-repeat")[2] or 0)
-            assert results_path(load(path), ROOT / "results", repeat) == path
+        found = find_with_paths(ROOT / "results")
+        assert len(found) > 100
+        for path, record in found:
+            first = path.with_stem(path.stem.partition("-repeat")[0])
+            assert results_path(record, ROOT / "results") == first
+            assert first.exists()
 
     def test_find_filters_and_sorts(self, tmp_path):
         made = [

@@ -8,7 +8,7 @@ import pytest
 from factories import ENVIRONMENT, make_record, paper_run
 from tabular import cells
 
-from gclib import ROOT, records, tables, train
+from gclib import records, tables, train
 from gclib.errors import UserError
 from gclib.records import RunRecord
 
@@ -36,9 +36,13 @@ EVERY = [*CE, *GCL, *REPEATS]
 def test_a_repeat_lies_beside_the_first_and_is_found_only_when_asked_for(tmp_path: Path) -> None:
     first, repeat = CE[0], REPEATS[0]
     assert repeat.identity == first.identity
-    path = records.results_path(first, tmp_path, repeat=2)
-    assert path == records.results_path(first, tmp_path).with_name("seed0-repeat2.json")
+    where = records.results_path(first, tmp_path)
+    path = where.with_name("seed0-repeat2.json")
     records.save(repeat, path)
+    assert records.repeat_path(where) == where.with_name("seed0-repeat1.json")
+    records.save(repeat, records.repeat_path(where))
+    assert records.repeat_path(where) == where.with_name("seed0-repeat3.json")
+    where.with_name("seed0-repeat1.json").unlink()
     assert records.find(tmp_path) == []
     records.save(first, records.results_path(first, tmp_path))
     ten = paper_run("ce", seed=10)
@@ -53,10 +57,20 @@ def test_a_repeat_is_kept_beside_the_first_without_weights(tmp_path: Path) -> No
     first = make_record(weights="ab" * 32)
     fields = first.model_dump(exclude={"identity", "digest"})
     run = RunRecord(**fields | {"recipe": {**first.recipe, "overrides": {}}})
-    path = train.keep(run, tmp_path / "runs", tmp_path, repeat=1)
-    assert (path.name, list(path.parent.iterdir())) == ("seed0-repeat1.json", [path])
-    with pytest.raises(UserError, match="is there already"):
-        train.keep(run, tmp_path / "runs", tmp_path, repeat=1)
+    with pytest.raises(
+        UserError, match=r"^no .*seed0\.json that it could be a repeat of; keep it as a new one$"
+    ):
+        train.keep(run, tmp_path / "runs", tmp_path, "repeat")
+    where = records.results_path(run, tmp_path)
+    records.save(run, where)
+    path = train.keep(again(run), tmp_path / "runs", tmp_path, "repeat")
+    assert path.name == "seed0-repeat1.json"
+    assert sorted(path.parent.iterdir()) == sorted([where, path])
+    for known in (run, records.load(path)):
+        with pytest.raises(UserError, match="to the last digit, which says nothing new"):
+            train.keep(known, tmp_path / "runs", tmp_path, "repeat")
+    train.keep(again(run), tmp_path / "runs", tmp_path, "repeat")
+    assert records.repeat_path(where).name == "seed0-repeat3.json"
 
 
 def columns(table: tables.Table, *names: str) -> list[list[str]]:
@@ -140,11 +154,3 @@ def test_a_first_stage_that_several_recipes_took_from_one_checkpoint_is_no_repea
     table = tables.repeats_table([one, twin, other], stage_one=True)
     assert [row[2][0] for row in table.rows] == ["a processor, float64", "an accelerator, float64"]
     assert table.rows[1][3] == [f"{other.stages[0].last.top1:.2f}"]
-
-
-def test_committed_records_lie_where_they_belong() -> None:
-    root = ROOT / "results"
-    for path, record in records.find_with_paths(root):
-        places = [records.results_path(record, root, repeat) for repeat in range(10)]
-        assert path in places, path
-        assert "-repeat" not in path.name or places[0].exists(), path

@@ -35,9 +35,9 @@ GCL = LossSettings(name="gcl", parameters={"scale": 30.0, "noise_scale": 0.5})
 def test_draws_come_from_the_generator_alone() -> None:
     mixed = stage(loss=GCL, mixup=1.0, sampler=SamplerSettings(strategy="class"))
     torch.manual_seed(5)
-    first = mixed.draw(0, generator())
+    first = mixed.draw(generator())
     torch.manual_seed(6)
-    again, other = mixed.draw(0, generator()), mixed.draw(0, generator(1))
+    again, other = mixed.draw(generator()), mixed.draw(generator(1))
     for name, value in vars(first).items():
         if name in ("other", "greys", "boxes", "colours", "seeds"):
             continue  # one stream, padded crops, colours as they are, few classes
@@ -53,9 +53,9 @@ def test_draws_come_from_the_generator_alone() -> None:
 
 def test_draws_have_one_order() -> None:
     """What a recipe does not draw does not move what comes before it: recipes are compared on the same draws."""
-    plain = stage(head="linear").draw(0, generator())
-    clouded = stage(loss=GCL).draw(0, generator())
-    mixed = stage(loss=GCL, mixup=1.0).draw(0, generator())
+    plain = stage(head="linear").draw(generator())
+    clouded = stage(loss=GCL).draw(generator())
+    mixed = stage(loss=GCL, mixup=1.0).draw(generator())
     for other in (clouded, mixed):
         for name in ("indices", "offsets", "flips"):
             assert torch.equal(getattr(plain, name), getattr(other, name)), name
@@ -65,7 +65,7 @@ def test_draws_have_one_order() -> None:
 
 def test_epochs_differ_and_go_on_from_the_generator() -> None:
     one, source = stage(loss=GCL), generator()
-    first, second = one.draw(0, source), one.draw(1, source)
+    first, second = one.draw(source), one.draw(source)
     assert not torch.equal(first.indices, second.indices)
     assert not torch.equal(first.noise, second.noise)
 
@@ -73,19 +73,19 @@ def test_epochs_differ_and_go_on_from_the_generator() -> None:
 def test_each_image_has_its_own_crop_and_flip() -> None:
     train = data.load("digits", 20)
     one = make_stage(StageSettings(name="s", method="train", epochs=1), "linear", train, 0, 0, None)
-    offsets = torch.cat([one.draw(0, generator(seed)).offsets for seed in range(20)])
+    offsets = torch.cat([one.draw(generator(seed)).offsets for seed in range(20)])
     cells = torch.bincount(3 * offsets[:, 0] + offsets[:, 1], minlength=9).double()
     expected = len(offsets) / 9
     assert ((cells - expected) ** 2 / expected).sum() < 26.1  # chi-square, 8 degrees of freedom, p = 0.001
-    assert not one.draw(0, generator()).flips.any()  # a mirrored digit is no digit
+    assert not one.draw(generator()).flips.any()  # a mirrored digit is no digit
     one.augmentation = data.CIFAR
-    flips = torch.cat([one.draw(0, generator(seed)).flips for seed in range(20)])
+    flips = torch.cat([one.draw(generator(seed)).flips for seed in range(20)])
     assert flips.double().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / len(flips) ** 0.5)
-    assert one.draw(0, generator()).offsets.max() == 8
+    assert one.draw(generator()).offsets.max() == 8
 
 
 def test_partners_are_permutations_of_each_batch() -> None:
-    draws = stage(mixup=1.0, head="linear").draw(0, generator())
+    draws = stage(mixup=1.0, head="linear").draw(generator())
     for start in range(0, len(draws.partners), 32):
         partners = draws.partners[start : start + 32]
         assert torch.equal(partners.sort().values, torch.arange(len(partners)))
@@ -93,7 +93,7 @@ def test_partners_are_permutations_of_each_batch() -> None:
 
 
 def test_noise_of_the_two_targets_is_independent() -> None:
-    draws = torch.cat([stage(loss=GCL, mixup=1.0).draw(0, generator(s)).noise for s in range(5)])
+    draws = torch.cat([stage(loss=GCL, mixup=1.0).draw(generator(s)).noise for s in range(5)])
     own, partner = draws[:, 0].flatten().double(), draws[:, 1].flatten().double()
     assert own.std().item() == pytest.approx(1 / 3, rel=0.03)
     assert abs(np.corrcoef(own, partner)[0, 1]) < 4 / len(own) ** 0.5
@@ -106,7 +106,7 @@ def test_lambda_is_beta_distributed(alpha: float) -> None:
     from scipy.stats import beta, kstest
 
     one = stage(mixup=alpha, head="linear", batch_size=1)
-    weights = np.concatenate([one.draw(0, generator(seed)).weights.numpy() for seed in range(20)])
+    weights = np.concatenate([one.draw(generator(seed)).weights.numpy() for seed in range(20)])
     assert len(weights) > 2000
     assert kstest(weights, beta(alpha, alpha).cdf).pvalue > 1e-3
     assert kstest(weights, beta(1.5 * alpha, 1.5 * alpha).cdf).pvalue < 1e-3  # it could tell
@@ -117,7 +117,7 @@ def test_mixup_loss_is_the_weighted_sum(loss: str) -> None:
     settings = GCL if loss == "gcl" else LossSettings(name=loss)
     one = stage("cosine" if loss == "gcl" else "linear", loss=settings, mixup=1.0)
     source = few_digits()
-    draws = one.draw(0, generator())
+    draws = one.draw(generator())
     batch = Resident(source.train, source.augmentation, CPU, torch.float64).batch(
         draws, torch.arange(32, 64), torch.tensor([1])
     )
@@ -238,6 +238,15 @@ def test_another_method_takes_its_own_defaults() -> None:
     two = make_stage(changed.stages[1], changed.head, few_digits(), 0, 1, None)
     assert two.setting("tau") == 1.0
     assert not list(two.parameter_groups())
+    assert changed.stages[1].parameters == {}, "that cRT starts anew is no setting of tau-normalisation"
+    half = recipe(
+        **{
+            "stage-two.parameters.tau": 0.5,
+            "stage-two.method": "tau-normalisation",
+            "stage-two.epochs": 0,
+        }
+    )
+    assert half.stages[1].parameters == {"tau": 0.5}, "in any order"
 
 
 def tau(network: torch.nn.Module, value: float) -> Stage:

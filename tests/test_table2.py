@@ -1,12 +1,11 @@
 """Recipes, cells and prices of Table 2: what is known of runs on the three large sets that nobody has made."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from factories import make_record
+from factories import run_of
 
 from gclib import data, grid, paper, recipes, records, tables
 from gclib.cli import grid as command
@@ -119,17 +118,18 @@ def test_a_new_last_block_is_not_that_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_here_are_planned_with_and_told_when_a_run_begins(
-    sets: dict[str, data.LongTailed],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = recipes.get("ce").resolve(sets["places-lt"]).weights
-    assert weights is not None
-    assert weights.startswith("394f9c45")
-    table = recipes.settings_table(recipes.get("ce").resolve(sets["places-lt"]), sets["places-lt"])
+    for name in ("GCLIB_DATA", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    places = data.without_images("places-lt", None)
+    resolved = recipes.get("ce").resolve(places)
+    assert resolved.weights == "394f9c45" + 56 * "0"
+    table = recipes.settings_table(resolved, places)
     told = table["stage-one"][table["setting"].index("weights")]
-    if weights.endswith(40 * "0"):
-        assert told == "394f9c45..."  # zeros would be read as digits of the file
-        with pytest.raises(UserError, match=r"gcl data fetch weights:resnet152/IMAGENET1K_V1"):
-            data.find_weights(weights)
+    assert told == "394f9c45..."  # zeros would be read as digits of the file
+    with pytest.raises(UserError, match=r"gcl data fetch weights:resnet152/IMAGENET1K_V1"):
+        data.find_weights(resolved.weights)
 
 
 def test_a_price_follows_from_rates_images_and_epochs(sets: dict[str, data.LongTailed]) -> None:
@@ -192,15 +192,16 @@ def test_a_dry_run_needs_no_photographs(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_record_of_a_large_set_is_found_and_stands_in_its_table(
     sets: dict[str, data.LongTailed], tmp_path: Path
 ) -> None:
-    cell = grid.cells("table2", "places-lt", 0)[0]
-    images = sets["places-lt"]
-    recipe = recipes.get("ce").resolve(images)
-    few = replace(images, name="places-lt")
-    summary = records.DataSummary.of(few)
-    assert records.run_identity(recipe.model_dump(mode="json"), summary, 0)
-    progress = grid.survey([cell], tmp_path, tmp_path)
-    assert (progress[0].state, len(progress[0].left)) == ("to run", 1)
-    assert tables.results_table([make_record()], 2, "places-lt", 996, every=True).rows
+    cell, images = grid.cells("table2", "places-lt", 0)[0], sets["places-lt"]
+    (one,) = grid.survey([cell], tmp_path, tmp_path)
+    assert (one.state, len(one.left)) == ("to run", 1)
+    record = run_of(recipes.get("ce").resolve(images), images)
+    records.save(record, records.results_path(record, tmp_path))
+    (one,) = grid.survey([cell], tmp_path, tmp_path)
+    assert (one.state, len(one.left)) == ("done", 0)
+    shown = tables.results_table(records.find(tmp_path), 2, "places-lt", 996, every=True).to_markdown()
+    assert f"{record.clean.top1:.2f}" in shown
+    assert "seed0.json" in shown
 
 
 def test_a_rehearsed_measurement_is_read_as_one(tmp_path: Path) -> None:
@@ -213,7 +214,10 @@ def test_a_rehearsed_measurement_is_read_as_one(tmp_path: Path) -> None:
     assert MULTIPLICATIONS.keys() == data.NETWORKS.keys()
 
 
-def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gclib.grid.bench.photographs._rates", lambda *_: pytest.fail("it measured"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
-        photographs(torch.device("cpu"), "no such network", 60, tmp_path / "file")
+        photographs(torch.device("cpu"), "resnet18", 60, tmp_path / "file")

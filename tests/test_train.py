@@ -240,7 +240,7 @@ def test_finish_starts_from_kept_weights(done: tuple[Path, records.RunRecord], t
 
 
 def test_a_record_is_kept_with_its_weights_or_not_at_all(
-    done: tuple[Path, records.RunRecord], tmp_path: Path
+    done: tuple[Path, records.RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workdir, record = done
     named = record.model_dump(exclude={"identity", "digest"})
@@ -259,13 +259,24 @@ def test_a_record_is_kept_with_its_weights_or_not_at_all(
     assert path.with_suffix(".safetensors").read_bytes() == weights.read_bytes()
     with pytest.raises(UserError, match="is there already"):
         train.keep(plain, workdir, tmp_path)
+    with monkeypatch.context() as patch:  # killed between the two files
+        patch.setattr(records, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        path.unlink()
+        path.with_suffix(".safetensors").unlink()
+        with pytest.raises(KeyboardInterrupt):
+            train.keep(plain, workdir, tmp_path)
+    assert not path.exists(), "no record without its weights"
+    assert train.keep(plain, workdir, tmp_path) == path
+    path.with_suffix(".safetensors").write_bytes(b"old")
+    assert train.keep(plain, workdir, tmp_path, "replace") == path
+    assert path.with_suffix(".safetensors").read_bytes() == weights.read_bytes()
     resolved = recipe()  # before the run as after it
     with pytest.raises(UserError, match="was changed by overrides"):
         train.require_keepable(resolved, few_digits(), plain.seed, tmp_path)
     plainly = resolved.model_copy(update={"overrides": {}})
     with pytest.raises(UserError, match="is there already"):
         train.require_keepable(plainly, few_digits(), plain.seed, tmp_path)
-    train.require_keepable(plainly, few_digits(), plain.seed, tmp_path, replace=True)
+    train.require_keepable(plainly, few_digits(), plain.seed, tmp_path, "replace")
     train.require_keepable(plainly, few_digits(), plain.seed + 1, tmp_path)
 
 

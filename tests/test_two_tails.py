@@ -70,7 +70,7 @@ def test_bbn_loss_from_its_two_branches() -> None:
 
 def test_bbn_draws_a_second_stream_in_reverse() -> None:
     one = stage("bbn")
-    draws = [one.draw(0, generator(seed)) for seed in range(40)]
+    draws = [one.draw(generator(seed)) for seed in range(40)]
     size = one.settings.batch_size
     assert len(draws[0].indices) == len(draws[0].other.indices) == len(few_digits().train) // size * size
     labels = torch.from_numpy(few_digits().train.labels)
@@ -88,7 +88,7 @@ def test_bbn_draws_a_second_stream_in_reverse() -> None:
 def test_tde_leaves_the_rest_of_an_epoch_out_as_its_code_does() -> None:
     one = stage("tde")
     assert len(few_digits().train) % one.settings.batch_size
-    assert len(one.draw(0, generator()).indices) % one.settings.batch_size == 0
+    assert len(one.draw(generator()).indices) % one.settings.batch_size == 0
 
 
 def test_multi_head_logits_and_effect() -> None:

@@ -85,6 +85,7 @@ def test_a_visit_to_a_gpu_that_is_told_to_stop_packs(
     end = time.monotonic() + 20
     while not (tmp_path / "begun").exists() and time.monotonic() < end:
         time.sleep(0.05)
+    assert (tmp_path / "begun").exists()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert (tmp_path / "packed").exists()
@@ -96,7 +97,7 @@ def test_a_visit_to_a_gpu_that_is_told_to_stop_packs(
 def test_a_grid_that_does_not_end_in_time_leaves_its_seconds_to_packing(
     visit: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
-    process = visit("trap '' TERM", 5, 3, LAST="yes")
+    process = visit("trap '' TERM", 9, 3, LAST="yes")
     assert process.wait(20) == 0
     assert "--budget" in (tmp_path / "asked").read_text()  # in the last visit what would not end is not begun
     assert (tmp_path / "packed").exists()
@@ -106,7 +107,7 @@ def test_a_visit_takes_what_a_probe_found_that_was_cut_off_and_begins_runs_to_th
     visit: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
     (tmp_path / "kit" / "git").mkdir(parents=True)
-    process = visit("trap 'exit 130' TERM", 4, 1, "exec sleep 60", PROBE_SECONDS="1")
+    process = visit("trap 'exit 130' TERM", 9, 1, "exec sleep 60", PROBE_SECONDS="1")
     assert process.wait(20) == 0
     asked = (tmp_path / "asked").read_text().split(" ", 2)
     assert asked[:2] == ["norms", f"{tmp_path}/kit/git"]

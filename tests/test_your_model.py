@@ -35,6 +35,7 @@ def test_the_page_and_its_exercises_run_on_a_shorter_tail(tmp_path: Path) -> Non
     nbformat.write(document, tmp_path / "your-model.ipynb")
     given = {"ratio": 20.0, "seed": 3, "spread": 0.7, "epochs": 2}
     notebook.execute(tmp_path / "your-model.ipynb", tmp_path / "out.ipynb", given)
+    assert notebook.not_held(tmp_path / "out.ipynb") == []
 
 
 @pytest.mark.parametrize("module", [losses, sampling])

@@ -33,7 +33,8 @@
       'can-softmax-saturation-be-used-the-tail-gains-the-margin-without-a-cloud-gains-at-least-as-much': 'can-softmax-saturation-be-used-the-tail-gains-and-without-the-cloud-still-more',
       'saturation-can-be-used': 'can-softmax-saturation-be-used-the-tail-gains-and-without-the-cloud-still-more',
       'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-even-less': 'is-the-tail-taken-for-the-head-less-often-yes-and-without-the-cloud-still-less',
-      'the-cloud-not-the-mean-shift': 'does-the-cloud-do-the-work-not-in-our-runs',
+      'the-cloud-not-the-mean-shift': 'does-the-cloud-do-the-work-not-on-cifar-10-lt',
+      'does-the-cloud-do-the-work-not-in-our-runs': 'does-the-cloud-do-the-work-not-on-cifar-10-lt',
       'tail-spans-grow': 'is-the-tail-squeezed-less-it-spreads-wider-the-obscure-region-is-undecided',
       'cben-beats-en': 'does-cben-beat-en-with-the-released-constants-it-is-en',
       'crt-beats-lws-and-tau-normalisation': 'does-crt-beat-lws-and-tau-normalisation-undecided',
@@ -82,10 +83,16 @@
       'would-less-saturation-help': 'notebooks/temperature-and-labels#does-a-smaller-scale-help-the-tail',
       'what-the-scale-does': 'what-scale-margin-and-class-count-do',
     },
+    'notebooks/noise': {
+      'does-the-noise-help-not-in-our-runs': 'does-the-noise-help-not-in-stage-one-at-the-end-on-one-data-set-of-two',
+      'the-cloud-against-its-mean': 'the-cloud-against-its-mean-on-cifar-10-lt',
+    },
     'notebooks/table1': {
-      'does-gcl-beat-its-competitors-here': 'does-gcl-beat-its-competitors-here-four-of-them-the-closest-is-undecided',
+      'does-gcl-beat-its-competitors-here': 'does-gcl-beat-its-competitors-here-three-of-them-the-two-closest-are-undecided',
+      'does-gcl-beat-its-competitors-here-four-of-them-the-closest-is-undecided':
+        'does-gcl-beat-its-competitors-here-three-of-them-the-two-closest-are-undecided',
       'does-gcl-beat-its-competitors-here-three-of-them-the-close-ones-undecided':
-        'does-gcl-beat-its-competitors-here-four-of-them-the-closest-is-undecided',
+        'does-gcl-beat-its-competitors-here-three-of-them-the-two-closest-are-undecided',
       'who-gains': 'who-gains-the-few-shot-classes-at-the-expense-of-the-many-shot-ones',
       'cifar-100-lt-at-ratio-100': 'one-setting-closely',
     },

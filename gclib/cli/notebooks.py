@@ -69,6 +69,7 @@ def run(
     Exit codes: 0 done; 1 a cell failed; 2 bad input; 130 interrupted. Unless 0, no file is written.
     """
     from gclib import notebook as notebooks
+    from gclib.records import CLASSIFIER
 
     given = dict(_pairs(pairs or []))
     if scale is not None:
@@ -91,7 +92,7 @@ def run(
     for place, record in notebooks.printed_records(output).items():
         print(f"record: {place}")
         runs = home_expanded(given.get("workdir") or notebooks.ROOT / "runs").resolve()
-        classifier = runs / record.identity / "classifier.safetensors"  # a kept record lies elsewhere
+        classifier = runs / record.identity / CLASSIFIER  # a kept record lies elsewhere
         if classifier.exists():
             print(f"classifier, for gcl predict: {classifier}")
         if record.environment.commit is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gclib.data.counts import class_counts, long_tailed_indices
-from gclib.data.listed import PHOTOGRAPHS, SIDE, listed
+from gclib.data.listed import SIDE, augmentation_of, listed
 from gclib.data.longtail import LongTailed, subset_digest
 from gclib.data.photos import Photos
 from gclib.data.published import PUBLISHED, Published, published_counts
@@ -58,7 +58,7 @@ def without_images(
     dataset
         ``"digits"``, ``"cifar10"``, ``"cifar100"`` or one of `gclib.data.PUBLISHED`.
     ratio
-        Imbalance ratio; of a published set it is the set's own.
+        Imbalance ratio, None for 1; of a published set it is the set's own.
     root
         Where the annotations of iNaturalist 2018 lie, whose class counts are in no other place; see `root_folder`.
         Where they are not, counts of the same size and ratio stand in, and the digest is `UNKNOWN_IMAGES`.
@@ -66,8 +66,8 @@ def without_images(
     Returns
     -------
     LongTailed
-        Counts and digest are those of the data set itself, for they follow from its class sizes; its classes are
-        named by their numbers.
+        Counts and digest are those of the data set itself at this ratio, for they follow from its class sizes; its
+        classes are named by their numbers.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def without_images(
     counts = training_counts(dataset, ratio)
     size, classes = WHOLE[dataset]
     labels = np.repeat(np.arange(classes), size)
-    chosen = long_tailed_indices(labels, ratio or 1)
+    chosen = long_tailed_indices(labels, ratio)
     positions = positions_in_class(labels, np.full(classes, size))[chosen]
     train = _without_pixels(labels[chosen])
     test = _without_pixels(np.repeat(np.arange(classes), TEST_IMAGES[dataset]))
@@ -112,7 +112,7 @@ def _published(name: str, root: Path) -> LongTailed:
     digest = UNKNOWN_IMAGES
     if proof is not None:
         digest = subset_digest(positions_in_class(labels, counts), np.frombuffer(proof, np.uint8))
-    return LongTailed(name, None, train, test, counts, names, PHOTOGRAPHS, digest)
+    return LongTailed(name, None, train, test, counts, names, augmentation_of(name), digest)
 
 
 def _made_up(known: Published) -> np.ndarray:

@@ -197,7 +197,7 @@ def _read_list(path: Path) -> list[Row]:
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error}); expected lines of path,label") from error
     columns = ["path", "label", "group"]
-    if lines and {"path", "label"} <= (header := {word.strip().lower() for word in lines[0][1]}) != set():
+    if lines and {"path", "label"} <= (header := {word.strip().lower() for word in lines[0][1]}):
         columns = [word.strip().lower() for word in lines.pop(0)[1]]
         if len(header) < len(columns):
             raise UserError(

@@ -16,11 +16,16 @@ from gclib.data.sources import Augmentation, Split, Whole
 from gclib.data.weights import IMAGENET
 from gclib.errors import UserError, require_one_of
 
-__all__ = ["PHOTOGRAPHS", "SIDE", "Listed", "listed", "published_images", "standing"]
+__all__ = ["PHOTOGRAPHS", "SIDE", "Listed", "augmentation_of", "listed", "published_images", "standing"]
 
 SIDE = 224  # pixels, in training and in tests
 # As the code of Kang et al. (ICLR 2020) trains; it leaves the colours of iNaturalist as they are.
 PHOTOGRAPHS = Augmentation(0, True, *IMAGENET, resized=True, jitter=0.4)
+
+
+def augmentation_of(name: str) -> Augmentation:
+    """Return how the photographs of a published set are augmented: colours jitter, but on iNaturalist 2018."""
+    return replace(PHOTOGRAPHS, jitter=0.0) if name == "inaturalist2018" else PHOTOGRAPHS
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def published_images(name: str, root: Path) -> Whole:
         found.train[1],
         found.test[1],
         found.class_names,
-        replace(PHOTOGRAPHS, jitter=0.0) if name == "inaturalist2018" else PHOTOGRAPHS,
+        augmentation_of(name),
         fixed=True,
         size=(SIDE, SIDE),
         take=take,

@@ -139,8 +139,13 @@ def _oddities(path: Path, size: int) -> Iterator[str]:
             yield "turned as the camera wrote down"
         if image.has_transparency_data:
             yield "transparent, laid on white"
-        if getattr(image, "n_frames", 1) > 1:
-            yield "several frames, the first is used"
+        try:
+            frames = getattr(image, "n_frames", 1)
+        except Exception:  # of whatever type, by format and damage
+            yield "damaged behind the first frame, which is used"
+        else:
+            if frames > 1:
+                yield "several frames, the first is used"
         if Image.registered_extensions().get(path.suffix.lower(), image.format) != image.format:
             yield "of another format than the name says"
         if min(image.size) < size:
@@ -148,9 +153,10 @@ def _oddities(path: Path, size: int) -> Iterator[str]:
 
 
 def resolvable(images: int) -> float:
-    """Return the difference between two accuracies, in points, that is more than chance on so many test images.
+    """Return what two accuracies, in points, on so many test images differ by through chance once in twenty times.
 
-    Twice the standard error of a difference of two independent shares of one half (95 %), at most 100.
+    1.96 standard errors of a difference of two independent shares of one half, at most 100. Shares further from one
+    half, or of the same images, differ by less.
     """
     return min(100.0, 100 * 1.96 * float(np.sqrt(0.5 / images)))
 
@@ -173,5 +179,6 @@ def cautions(class_counts: np.ndarray, test_counts: np.ndarray) -> list[str]:
         return []
     return [
         f"the rarest {len(rare)} of {len(class_counts)} classes have {images} test images together, "
-        f"{test_counts[rare].min()} at least: among them, a difference below {resolvable(images):.0f} points is chance"
+        f"{test_counts[rare].min()} at least: among them, a difference below {resolvable(images):.0f} points may be "
+        "chance"
     ]

@@ -35,7 +35,7 @@ __all__ = [
 GROUPS = ("stage one", "the loss", "stage two", "measuring", "running the code", "large data sets")
 HERE = {
     "each": "gcl-official as the code, gcl-paper as the text",
-    "code": "both presets as the code",
+    "code": "both recipes as the code",
     "text": "as the text",
     "neither": "neither",
 }

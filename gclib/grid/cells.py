@@ -196,7 +196,7 @@ def survey(cells: Iterable[Cell], workdir: str | Path, root: str | Path = "resul
         recipe = get(cell.recipe).resolve(data, cell.scale)
         summary = summarised(data)
         identity = records.run_identity(recipe.model_dump(mode="json"), summary, cell.seed)
-        made = workdir / identity / "record.json"
+        made = workdir / identity / records.RUN
         kept = root / cell.place
         if kept.exists():
             same = records.load(kept).identity == identity

@@ -152,7 +152,8 @@ def _write_plan(waiting: Sequence[Progress], workdir: Path) -> Path:
         shutil.rmtree(grid / left, ignore_errors=True)
     shared = shared_stages(waiting)
     on_devices = {one.cell: _on_devices(one, workdir) for one in waiting}
-    plan: dict[str, dict[str, Any]] = {
+    plan: dict[str, Any] = {
+        "folder": os.getcwd(),  # relative paths in names of data and in GCLIB_DATA begin here
         "stages": {
             stage: {
                 "command": shlex.join(_stage_command(group[0].cell, workdir)),

@@ -190,6 +190,8 @@ def _probed(root: Path, device: str) -> dict[str, Any] | None:
         return json.loads(path.read_text())["fastest"]
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no report of gcl bench gpu ({error!r}); remove it") from error
 
 
 def _jobs(

@@ -13,7 +13,7 @@ from gclib.grid.cells import Cell
 from gclib.grid.estimate import Speeds
 from gclib.methods.settings import StageSettings
 from gclib.recipes import get
-from gclib.train.effort import MULTIPLICATIONS, method_of, tests_of
+from gclib.train.effort import MULTIPLICATIONS, method_of, tests_of, trains_embedding
 
 __all__ = ["BANDWIDTH", "Rates", "predicted_speeds", "rates_of"]
 
@@ -70,7 +70,7 @@ class Rates:
             Whether it is a recipe's first stage, which is tested less often.
         """
         more = MULTIPLICATIONS[network] / MULTIPLICATIONS[self.network]
-        each = method_of(stage).passes(stage) / self.trained if stage.trains == "all" else 1 / self.tested
+        each = method_of(stage).passes(stage) / self.trained if trains_embedding(stage) else 1 / self.tested
         passes = tests_of(stage, first) * tests / (max(stage.epochs, 1) * images)
         return more * (each + passes / self.tested)
 
@@ -110,7 +110,7 @@ def _names(gpu: str, device: str) -> bool:
     return asked == whole or (asked in whole and any(sign.isdigit() for sign in asked))
 
 
-def predicted_speeds(cells: Iterable[Cell], rates: Rates, root: str | Path | None = None) -> Speeds:
+def predicted_speeds(cells: Iterable[Cell], rates: Rates) -> Speeds:
     """Predict the speeds of runs on one of `gclib.data.PUBLISHED`.
 
     Parameters
@@ -119,12 +119,10 @@ def predicted_speeds(cells: Iterable[Cell], rates: Rates, root: str | Path | Non
         Runs on one data set, at one scale.
     rates
         Of the GPU.
-    root
-        See `gclib.data.without_images`.
     """
     own: dict[tuple[str, int], float] = {}
     for cell in cells:
-        data = without_images(cell.data, None, root)
+        data = without_images(cell.data, None)
         tests = PUBLISHED[cell.data].sizes[1]
         recipe = get(cell.recipe).resolve(data, cell.scale)
         for position, stage in enumerate(recipe.stages):

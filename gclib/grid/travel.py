@@ -15,7 +15,7 @@ from gclib.train.kept import KEPT_WEIGHTS
 
 __all__ = ["FILES", "FILE_BYTES", "pack", "unpack"]
 
-RECORD, WEIGHTS = "record.json", "stage-one.safetensors"
+RECORD, WEIGHTS = records.RUN, records.RUN_WEIGHTS
 PACKED = re.compile(rf"[0-9a-f]{{16}}/({RECORD}|{WEIGHTS})|stages/[0-9a-f]{{16}}/{NAME}")
 FILES, FILE_BYTES = 4, 15 * 2**20  # at most so many files, each at most so large: 60 MB in all
 

@@ -1,4 +1,4 @@
-"""Gaussian clouded logit adjustment: its two presets, the variants of Tables 3, 4 and 5, and controls.
+"""Gaussian clouded logit adjustment: its two recipes, the variants of Tables 3, 4 and 5, and controls.
 
 ``gcl-official`` is what the released code does, ``gcl-paper`` what the text says. Where the text is silent the choice
 is ours: noise scale 1, a = 0.9999 and b = 1e-5 for CBEN, 30 epochs of stage two at 0.1 with a cosine, no mixup in it.

@@ -1,4 +1,8 @@
-"""MisLAS (Zhong et al., CVPR 2021): mixup, then label-aware smoothing on a learned scaling of the classifier."""
+"""MisLAS (Zhong et al., CVPR 2021): mixup, then label-aware smoothing on a learned scaling of the classifier.
+
+The released stage two makes one step more an epoch, and keeps an epoch only if it is better than the best of stage one;
+here, as in every recipe, the best of a stage is among its own epochs.
+"""
 
 import math
 

@@ -1,7 +1,7 @@
 """What a recipe says: settings of each stage, where each value comes from, and its twin in the unified protocol."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from gclib.data import LongTailed
-from gclib.errors import UserError, require_one_of
+from gclib.errors import UserError, nearest, require_one_of
 
 __all__ = [
     "CODE",
@@ -103,7 +103,7 @@ class Schedule(Settings):
         return self
 
     def factor(self, epoch: int, epochs: int) -> float:
-        """Factor in 0..1 for the 0-based `epoch` of `epochs`."""
+        """Factor >= 0 for the 0-based `epoch` of `epochs`."""
         if self.kind == "cosine":
             return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         warmup = math.ceil(self.warmup * epochs)
@@ -243,6 +243,13 @@ def require_same_kind(owner: str, name: str, value: object, default: object) -> 
     ]
     if kinds[0] != kinds[1]:
         raise UserError(f"parameter {name!r} of {owner} is {value!r}; expected something like {default!r}")
+
+
+def require_known(owner: str, name: str, known: Collection[str]) -> None:
+    """Raise a UserError for a parameter that is none of those known."""
+    if name not in known:
+        expected = f"one of {', '.join(known)}" if known else "none"
+        raise UserError(f"unknown parameter {name!r} of {owner}; expected {expected}{nearest(name, known)}")
 
 
 def require_in_range(owner: str, name: str, value: Any, allowed: tuple) -> None:

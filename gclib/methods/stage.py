@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gclib import losses, sampling
 from gclib.data import LongTailed
 from gclib.data.views import NUMBERS
-from gclib.errors import UserError, nearest, require_one_of
+from gclib.errors import UserError, require_one_of
 from gclib.losses.common import CosineLoss
 from gclib.methods.images import Batch, Draws, Images
 from gclib.methods.settings import (
@@ -26,6 +26,7 @@ from gclib.methods.settings import (
     SamplerSettings,
     StageSettings,
     require_in_range,
+    require_known,
     require_same_kind,
 )
 from gclib.networks import Network
@@ -108,7 +109,8 @@ class Stage(nn.Module):
         require_one_of("method", settings.method, Stage.methods)
         method = Stage.methods[settings.method]
         owner = f"method {settings.method!r}"
-        for name in method.defaults.keys() & settings.parameters.keys():
+        for name in settings.parameters:
+            require_known(owner, name, method.defaults)
             require_same_kind(owner, name, settings.parameters[name], method.defaults[name])
             require_in_range(owner, name, settings.parameters[name], method.ranges.get(name, ()))
         if settings.epochs and not method.trains:
@@ -181,7 +183,7 @@ class Stage(nn.Module):
     def begin_epoch(self, epoch: int) -> None:
         """Fill the buffers that change with the 0-based epoch."""
 
-    def draw(self, epoch: int, generator: torch.Generator) -> Draws:
+    def draw(self, generator: torch.Generator) -> Draws:
         """Draw one epoch's randomness from `generator` (CPU), always in the same order."""
         count, size = self.num_images, self.settings.batch_size
         if self.whole_batches:
@@ -289,11 +291,7 @@ def make_loss(settings: LossSettings, class_counts: np.ndarray) -> nn.Module:
         if parameter.default is not parameter.empty
     }
     for name, value in settings.parameters.items():
-        if name not in known:
-            expected = f"one of {', '.join(known)}" if known else "none"
-            raise UserError(
-                f"unknown parameter {name!r} of loss {settings.name!r}; expected {expected}{nearest(name, known)}"
-            )
+        require_known(f"loss {settings.name!r}", name, known)
         require_same_kind(f"loss {settings.name!r}", name, value, known[name])
     return LOSSES[settings.name](class_counts, **settings.parameters)
 

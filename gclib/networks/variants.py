@@ -25,22 +25,20 @@ leaves convolutions, more than half of a step, to the same kernels, and compiles
 SWITCH = "GCLIB_VARIANT"  # the variable of the environment that names the variant, whatever was measured
 
 
-def choose_variant(device: torch.device, measured: str = "norms") -> str:
+def choose_variant(device: torch.device) -> str:
     """Return which of `VARIANTS` to use on a device: ``"plain"`` on a CPU and where the kernels fail.
 
     Parameters
     ----------
     device
         Where the network is computed.
-    measured
-        Which is the fastest there; the environment's GCLIB_VARIANT goes before it.
 
     Raises
     ------
     UserError
         If GCLIB_VARIANT is none of `VARIANTS`.
     """
-    variant = os.environ.get(SWITCH) or measured
+    variant = os.environ.get(SWITCH) or "norms"
     require_one_of(SWITCH, variant, VARIANTS)
     return variant if usable(device, variant) else "plain"
 

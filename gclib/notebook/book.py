@@ -106,7 +106,7 @@ def pages(source: Path) -> list[Path]:
 def _copy(target: Path) -> Path:
     for folder in (ROOT / name for name in SOURCES):
         if target.resolve().is_relative_to(folder.resolve()):
-            raise NotebookError(
+            raise UserError(
                 f"cannot build in {target}: {folder} is a source of the book; name a folder outside of it"
             )
     shutil.rmtree(target, ignore_errors=True)

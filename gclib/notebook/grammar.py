@@ -106,7 +106,8 @@ class Parameter:
 def _within(value: Any, range_: str) -> bool:
     interval = INTERVAL.fullmatch(range_)
     if interval is None:
-        return value in [type(value)(choice.strip()) for choice in range_.strip("{}").split(",")]
+        choices = [choice.strip() for choice in range_.strip("{}").split(",")]
+        return str(value) in choices if isinstance(value, bool) else value in map(type(value), choices)
     left, low, high, right = interval.groups()
     number = float(value)
     above = number > float(low) if left == "(" else number >= float(low)

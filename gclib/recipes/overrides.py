@@ -86,8 +86,8 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
     node, keys = (stages[first], rest) if first in stages else (resolved["stages"][0], [first, *rest])
     for key in keys[:-1]:
         node = node.get(key) if isinstance(node, dict) else None
-    # A loss or a sampler may take parameters that the recipe leaves at their defaults. A stage keeps its name.
-    open_ended = len(keys) == 3 and keys[1] == "parameters"
+    # What takes parameters may take some that the recipe leaves at their defaults. A stage keeps its name.
+    open_ended = keys[-2:-1] == ["parameters"]
     # So may a stage take a setting that says nothing in the recipe.
     open_ended |= len(keys) == 1 and keys[0] in StageSettings.model_fields
     if not keys:
@@ -96,7 +96,7 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
         options = [*stages, *OF_ALL_STAGES, *(node if isinstance(node, dict) else resolved["stages"][0])]
         if len(keys) == 1:
             options += [name for name in StageSettings.model_fields if name not in options]
-        hint = nearest(keys[-1] if keys else first, options)
+        hint = nearest(keys[-1], options)
         raise UserError(
             f"override {path!r}: no such setting; expected one of {', '.join(map(str, options))}{hint}"
         )
@@ -110,3 +110,5 @@ def override(resolved: dict[str, Any], path: str, value: Any) -> None:
             f"override {path!r}: expected a list, such as {path}={json.dumps(list(now)).replace(' ', '')}"
         )
     node[keys[-1]] = value
+    if keys == ["method"] and value != now:
+        node["parameters"] = {}  # those of the method before are no settings of another

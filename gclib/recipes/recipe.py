@@ -134,8 +134,10 @@ class NamedRecipe:
             stages=[s.model_copy(update={"epochs": _shorten(s.epochs, fraction)}) for s in stages],
         ).model_dump()
         overrides = with_identified_weights(overrides, definition.network, definition.weights != "new")
-        for path, value in overrides.items():
-            override(resolved, path, value)
+        for path in sorted(
+            overrides, key=lambda path: path.split(".")[-1] != "method"
+        ):  # before its parameters
+            override(resolved, path, overrides[path])
         if not resolved.get("weights") and "last_block" not in overrides:
             resolved.pop("last_block", None)
         resolved["overrides"] = dict(overrides)

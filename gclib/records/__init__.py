@@ -12,6 +12,7 @@ from gclib.records.files import (
     parse,
     paths,
     place,
+    repeat_path,
     require_room,
     results_path,
     save,
@@ -19,11 +20,13 @@ from gclib.records.files import (
 from gclib.records.report import Difference, Step, compare, replay, show, verify
 from gclib.records.schema import DataSummary, Environment, RunRecord, run_identity
 from gclib.records.stages import Choice, Course, Outcome, StageRun
-from gclib.records.weights import CLASSIFIER, check_weights, weights_path
+from gclib.records.weights import CLASSIFIER, RUN, RUN_WEIGHTS, check_weights, weights_path
 
 __all__ = [
     "CLASSIFIER",
     "FINGERPRINTS",
+    "RUN",
+    "RUN_WEIGHTS",
     "Choice",
     "Course",
     "DataSummary",
@@ -48,6 +51,7 @@ __all__ = [
     "parse",
     "paths",
     "place",
+    "repeat_path",
     "replay",
     "require_room",
     "results_path",

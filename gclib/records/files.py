@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,19 @@ class RecordError(UserError):
         super().__init__(f"{path}: {complaint}")
 
 
-def results_path(record: RunRecord, root: str | Path = "results", repeat: int = 0) -> Path:
-    """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``.
+def results_path(record: RunRecord, root: str | Path = "results") -> Path:
+    """Return where a record belongs: ``<root>/<scale>/<dataset>-ir<ratio>/<recipe>/seed<k>.json``."""
+    return Path(root, place(record.scale, record.data.name, record.data.ratio, record.name, record.seed))
+
+
+def repeat_path(first: Path) -> Path:
+    """Return where the next repeat of a run belongs: beside its first record, ``seed<k>-repeat<n>.json``, n from 1.
 
     A run that is made again, with the same recipe, data and seed on another device, is a repeat and no other seed: its
-    record has the same identity and lies beside the first as ``seed<k>-repeat<n>.json``, n from 1.
+    record has the same identity.
     """
-    path = Path(root, place(record.scale, record.data.name, record.data.ratio, record.name, record.seed))
-    return path.with_stem(f"{path.stem}-repeat{repeat}") if repeat else path
+    names = (first.with_stem(f"{first.stem}-repeat{n}") for n in count(1))
+    return next(path for path in names if not path.exists())
 
 
 def place(scale: str, dataset: str, ratio: float | None, recipe: str, seed: int) -> Path:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gclib import ROOT
 from gclib.errors import UserError
 from gclib.saturation.files import difference, place, save
 from gclib.saturation.measuring import make
@@ -22,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and draws")
     parser.add_argument("--scale", default="paper", help="how long it trains: smoke, short or paper")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where checkpoints go")
-    parser.add_argument("--root", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--workdir", type=Path, default=ROOT / "runs", help="where checkpoints go")
+    parser.add_argument("--root", type=Path, default=ROOT / "results", help="folder of the results")
     given = parser.parse_args(arguments)
     run = (given.recipe, given.data, given.ratio, given.seed, given.scale)
     try:

@@ -153,8 +153,8 @@ def noise(
 
     Each first stage that was trained several times is a group, and its variance is pooled over the recipes that
     carried several of these trainings to the end, each weighed by its trainings less one; where none did, it is that of
-    the first stages alone. Recipes that share
-    trainings share their luck, so a group has as many degrees of freedom as its trainings, less one.
+    the first stages alone. Recipes that share trainings share their luck, so a group has as many degrees of freedom as
+    its trainings, less one.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """The paper's tables with our numbers beside the paper's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
 from gclib import paper, records
 from gclib.errors import UserError
 from gclib.records import RunRecord
-from gclib.tables.chance import noise
+from gclib.tables.chance import Chance
 from gclib.tables.intervals import LEVEL, ODD, Gap, Interval, against_printed, holm, said
 from gclib.tables.rows import ROWS, Row, accuracy, by_recipe, command, record_links, rows, usable
 from gclib.tables.table import Command, Item, Singles, Table
@@ -127,7 +127,7 @@ def results_table(
     runs = list(runs)
     groups = by_recipe(usable(runs, [number], dataset, ratio))
     shown = [row for row in rows(number) if row.part == part]
-    compared = _compared(shown, number, dataset, ratio, runs)
+    compared = _compared(shown, groups, Chance(runs), lambda row: row.cell(number, dataset, ratio))
     lines: list[list[Sequence[Item]]] = []
     missing = [] if every else [row.recipe for row in shown if row.recipe not in groups]
     for row in (row for row in shown if row.recipe not in missing):
@@ -180,15 +180,18 @@ NOTHING = {"difference": "", "verdict": ""}
 
 
 def _compared(
-    shown: Sequence[Row], number: int, dataset: str, ratio: float, runs: Sequence[RunRecord]
+    shown: Sequence[Row],
+    groups: Mapping[str, Sequence[RunRecord]],
+    chance: Chance,
+    printed: Callable[[Row], paper.Cell | None],
 ) -> dict[str, dict[str, str]]:
     """Return difference and verdict of each row that has both a run and a printed number, as text."""
-    groups, found = by_recipe(usable(runs, [number], dataset, ratio)), {}
+    found = {}
     for row in shown:
-        cell, ours = row.cell(number, dataset, ratio), groups.get(row.recipe, [])
+        cell, ours = printed(row), groups.get(row.recipe, [])
         if ours and cell and cell.accuracy is not None:
             values = [accuracy(run, True, row.stage_one) for run in ours]
-            spread = noise(runs, best=True, stage_one=row.stage_one)
+            spread = chance.spread("top1", True, row.stage_one)
             difference = mean(values) - cell.accuracy
             found[row.label] = difference, against_printed(values, cell.accuracy, spread)
     corrected = iter(holm([each.p for _, each in found.values() if each]))

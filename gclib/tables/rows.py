@@ -124,15 +124,13 @@ def rows(number: int) -> tuple[Row, ...]:
     return (*ROWS[number], *map(Row, others))
 
 
-def usable(
-    runs: Iterable[RunRecord], tables: Iterable[int], dataset: str, ratio: float, scale: str = "paper"
-) -> list[RunRecord]:
-    """Return the records that stand in one of the tables: of this data and scale, of unchanged recipes.
+def usable(runs: Iterable[RunRecord], tables: Iterable[int], dataset: str, ratio: float) -> list[RunRecord]:
+    """Return the records that stand in one of the tables: of this data, paper scale and unchanged recipes.
 
     They come in the order of the rows, each recipe once, its seeds in their order; a run that was made again counts
     once, by its first record.
     """
-    wanted = (scale, dataset, None if dataset in PUBLISHED else ratio)  # a published set is taken as it is
+    wanted = ("paper", dataset, None if dataset in PUBLISHED else ratio)  # a published set is taken as it is
     fit = [
         r
         for r in one_a_seed(runs)
@@ -171,12 +169,12 @@ def command(recipe: str, dataset: str, ratio: float) -> str:
 
 
 def record_links(
-    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None, prefix: str = ""
+    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None
 ) -> list[Item]:
     """Return a link to each record, named by its seed and its mark if it has one (see `gclib.records.marks`)."""
 
     def text(run: RunRecord) -> str:
         mark = (marks or {}).get(run.identity)
-        return f"{prefix}seed {run.seed}" + (f" ({mark})" if mark else "")
+        return f"seed {run.seed}" + (f" ({mark})" if mark else "")
 
     return [Link(text(run), records.results_path(run, link_root).as_posix()) for run in runs]

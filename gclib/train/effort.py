@@ -10,7 +10,7 @@ from gclib.recipes import Recipe, get
 if TYPE_CHECKING:
     from gclib.methods.stage import Stage
 
-__all__ = ["MULTIPLICATIONS", "effort", "method_of", "tests_of"]
+__all__ = ["MULTIPLICATIONS", "effort", "method_of", "tests_of", "trains_embedding"]
 
 MULTIPLICATIONS = {
     "resnet32": 3.39,
@@ -101,7 +101,12 @@ def _seconds(recipe: Recipe, data: LongTailed) -> float:
 
 def _passes(stage: StageSettings) -> float:
     """Passes forward and backward that an image costs; forward alone, but for the last block or classifier, a third."""
-    return method_of(stage).passes(stage) if stage.trains == "all" else 1 / 3
+    return method_of(stage).passes(stage) if trains_embedding(stage) else 1 / 3
+
+
+def trains_embedding(stage: StageSettings) -> bool:
+    """Whether gradients go through the embedding, beyond its last block."""
+    return stage.trains == "all" and not method_of(stage).keeps_embedding
 
 
 def _memory(recipe: Recipe, data: LongTailed) -> float:
@@ -114,7 +119,7 @@ def _memory(recipe: Recipe, data: LongTailed) -> float:
     training, testing = VALUES[recipe.scale]
     training *= RELATIVE[recipe.network][1]
     at_a_step = [
-        s.batch_size * (training * method_of(s).passes(s) if s.trains == "all" else testing)
+        s.batch_size * (training * method_of(s).passes(s) if trains_embedding(s) else testing)
         for s in recipe.stages
         if not method_of(s).on_features(s)
     ]

@@ -220,7 +220,8 @@ def together(
     with _begun() as fleet, exact():
         while waiting or running:
             fleet.stopping = fleet.stopping or stop()
-            while len(running) < places() and not fleet.stopping and (ready := _first(waiting, ended, admit)):
+            most = places()
+            while len(running) < most and not fleet.stopping and (ready := _first(waiting, ended, admit)):
                 waiting.remove(ready)
                 running.append((ready, greenlet(_outcome, fleet.hub)))
             fleet.running = len(running)

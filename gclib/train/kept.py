@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Literal
 
 from gclib import records
 from gclib.data import LongTailed
@@ -22,8 +23,7 @@ def keep(
     record: records.RunRecord,
     workdir: str | Path,
     root: str | Path = "results",
-    replace: bool = False,
-    repeat: int = 0,
+    how: Literal["new", "replace", "repeat"] = "new",
 ) -> Path:
     """Put a run's record where the book finds it, with its stage-one weights where others build on them.
 
@@ -35,10 +35,10 @@ def keep(
         The folder that `fit` used.
     root
         Folder of the records.
-    replace
-        Whether a record that is there already may be replaced.
-    repeat
-        From 1: which repeat of a run that is kept already this is. Nothing builds on it, so its weights stay behind.
+    how
+        ``"new"``: it is the first of its seed; ``"replace"``: one that is there may be replaced; ``"repeat"``: it goes
+        beside the first as a run made again (see `gclib.records.repeat_path`). Nothing builds on a repeat, so its
+        weights stay behind.
 
     Returns
     -------
@@ -48,36 +48,57 @@ def keep(
     Raises
     ------
     UserError
-        If the recipe was changed by overrides, its weights are missing or not those that the record names, or a record
-        is there and `replace` is not set.
+        If the recipe was changed by overrides, its weights are missing or not those that the record names, a new
+        record is there already, or the first of a repeat is not, or is the same to the last digit.
     """
     _require_unchanged(record.name, record.recipe["overrides"], root)
-    path = records.results_path(record, root, repeat)
+    path = _place(records.results_path(record, root), how)
+    if how == "repeat" and record.stages in [one.stages for one in _of_its_seed(record, root)]:
+        raise UserError(
+            f"it repeats a record beside {path} to the last digit, which says nothing new; run it on another device "
+            "or with other threads, in another workdir"
+        )
     if record.environment.commit is None:
         warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
     weights = None
-    if record.name in KEPT_WEIGHTS and not repeat:
-        # Read before the record is written: a record without its weights would look complete.
-        source = home_expanded(workdir) / record.identity / "stage-one.safetensors"
+    if record.name in KEPT_WEIGHTS and how != "repeat":
+        source = home_expanded(workdir) / record.identity / records.RUN_WEIGHTS
         try:
             weights = source.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read the weights {source}: {error.strerror}; run it again") from error
         if hashlib.sha256(weights).hexdigest() != record.weights:
             raise UserError(f"{source} holds other weights than the record names; run it again")
-    records.save(record, path, force=replace)
-    if weights:
+    if weights:  # first: a record without its weights would look complete
         write_atomically(records.weights_path(path), weights)
+    records.save(record, path, force=how == "replace")
     return path
 
 
 def require_keepable(
-    recipe: Recipe, data: LongTailed, seed: int, root: str | Path = "results", replace: bool = False
+    recipe: Recipe,
+    data: LongTailed,
+    seed: int,
+    root: str | Path = "results",
+    how: Literal["new", "replace", "repeat"] = "new",
 ) -> None:
     """Raise the UserError of `keep` before a run whose record could not be kept: it was changed, or one is there."""
     _require_unchanged(recipe.name, recipe.overrides, root)
-    place = records.place(recipe.scale, data.name, data.ratio, recipe.name, seed)
-    records.require_room(Path(root, place), force=replace)
+    _place(Path(root, records.place(recipe.scale, data.name, data.ratio, recipe.name, seed)), how)
+
+
+def _place(first: Path, how: str) -> Path:
+    if how != "repeat":
+        records.require_room(first, force=how == "replace")
+        return first
+    if not first.exists():
+        raise UserError(f"no {first} that it could be a repeat of; keep it as a new one")
+    return records.repeat_path(first)
+
+
+def _of_its_seed(record: records.RunRecord, root: str | Path) -> list[records.RunRecord]:
+    folder = records.results_path(record, root).parent
+    return records.find(folder, seed=record.seed, repeats=True)
 
 
 def _require_unchanged(name: str, overrides: object, root: str | Path) -> None:

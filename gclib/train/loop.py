@@ -171,7 +171,7 @@ class Trainer:
 
     def _draw(self, epoch: int) -> Draws:
         world.agree(self.generator.get_state().numpy().tobytes(), "the random state")
-        draws = self.stage.draw(epoch, self.generator)
+        draws = self.stage.draw(self.generator)
         return draws.pinned() if self.device.type == "cuda" else draws
 
     def logits(self, images: Images) -> Tensor:

@@ -1,8 +1,6 @@
 """Runs: a recipe's stages in order, their checkpoints, and the record at the end."""
 
 import hashlib
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +73,8 @@ def fit(
     """
     run, workdir = Runner.on(device, recipe, data, seed), home_expanded(workdir)
     described = recipe.model_dump(mode="json")
-    behaviour: Callable[[], list[list[float]]] = partial(fingerprint, recipe)
-    if run.device.type == "cuda":  # it takes a CPU seconds, in which a GPU shared with other runs would wait
-        behaviour = fleet.promised(records.content_hash(described), fingerprint, recipe)
+    # It takes a CPU seconds and another number of threads: nothing for a process that carries on other runs meanwhile.
+    behaviour = fleet.promised(records.content_hash(described), fingerprint, recipe)
     with using_threads(threads):
         done = list(run.stages(workdir, resume))
     states = {planned.hash: state for planned, state in done}
@@ -99,7 +96,7 @@ def fit(
         weights=hashlib.sha256(weights).hexdigest(),
         class_names=data.class_names,
     )
-    path = workdir / record.identity / "record.json"
+    path = workdir / record.identity / records.RUN
     write_atomically(records.weights_path(path), weights)
     final = next(planned for planned in reversed(stages) if planned.start != "best")
     classifier = _classifier(record, recipe, run.data, run.device, states[final.hash]["weights"])

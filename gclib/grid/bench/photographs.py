@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from gclib.files import require_writable, write_atomically
 from gclib.grid.bench.probe import report_path
-from gclib.networks import make_network
+from gclib.networks import Network, make_network
 from gclib.train.environment import device_name
 
 __all__ = ["photographs"]
@@ -48,11 +48,11 @@ def photographs(
         ``device``, ``network``, ``trained`` and ``tested`` (images a second), ``batch``, ``seconds``, ``date``; and
         the file.
     """
-    name = device_name(device)
+    name, model = device_name(device), make_network(network, CLASSES, "linear")
     require_writable(path := report_path(folder, name))
     while True:
         try:
-            trained, tested = _rates(device, network, seconds, batch, side)
+            trained, tested = _rates(device, model, seconds, batch, side)
             break
         except torch.cuda.OutOfMemoryError:
             if batch == 1:
@@ -71,8 +71,10 @@ def photographs(
     return report, path
 
 
-def _rates(device: torch.device, network: str, seconds: float, batch: int, side: int) -> tuple[float, float]:
-    model = make_network(network, CLASSES, "linear").to(device).to(memory_format=torch.channels_last)
+def _rates(
+    device: torch.device, network: Network, seconds: float, batch: int, side: int
+) -> tuple[float, float]:
+    model = network.to(device).to(memory_format=torch.channels_last)
     model.in_bfloat16 = device.type == "cuda"
     images = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=device)

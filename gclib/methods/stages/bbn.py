@@ -41,9 +41,9 @@ class BilateralBranch(Stage, name="BBN"):
         """Set the weight of the first branch."""
         self.alpha.fill_(1 - (epoch / self.settings.epochs) ** 2)
 
-    def draw(self, epoch: int, generator: torch.Generator) -> Draws:
+    def draw(self, generator: torch.Generator) -> Draws:
         """Draw both streams."""
-        draws = super().draw(epoch, generator)
+        draws = super().draw(generator)
         indices = self.draw_indices(self.reversed, len(draws.indices), generator)
         return replace(draws, other=self.draw_views(indices, generator))
 

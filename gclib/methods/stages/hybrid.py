@@ -125,9 +125,9 @@ class HybridContrast(Stage, name="hybrid"):
         """Set the weight of the contrast."""
         self.alpha.fill_(1 - (epoch / self.settings.epochs) ** 2)
 
-    def draw(self, epoch: int, generator: torch.Generator) -> Draws:
+    def draw(self, generator: torch.Generator) -> Draws:
         """Draw the classifier's stream, and one or two views of the other."""
-        draws = super().draw(epoch, generator)
+        draws = super().draw(generator)
         count = len(draws.indices)
         indices = self.draw_indices(None, count, generator)
         views: Draws | None = None

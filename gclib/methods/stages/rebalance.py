@@ -35,7 +35,7 @@ class FrozenEmbedding(Stage):
     So do the released codes of GCL, and of MisLAS on CIFAR-10; in that of Kang et al. the statistics move on.
     """
 
-    work, keeps_embedding = 1 / 3, True
+    keeps_embedding = True
 
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""
