@@ -272,6 +272,9 @@ def test_what_the_page_on_the_noise_says_of_a_hundred_classes_holds() -> None:
     course = control.stages[1].course.test_accuracy
     assert course[0] - course[7] > 3  # "in the first epochs of stage two its accuracy falls"
     assert max(course[7:]) - min(course[7:]) < 0.5  # "and it stays there"
+    best = control.stages[2].course.test_accuracy
+    assert best[0] == max(best) == control.paper_style.top1  # "its best epoch is the first of stage two"
+    assert abs(end.paper_style) < end.interval.half  # "not told apart from GCL's best"
     assert many[1][0] - many[1][1] > few[1][1] - few[1][0]  # "lose more than the few-shot classes gain"
     assert abs(control.stages[0].last.top1 - cloud.clean.top1) < end.interval.half  # "about where GCL ends"
     assert cloud.clean.top1 > cloud.stages[0].last.top1 + 1
