@@ -20,7 +20,7 @@
       'the-paper-s-table-5-the-re-training-of-the-classifier': 'table-5-does-re-training-the-classifier-matter-it-does-which-way-is-undecided',
       'table-5-the-re-training-of-the-classifier': 'table-5-does-re-training-the-classifier-matter-it-does-which-way-is-undecided',
       'how-small-are-these-differences': 'notebooks/claims#the-rule',
-      'the-control-a-margin-without-a-cloud': 'notebooks/noise#the-cloud-against-its-mean',
+      'the-control-a-margin-without-a-cloud': 'notebooks/noise#the-cloud-against-its-mean-on-cifar-10-lt',
       'constants-that-make-a-difference': 'notebooks/rebalancing#constants-that-make-a-difference',
     },
     'notebooks/claims': {
