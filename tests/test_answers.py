@@ -123,6 +123,7 @@ def test_what_is_said_of_calibration_without_an_interval_holds(runs: list[RunRec
 
 def test_each_situation_names_the_records_behind_it(runs: list[RunRecord]) -> None:
     table = choices_table(runs)
+    assert "GCL, mean in place of the cloud, CIFAR-100" in str(table.rows[-1][-1])
     assert len(table.rows) == 6
     assert all(row[-1] for row in table.rows)
     assert "seed0.json" in table.to_html()

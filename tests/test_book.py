@@ -153,7 +153,9 @@ def test_sections_that_moved_have_a_place_to_land_on(book: Path) -> None:
     pages = {name: set(re.findall(r'id="([^"]+)"', text)) for name, text in html_files(book).items()}
     script = (ROOT / "book" / "_static" / "moved.js").read_text(encoding="utf-8")
     tables = re.findall(r"^    '([\w/-]+)': \{(.*?)\},?$", script, re.DOTALL | re.MULTILINE)
-    moves = [(page, *move) for page, table in tables for move in re.findall(r"'([\w-]+)': '([^']+)'", table)]
+    moves = [
+        (page, *move) for page, table in tables for move in re.findall(r"'([\w-]+)':\s+'([^']+)'", table)
+    ]
     assert len(moves) > 40
     for page, old, new in moves:
         other, _, section = new.partition("#") if "/" in new else (page, "", new)

@@ -260,7 +260,7 @@ def test_devices_train_what_they_can_share(parts: list[int], first: int, alone: 
 def test_commands_of_real_cells_keep_the_records_of_paper_scale_alone() -> None:
     for scale, keep in (("paper", "new"), ("short", "no")):
         words = engine._cell_command(Cell("cifar10", 100.0, "ce", 2, scale), Path("runs"))
-        assert words[:5] == [sys.executable, "-m", "gclib.cli", "run", "training"]
+        assert words[:6] == [sys.executable, "-P", "-m", "gclib.cli", "run", "training"]
         pairs = dict(itertools.pairwise(words))
         assert (pairs["data"], pairs["ratio"], pairs["seed"], pairs["keep"]) == ("cifar10", "100", "2", keep)
         assert (pairs["--scale"], pairs["--output"]) == (
@@ -289,9 +289,9 @@ def forking(command: Callable[[Cell, Path], list[str]]) -> Callable[[Cell, Path]
     )
 
     def start(cell: Cell, workdir: Path) -> list[str]:
-        python, *module, subcommand = (words := command(cell, workdir))[:4]
-        assert (module, subcommand) == (["-m", "gclib.cli"], "run")
-        return [python, "-c", code, *words[3:]]
+        python, *module, subcommand = (words := command(cell, workdir))[:5]
+        assert (module, subcommand) == (["-P", "-m", "gclib.cli"], "run")
+        return [python, "-c", code, *words[4:]]
 
     return start if forks.ADDRESS in os.environ else command
 

@@ -55,12 +55,12 @@ def test_a_damaged_report_of_a_gpu_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert here._probed(tmp_path, "auto") is None
     path = here.report_path(tmp_path / "bench" / "gpu", "A card")
     path.parent.mkdir(parents=True)
-    for text in ("{", "[]", "{}"):
+    for text in ("{", "[]", "{}", '{"fastest": 5}', '{"fastest": {"variant": "plain"}}'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"is no report of gcl bench gpu.*; remove it"):
             here._probed(tmp_path, "auto")
-    path.write_text('{"fastest": {"variant": "plain"}}')
-    assert here._probed(tmp_path, "auto") == {"variant": "plain"}
+    path.write_text('{"fastest": {"variant": "plain", "places": 3, "speed": 1}}')
+    assert here._probed(tmp_path, "auto") == {"variant": "plain", "places": 3}
 
 
 def test_its_records_are_those_of_single_runs_and_shared_stages_run_once(tmp_path: Path) -> None:

@@ -66,7 +66,18 @@ def test_a_repeat_is_kept_beside_the_first_without_weights(tmp_path: Path) -> No
     path = train.keep(again(run), tmp_path / "runs", tmp_path, "repeat")
     assert path.name == "seed0-repeat1.json"
     assert sorted(path.parent.iterdir()) == sorted([where, path])
-    for known in (run, records.load(path)):
+    stages = [
+        one.model_copy(
+            update={
+                "course": one.course.model_copy(
+                    update={"seconds": tuple(2 * each for each in one.course.seconds)}
+                )
+            }
+        )
+        for one in run.stages
+    ]
+    slower = RunRecord(**run.model_dump(exclude={"identity", "digest", "stages"}) | {"stages": stages})
+    for known in (run, slower, records.load(path)):
         with pytest.raises(UserError, match="to the last digit, which says nothing new"):
             train.keep(known, tmp_path / "runs", tmp_path, "repeat")
     train.keep(again(run), tmp_path / "runs", tmp_path, "repeat")

@@ -142,6 +142,11 @@ def test_a_price_follows_from_rates_images_and_epochs(sets: dict[str, data.LongT
     assert deeper / seconds == pytest.approx(11.51 / 4.09)
     frozen = ce.stages[0].model_copy(update={"trains": "last-block"})
     assert rates.seconds(frozen, "resnet50", 115_846, 50_000) < seconds / 2
+    second = (
+        recipes.get("gcl-official-cben").resolve(sets["imagenet-lt"]).stages[1]
+    )  # its embedding is frozen
+    passes = 1 + 50_000 / 115_846  # forward alone, and a test an epoch
+    assert rates.seconds(second, "resnet50", 115_846, 50_000, first=False) == pytest.approx(passes / 4000)
     cells = grid.cells("table2", "imagenet-lt", 0)
     progress = grid.survey(cells, "no-runs", "no-results")
     estimate = grid.estimate(progress, grid.predicted_speeds(cells, rates), jobs=1)

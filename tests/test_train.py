@@ -266,6 +266,7 @@ def test_a_record_is_kept_with_its_weights_or_not_at_all(
         with pytest.raises(KeyboardInterrupt):
             train.keep(plain, workdir, tmp_path)
     assert not path.exists(), "no record without its weights"
+    assert path.with_suffix(".safetensors").exists(), "which come first"
     assert train.keep(plain, workdir, tmp_path) == path
     path.with_suffix(".safetensors").write_bytes(b"old")
     assert train.keep(plain, workdir, tmp_path, "replace") == path

@@ -247,8 +247,8 @@ def recipes(
 ) -> None:
     """List the recipes, or show every setting of one as it would be run, and where each value comes from.
 
-    A recipe's settings are those of the method's own release; its twin in the unified protocol has one batch size,
-    schedule and weight decay for all and no mixup, so that a gain can be told from a recipe.
+    A recipe's settings are those of the method's own release; its twin in the unified protocol has one batch size
+    and weight decay for all, in stage one one learning rate and schedule, and no mixup.
 
     Example:
 

@@ -178,7 +178,9 @@ def run(
 
     folder, results = workdir or ROOT / "runs", ROOT / "results"
     if dry_run and budget:
-        raise UserError("--budget is not for --dry-run: what ends in time shows as cells run; leave it out")
+        raise UserError(
+            "--budget is not for --dry-run: what ends in time is known only once cells run; leave it out"
+        )
     if engine or profile or not dry_run:  # without them a plan holds for either engine
         chosen = engine or _best_engine(profile)
         _require_fitting(chosen, jobs, profile, places, budget)

@@ -153,7 +153,7 @@ def _oddities(path: Path, size: int) -> Iterator[str]:
 
 
 def resolvable(images: int) -> float:
-    """Return what two accuracies, in points, on so many test images differ by through chance once in twenty times.
+    """Return by how many points, or more, chance parts two accuracies on so many test images once in twenty times.
 
     1.96 standard errors of a difference of two independent shares of one half, at most 100. Shares further from one
     half, or of the same images, differ by less.

@@ -121,14 +121,14 @@ def _cell_command(cell: Cell, workdir: Path) -> list[str]:
     }
     pairs = [word for pair in values.items() for word in ("-p", *pair)]
     notebook = workdir / "notebooks" / f"{cell.name}.ipynb"
-    gcl = [sys.executable, "-m", "gclib.cli"]
+    gcl = [sys.executable, "-P", "-m", "gclib.cli"]
     return [*gcl, "run", "training", *pairs, "--scale", cell.scale, "--output", str(notebook)]
 
 
 def _train_command(cell: Cell, workdir: Path) -> list[str]:
     values = {"data": cell.data, "ratio": f"{cell.ratio:.12g}", "seed": str(cell.seed), "scale": cell.scale}
     pairs = [word for name, value in values.items() for word in (f"--{name}", value)]
-    gcl = [sys.executable, "-m", "gclib.cli"]
+    gcl = [sys.executable, "-P", "-m", "gclib.cli"]
     return [*gcl, "train", cell.recipe, *pairs, "--workdir", str(workdir)]
 
 

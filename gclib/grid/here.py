@@ -187,7 +187,8 @@ def _probed(root: Path, device: str) -> dict[str, Any] | None:
         return None
     path = report_path(root / "bench" / "gpu", torch.cuda.get_device_name(chosen))
     try:
-        return json.loads(path.read_text())["fastest"]
+        fastest = json.loads(path.read_text())["fastest"]
+        return fastest and {name: fastest[name] for name in ("variant", "places")}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

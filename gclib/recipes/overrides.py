@@ -71,7 +71,7 @@ def with_identified_weights(
 
 
 def override(resolved: dict[str, Any], path: str, value: Any) -> None:
-    """Change one setting of a recipe's dump, by its dotted path.
+    """Change one setting of a recipe's dump, by its dotted path; another `method` drops the parameters of the last.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The unified protocol: recipes with one batch size, schedule and weight decay, so that methods alone differ."""
+"""The unified protocol: recipes that share what is no part of a method, so that methods alone differ."""
 
 from dataclasses import replace
 
@@ -31,7 +31,8 @@ def unify(name: str, definition: Definition) -> Definition:
     own = {path: where for path, where in definition.sources.items() if not path.startswith(tuple(shared))}
     return replace(
         definition,
-        summary=f"{name} in the unified protocol: one batch size, schedule and weight decay for all, no mixup.",
+        summary=f"{name} in the unified protocol: one batch size and weight decay for all, in stage one one learning "
+        "rate and schedule, no mixup.",
         stages=stages,
         sources=own | dict.fromkeys(shared, "unified protocol"),
         unified="",

@@ -69,7 +69,8 @@ def require_room(path: Path, force: bool = False) -> None:
     """Raise the UserError of `save` where a record is there already."""
     if path.exists() and not force:
         raise UserError(
-            f"{path} is there already; replace it with -p keep replace (in Python: force), or choose another place"
+            f"{path} is there already; replace it with -p keep replace, put a run made again beside it with "
+            "-p keep repeat, or choose another place"
         )
 
 
@@ -144,7 +145,7 @@ def find(
     scale, dataset, ratio, recipe, seed
         What a record must have; None takes any.
     repeats
-        Whether records of runs made again are among them, behind the first of the same seed (see `results_path`).
+        Whether records of runs made again are among them, behind the first of the same seed (see `repeat_path`).
 
     Raises
     ------

@@ -166,7 +166,7 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
 
 
 def _situations(of: Evidence) -> list[tuple[str, str, str, str, str, Sequence[str]]]:
-    """Situation, what our runs say, what we would take, how sure that is, the data, and recipes behind it."""
+    """Situation, what our runs say, what we would take, how sure that is, the data sets, and recipes behind it."""
     few, adjusted = "competitors", "logit-adjustment-unified"
 
     means = of.ahead_of("ce-mixup-ncm")
@@ -237,7 +237,7 @@ def _situations(of: Evidence) -> list[tuple[str, str, str, str, str, Sequence[st
             "re-trained on balanced draws",
             f"{sure(of.compared('cloud', 'gcl-official-mean'))}, with a hundred classes "
             f"{sure(of.compared('cloud', 'gcl-official-mean', 'cifar100'))} by one pair of runs",
-            "cifar10",
+            "cifar10 cifar100",
             (CODE, "gcl-official-mean"),
         ),
     ]
@@ -258,10 +258,11 @@ def choices_table(
     of, lines = Evidence(runs), list[list[list[Item]]]()
     for situation, words, take, how_sure, data, names in _situations(of):
         links: list[Item] = []
-        for name in names:
-            first, *others = record_links(of.groups[data].get(name, []), link_root, marks) or [""]
+        for each, name in ((each, name) for each in data.split() for name in names):
+            first, *others = record_links(of.groups[each].get(name, []), link_root, marks) or [""]
             if isinstance(first, Link):
-                links += [Link(f"{recipes.label(name)}, {first.text}", first.target), *others]
+                where = f", {paper.DATASETS[each]}" if each != data else ""
+                links += [Link(f"{recipes.label(name)}{where}, {first.text}", first.target), *others]
         lines.append([[situation], [words], [take], [how_sure], links])
     caption = (
         "Points of top-1 accuracy after the last epoch, on CIFAR-10-LT or CIFAR-100-LT at ratio 100, with half of the "

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gclib import records
 from gclib.data import LongTailed
@@ -43,17 +43,17 @@ def keep(
     Returns
     -------
     Path
-        Where the record now lies; see `gclib.records.results_path`.
+        Where the record now lies; see `gclib.records.results_path` and `gclib.records.repeat_path`.
 
     Raises
     ------
     UserError
         If the recipe was changed by overrides, its weights are missing or not those that the record names, a new
-        record is there already, or the first of a repeat is not, or is the same to the last digit.
+        record is there already, or for a repeat the first is missing, or one with the same numbers is there.
     """
     _require_unchanged(record.name, record.recipe["overrides"], root)
     path = _place(records.results_path(record, root), how)
-    if how == "repeat" and record.stages in [one.stages for one in _of_its_seed(record, root)]:
+    if how == "repeat" and _measured(record) in map(_measured, _of_its_seed(record, root)):
         raise UserError(
             f"it repeats a record beside {path} to the last digit, which says nothing new; run it on another device "
             "or with other threads, in another workdir"
@@ -94,6 +94,11 @@ def _place(first: Path, how: str) -> Path:
     if not first.exists():
         raise UserError(f"no {first} that it could be a repeat of; keep it as a new one")
     return records.repeat_path(first)
+
+
+def _measured(record: records.RunRecord) -> list[dict[str, Any]]:
+    """What a run measured, but for the time that it took."""
+    return [stage.model_dump(exclude={"course": {"seconds"}}) for stage in record.stages]
 
 
 def _of_its_seed(record: records.RunRecord, root: str | Path) -> list[records.RunRecord]:

@@ -74,7 +74,7 @@ def photographs(
 def _rates(
     device: torch.device, network: Network, seconds: float, batch: int, side: int
 ) -> tuple[float, float]:
-    model = network.to(device).to(memory_format=torch.channels_last)
+    model = network.train().to(device).to(memory_format=torch.channels_last)
     model.in_bfloat16 = device.type == "cuda"
     images = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=device)
