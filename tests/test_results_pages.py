@@ -287,6 +287,33 @@ def test_what_the_page_on_the_noise_says_of_a_hundred_classes_holds() -> None:
         assert run.clean.top1 > run.stages[0].last.top1
 
 
+def test_what_the_page_on_the_whole_table_says_of_the_papers_text_holds() -> None:
+    every = records.find(ROOT / "results", scale="paper", repeats=True)
+    table = tables.results_table(every, 1, "cifar100", 100)
+    told = {row[0][0]: row[2][0] for row in table.rows if row[2][0]}
+    assert told.pop("GCL, paper's text") == "lower"  # "which ends lower"
+    assert set(told.values()) == {"not told apart"}  # "Every row but one agrees with the printed number"
+    found = tables.findings(every, "cifar100", 100)
+    (sources,) = found["sources"]
+    assert (sources.verdict, len(sources.gap.singles)) == ("supported", 1)  # "in one pair of runs"
+    (code,), (text,) = sources.runs
+    between = tables.Chance(every).between([code], [text], stage_one=True)[1]
+    assert between.crosses_zero  # "no further apart than chance moves two runs"
+    assert 1.5 < code.clean.top1 - code.stages[0].last.top1 < 2.5  # "about two points"
+    one, two = (stage.last for stage in text.stages[:2])
+    assert abs(two.top1 - one.top1) < 0.5  # "the text nothing"
+    assert two.few > one.few  # "what its few-shot classes gain the others lose"
+    assert two.many < one.many
+    assert two.medium < one.medium
+    verdicts = {each.comparison.behind: each for each in found["text"] if each.interval}
+    ahead = {name for name, each in verdicts.items() if each.verdict == "supported"}
+    assert ahead == {"ce", "ce-mixup", "ldam-drw"}  # "still ahead of cross-entropy, mixup and LDAM-DRW"
+    assert verdicts["mislas"].verdict == "contradicted"  # "GCL ends behind MisLAS here"
+    assert verdicts["ce-mixup-crt"].gap.difference < 0  # "its lead over cRT is gone"
+    (ten,) = tables.findings(every, "cifar10", 100)["sources"]
+    assert ten.verdict == "undecided"  # "On CIFAR-10-LT they cannot be told apart"
+
+
 def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
     """As the page on runs that fall short says, and that each is a single run."""
     table = tables.results_table([run for group in kept.values() for run in group])
