@@ -55,7 +55,7 @@ case "$*" in
 "-c "*) python3 "$@" ;;
 *"bench gpu"*) mkdir -p runs/probe; cp found.json runs/probe/; {probe} ;;
 *"grid run"*) echo "$GCLIB_VARIANT $GCLIB_GIT $*" > asked; {trap}; touch begun; while true; do sleep 0.1; done ;;
-*"grid pack"*) touch packed ;;
+*"grid pack"*) echo "$*" >> packed; [[ "$*" != *--jobs* ]] || exit 2 ;;
 esac
 """
 
@@ -66,14 +66,16 @@ def visit(tmp_path: Path) -> Callable[..., subprocess.Popen]:
     (tmp_path / "workflow").mkdir()
     shutil.copy(ROOT / "workflow" / "gpu.sh", tmp_path / "workflow")
 
-    def start(trap: str, seconds: int, packing: int, probe: str = "", **given: str) -> subprocess.Popen:
+    def start(
+        trap: str, seconds: int, packing: int, probe: str = "", options: tuple[str, ...] = (), **given: str
+    ) -> subprocess.Popen:
         (tmp_path / "found.json").write_text('{"fastest": {"variant": "norms", "places": 3}}')
         python = tmp_path / "python"
         python.write_text(STANDIN.format(trap=trap, probe=probe))
         python.chmod(0o755)
-        command = ["bash", tmp_path / "workflow" / "gpu.sh", str(seconds), "kit", "out", "table1"]
+        command = ["bash", tmp_path / "workflow" / "gpu.sh", str(seconds), "kit", "out", "table1", *options]
         variables = {**os.environ, "PYTHON": str(python), "PACKING_SECONDS": str(packing), **given}
-        return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=variables, cwd=tmp_path, stdout=subprocess.DEVNULL)
 
     return start
 
@@ -101,6 +103,23 @@ def test_a_grid_that_does_not_end_in_time_leaves_its_seconds_to_packing(
     assert process.wait(20) == 0
     assert "--budget" in (tmp_path / "asked").read_text()  # in the last visit what would not end is not begun
     assert (tmp_path / "packed").exists()
+
+
+def test_a_visit_to_a_gpu_refuses_what_it_cannot_pack_before_it_trains(
+    visit: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    assert visit("", 600, 40, options=("--jobs", "2")).wait(20) == 2
+    assert not (tmp_path / "asked").exists()
+    assert visit("", 600, 40, options=("--workdir", "elsewhere")).wait(20) == 2
+
+
+def test_a_visit_whose_runs_fail_says_so_and_packs(
+    visit: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    assert visit("exit 1", 600, 40).wait(20) == 1
+    packed = (tmp_path / "packed").read_text().splitlines()
+    assert len(packed) == 2  # before and after
+    assert packed[1].endswith(f"grid pack {tmp_path}/out table1")
 
 
 def test_a_visit_takes_what_a_probe_found_that_was_cut_off_and_begins_runs_to_the_end(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A grid on a machine that has a GPU, Python with torch, and nothing else: no network, no installed gclib, little time.
-#   workflow/gpu.sh SECONDS KIT OUT TABLE... [options of gcl grid run]
+#   workflow/gpu.sh SECONDS KIT OUT TABLE... [--seeds ...] [--data ...] [--ratio ...] [--scale ...]
 # KIT is a folder that travels with the checkout, each part of it if it is there:
 #   *.npz, git   data sets, and what names the commit that records carry; packed by workflow/packed.py
 #   *.whl        what Python lacks there (pip download --only-binary=:all: --no-deps pydantic pydantic-core ...)
@@ -9,11 +9,16 @@
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
 # Runs are begun until the end, for the next visit goes on with them; with LAST=yes in the environment none is begun
 # that would not end. Packing has its seconds in any case: the grid is asked to end, and then made to; on SIGTERM what
-# runs is saved and packed.
+# runs is saved and packed. Exit codes: 0 the time is over, or all of the grid is done; 1 a run or a step of this failed,
+# and what there is was packed; 2 bad input.
 set -uo pipefail
 
 began=$(date +%s)
-seconds=$1 kit=$2 out=$3
+if [ $# -lt 4 ] || [[ " ${*:4} " = *" --workdir"* ]]; then
+    echo "usage: workflow/gpu.sh SECONDS KIT OUT TABLE... [--seeds ...] [--data ...] [--ratio ...] [--scale ...]" >&2
+    exit 2
+fi
+seconds=$1 kit=$(realpath -m "$2") out=$(realpath -m "$3")
 shift 3
 cd "$(dirname "$0")/.."
 mkdir -p "$out"
@@ -44,14 +49,15 @@ guarded() {
 
 prepare() {
     [ ! -d runs/site ] || export PYTHONPATH=$PWD:$PWD/runs/site
-    if compgen -G "$kit/*.whl" >/dev/null && ! "$python" -c 'import greenlet, pydantic' 2>/dev/null; then
+    if compgen -G "$kit/*.whl" >/dev/null && ! "$python" -c 'import gclib.cli, gclib.grid.here' 2>/dev/null; then
         "$python" -m pip install --quiet --no-index --no-deps --no-compile --target runs/site "$kit"/*.whl || return
         export PYTHONPATH=$PWD:$PWD/runs/site
     fi
     [ ! -d "$kit/git" ] || export GCLIB_GIT=$(cd "$kit/git" && pwd) # a .git that is here may be of another commit
     if compgen -G "$kit/grid-*.tar" >/dev/null; then
-        gcl grid unpack "$kit"
+        gcl grid unpack "$kit" || return
     fi
+    gcl grid pack "$out" "$@" # what was there before, and what is asked for is understood
 }
 
 measure() {
@@ -85,6 +91,9 @@ train() {
     [ -z "${LAST:-}" ] || set -- "$@" --budget "$(awk "BEGIN { print ($time > 6 ? $time : 6) / 60 }")"
     guarded timeout --kill-after=$((packing / 3)) "$time" "$python" workflow/packed.py gcl "$kit" \
         grid run "$@" --engine here ${PLACES:+--places "$PLACES"}
+    local code=$?
+    case $code in 124 | 130 | 137 | 143) return 0 ;; esac # its time was over, or it was asked to stop
+    return "$code"
 }
 
 trap '' PIPE
@@ -92,13 +101,15 @@ exec > >(trap '' TERM INT; exec tee "$out/log.txt") 2>&1
 log=$!
 trap 'stopped=1; echo "asked to stop"; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
 
-prepare && measure && train "$@"
+code=0
+prepare "$@" && measure && train "$@" || code=$?
 trap '' TERM INT
 echo "$((seconds - $(left))) s: packing"
-gcl grid pack "$out" "$@"
+gcl grid pack "$out" "$@" || code=$?
 echo "$((seconds - $(left))) s: done"
 exec >&- 2>&-
 for _ in {1..20}; do # for the log to be whole; not longer, for something killed may have left what still holds it
     kill -0 "$log" 2>/dev/null || break
     sleep 0.1
 done
+exit "$code"
