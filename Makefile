@@ -4,8 +4,11 @@ PYTHON ?= python3
 # Every tool is a module of this interpreter: the scripts beside it name the place where they were installed.
 RUN := .venv/bin/python -m
 INSTALLED := .venv/.installed
-# A checkout that was copied or moved brings an environment that names the old place: it is installed anew.
-ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+# A checkout that was copied or moved brings an environment that names the old place, and `make PYTHON=...` may name
+# another Python than the one that is there: it is installed anew.
+MADE := $(shell cat $(INSTALLED) 2>/dev/null)
+VERSION := $(if $(filter file,$(origin PYTHON)),$(lastword $(MADE)),$(shell $(PYTHON) -V 2>/dev/null))
+ifneq ($(MADE),$(CURDIR) Python $(lastword $(VERSION)))
 .PHONY: $(INSTALLED)
 endif
 
@@ -63,9 +66,9 @@ clean:  ## remove what was built; .venv stays
 # What is wrong with $(PYTHON), in one line; empty if nothing is.
 python-problem = $(shell \
 	if ! command -v $(PYTHON) >/dev/null; then \
-		echo "$(PYTHON) not found: install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3"; \
-	elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-		echo "$$($(PYTHON) --version 2>&1) is too old: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3"; \
+		echo "$(PYTHON) not found: install Python 3.11, 3.12 or 3.13, or name yours: make PYTHON=/path/to/python3"; \
+	elif ! $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+		echo "$$($(PYTHON) -V 2>&1) does not do: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=/path/to/python3"; \
 	elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 		echo "$(PYTHON) has no venv: install it (on Debian and Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; \
 	fi)
@@ -74,7 +77,8 @@ python-problem = $(shell \
 $(INSTALLED): requirements.lock pyproject.toml
 	$(if $(python-problem),$(error $(python-problem)))
 	@echo "installing what requirements.lock names into .venv: 6 GB on Linux, about a minute"
+	@[ "$$(.venv/bin/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" ] || rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
 	@$(RUN) uv pip install --quiet --python .venv/bin/python --no-deps --requirement requirements.lock --editable .
-	@echo "$(CURDIR)" > $@
+	@echo "$(CURDIR)" "$$(.venv/bin/python -V)" > $@
