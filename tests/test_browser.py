@@ -1,6 +1,7 @@
 """Every page of the book in headless Chromium, offline: nothing missing, raw, clipped or too wide."""
 
 import functools
+import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import access
 import pytest
+from pypdf import PdfReader
 from toc import NOTEBOOKS, PAGES, ROOT
 
 WIDE, NARROW = (1280, 900), (390, 844)
@@ -263,6 +265,18 @@ def test_an_address_of_a_section_that_moved_lands_where_it_is_now(visit: object,
     )
     for page, old, new in moves:
         visit(f"{site}/{page}.html#{old}").page.wait_for_url(f"{site}/{new}")
+
+
+def test_what_is_folded_is_printed_open(visit: object, site: str) -> None:
+    page = visit(f"{site}/notebooks/table1.html").page
+    folds = ".bd-article details.hide.below-input"
+    page.evaluate(f"document.querySelectorAll('{folds}').forEach(fold => {{ fold.open = false; }})")
+    sheets = PdfReader(io.BytesIO(page.pdf())).pages
+    printed = " ".join(" ".join(sheet.extract_text() for sheet in sheets).split())
+    assert "Post-hoc logit adjustment, one protocol" in printed  # in a table that is folded
+    opened = page.evaluate(f"[...document.querySelectorAll('{folds}')].map(fold => fold.open)")
+    assert opened
+    assert not any(opened)  # as they were
 
 
 # What people ask long-tailed repositories for, and the page that answers it.

@@ -94,7 +94,7 @@ def test_the_installation_clones_and_installs_only_where_gclib_is_missing(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     exec(source, {})
     checkout = tmp_path / "gcl-companion"
-    install = [sys.executable, "-m", "pip", "install", "-q", "-e", f"{checkout}[book]"]
+    install = [sys.executable, "-m", "pip", "install", "-q", "-e", f"{checkout}[book,photos]"]
     clone = ["git", "clone", "--depth=1", "--branch=trunk", clonable, checkout]
     assert commands == [clone, install]
     assert (checkout / "file").is_file()

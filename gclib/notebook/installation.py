@@ -64,5 +64,6 @@ if find_spec("gclib") is None:
     checkout = Path("gcl-companion").resolve()
     if not checkout.exists():
         subprocess.run(["git", "clone", "--depth=1", f"--branch={{branch}}", address, checkout], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{{checkout}}[book]"], check=True)
+    needed = f"{{checkout}}[book,photos]"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", needed], check=True)
     sys.path.append(str(checkout))  # a kernel sees what is installed as editable only from its next start"""
