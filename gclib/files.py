@@ -1,7 +1,6 @@
 """Files that are written whole or not at all, and a lock on a folder that dies with its process."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -140,8 +139,14 @@ def lock(folder: Path, busy: str) -> Iterator[IO[str]]:
     InUseError
         If another process holds it.
     UserError
-        If the folder cannot be written, or lies on a file system without locks.
+        If the folder cannot be written, or lies on a file system without locks, or this is Windows.
     """
+    try:
+        import fcntl
+    except ImportError:  # the losses work there without it
+        raise UserError(
+            "runs need the file locks of Linux or macOS; on Windows, install gclib in WSL"
+        ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("a")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from training import few_digits, fit, recipe, same, stage_folder, weights
 
-from gclib import files, train
+from gclib import ROOT, files, train
 from gclib.errors import UserError
 from gclib.train import checkpoints, loop, runner
 from gclib.train.device import choose_device
@@ -311,6 +311,21 @@ def test_two_runs_of_one_stage_at_once(tmp_path: Path, epochs: list[str]) -> Non
     with files.lock(folder, "busy"):
         fit(tmp_path, epochs=1)  # a finished stage is only read
     assert len(epochs) == done
+
+
+def test_without_file_locks_as_on_windows_runs_are_refused_and_losses_work(tmp_path: Path) -> None:
+    (tmp_path / "fcntl.py").write_text("raise ModuleNotFoundError('fcntl', name='fcntl')")
+    script = "from pathlib import Path; from gclib import files, losses; "
+    script += "losses.GCLLoss([9, 1]); files.lock(Path('runs'), 'busy').__enter__()"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (
+        "UserError: runs need the file locks of Linux or macOS; on Windows, install gclib in WSL"
+        in done.stderr
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_no_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

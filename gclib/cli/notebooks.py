@@ -89,9 +89,9 @@ def run(
     print(f"notebook: {output}")
     for line in notebooks.not_held(output):
         print(line, file=sys.stderr)
+    runs = home_expanded(given.get("workdir") or notebooks.ROOT / "runs").resolve()
     for place, record in notebooks.printed_records(output).items():
         print(f"record: {place}")
-        runs = home_expanded(given.get("workdir") or notebooks.ROOT / "runs").resolve()
         classifier = runs / record.identity / CLASSIFIER  # a kept record lies elsewhere
         if classifier.exists():
             print(f"classifier, for gcl predict: {classifier}")

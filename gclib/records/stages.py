@@ -53,6 +53,11 @@ class Course(Model):
         )
         return self
 
+    @property
+    def untimed(self) -> Self:
+        """The course without its times: where it is equal, one device said the same thing again."""
+        return self.model_copy(update={"seconds": ()})
+
 
 class Bins(Model):
     """Confidence (0..1), accuracy (0..1) and images in bins of equal width, as `gclib.metrics.reliability` has them."""

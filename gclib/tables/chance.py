@@ -16,7 +16,7 @@ import numpy as np
 
 from gclib import ROOT, saturation
 from gclib.errors import UserError
-from gclib.records import Course, RunRecord, StageRun, content_hash
+from gclib.records import RunRecord, StageRun, content_hash
 from gclib.tables.comparisons import value
 from gclib.tables.intervals import Gap, Interval, Spread, gap, interval, pooled, spread_of, together
 from gclib.tables.rows import one_a_seed
@@ -93,7 +93,7 @@ class Chance:
         spread = self.spread(quantity, best, stage_one)
         if not found.singles:
             return interval(found.difference, spread, *found.runs)
-        first, second = ({run.seed: course(run.stages[0]) for run in side} for side in (ahead, behind))
+        first, second = ({run.seed: run.stages[0].course.untimed for run in side} for side in (ahead, behind))
         alike = not stage_one and all(first[seed] == second[seed] for seed in found.singles)
         of_pairs = self.shared(quantity, best) if alike else None
         of_pairs = of_pairs or (spread and spread._replace(deviation=sqrt(2) * spread.deviation))
@@ -121,11 +121,6 @@ def _further(run: RunRecord) -> str:
     return content_hash([run.name, later])
 
 
-def course(stage: StageRun) -> Course:
-    """Return the course of a stage without its times: where it is equal, one device said the same thing again."""
-    return stage.course.model_copy(update={"seconds": ()})
-
-
 def trainings(runs: Iterable[RunRecord]) -> list[list[list[RunRecord]]]:
     """Group records by what their first stage is, and within a group by the training that made it.
 
@@ -142,7 +137,7 @@ def trainings(runs: Iterable[RunRecord]) -> list[list[list[RunRecord]]]:
     """
     groups: dict[str, dict[object, list[RunRecord]]] = {}
     for run in runs:
-        groups.setdefault(first_stage(run), {}).setdefault(course(run.stages[0]), []).append(run)
+        groups.setdefault(first_stage(run), {}).setdefault(run.stages[0].course.untimed, []).append(run)
     return [list(made.values()) for made in groups.values()]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from gclib import recipes
 from gclib.records import RunRecord, content_hash
 from gclib.saturation import Saturation
-from gclib.tables.chance import course, first_stage, measured_again, noise
+from gclib.tables.chance import first_stage, measured_again, noise
 from gclib.tables.comparisons import MEASURES
 from gclib.tables.intervals import LEVEL, Spread, interval, pooled
 from gclib.tables.results import mean_and_singles, mean_and_spread
@@ -37,7 +37,7 @@ def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[
         stages = run.stages[:1] if stage_one else run.stages
         what = first_stage(run) if stage_one else content_hash([run.recipe, run.data])
         seeds = groups.setdefault(what, {})
-        seeds.setdefault(run.seed, {}).setdefault(tuple(map(course, stages)), run)
+        seeds.setdefault(run.seed, {}).setdefault(tuple(stage.course.untimed for stage in stages), run)
     return [[list(times.values()) for times in seeds.values()] for seeds in groups.values()]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gclib import records
 from gclib.data import LongTailed
@@ -96,9 +96,9 @@ def _place(first: Path, how: str) -> Path:
     return records.repeat_path(first)
 
 
-def _measured(record: records.RunRecord) -> list[dict[str, Any]]:
+def _measured(record: records.RunRecord) -> list[records.StageRun]:
     """What a run measured, but for the time that it took."""
-    return [stage.model_dump(exclude={"course": {"seconds"}}) for stage in record.stages]
+    return [stage.model_copy(update={"course": stage.course.untimed}) for stage in record.stages]
 
 
 def _of_its_seed(record: records.RunRecord, root: str | Path) -> list[records.RunRecord]:

@@ -143,7 +143,7 @@ class Trainer:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch and enter it in the course; return its mean loss."""
         stage, settings = self.stage, self.settings
-        draws = fleet.aside(self._draw, epoch)
+        draws = fleet.aside(self._draw)
         self.side_by_side = max(self.side_by_side, fleet.side_by_side())
         with self.on_stream():
             stage.train()
@@ -169,7 +169,7 @@ class Trainer:
         self.course["train_accuracy"].append(100 * correct / float(sizes.sum()))
         return mean
 
-    def _draw(self, epoch: int) -> Draws:
+    def _draw(self) -> Draws:
         world.agree(self.generator.get_state().numpy().tobytes(), "the random state")
         draws = self.stage.draw(self.generator)
         return draws.pinned() if self.device.type == "cuda" else draws
