@@ -14,8 +14,9 @@ from rich.console import Console
 from gclib import grid, recipes, records, train
 from gclib.data import IMAGE_BUDGET, without_images
 from gclib.errors import UserError
+from gclib.files import InUseError, lock
 from gclib.grid import budget, here, standing, travel
-from gclib.train import fleet
+from gclib.train import checkpoints, fleet
 from gclib.train.loop import Trainer
 
 NAMES = ("ce", "ce-mixup-crt", "mislas")
@@ -225,6 +226,34 @@ def test_a_shared_first_stage_counts_once_for_all_that_share_it() -> None:
     alone = open_cell("ce-mixup", 15)
     assert budget.by_value([alone, *reversed(pair)]) == [*pair, alone]
     assert budget.by_value([alone, pair[1]]) == [alone, pair[1]]
+
+
+def test_a_checkpoint_that_went_further_elsewhere_replaces_the_one_that_is_there(
+    interrupted: Path, tmp_path: Path
+) -> None:
+    progress, there = survey(interrupted), tmp_path / "there"
+    stage = next(hash for one in progress if one.state == "begun" for hash in one.there)
+    travel.pack(progress, interrupted / "runs", tmp_path / "first")
+    state = checkpoints.load(interrupted / "runs" / "stages" / stage)
+    checkpoints.save(interrupted / "runs" / "stages" / stage, {**state, "epoch": state["epoch"] + 1})
+    travel.pack(progress, interrupted / "runs", tmp_path / "second")
+
+    def unpacked(name: str) -> tuple[str, int]:
+        said = travel.unpack(tmp_path / name, there / "runs", there / "results")
+        return said, checkpoints.load(there / "runs" / "stages" / stage)["epoch"] - state["epoch"]
+
+    assert unpacked("first")[1] == 0
+    with (
+        lock(there / "runs" / "stages" / stage, ""),
+        pytest.raises(InUseError, match="is being trained here"),
+    ):
+        unpacked("second")
+    said, further = unpacked("second")
+    assert "; 1 checkpoints here were behind theirs; " in said
+    assert further == 1
+    said, further = unpacked("first")
+    assert "behind" not in said
+    assert further == 1
 
 
 def test_pack_keeps_its_limits(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

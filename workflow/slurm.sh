@@ -16,6 +16,7 @@ up() {
     done
     [ "$(id -u)" = 0 ] || { echo "slurmd starts jobs only as root: use sudo" >&2; exit 2; }
     [ ! -e "$conf" ] || { echo "$folder is up already: take it down first" >&2; exit 2; }
+    [ -z "$(ls -A "$folder" 2>/dev/null)" ] || { echo "$folder is not empty, and down removes it: name another" >&2; exit 2; }
     [ ! -e "$link" ] || { echo "$link is there: this machine belongs to a cluster already" >&2; exit 2; }
     mkdir -p "$folder/state" "$folder/spool" "$(dirname "$link")"
     local host

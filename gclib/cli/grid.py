@@ -253,7 +253,7 @@ def unpack(
     ],
     workdir: Workdir = None,
 ) -> None:
-    """Put what was packed on another machine where a grid looks for it; what is there already stays.
+    """Put what was packed on another machine where a grid looks for it; what is there stays, unless it is behind.
 
     Example:
 

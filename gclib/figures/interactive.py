@@ -1,9 +1,9 @@
 """Interactive figures: plotly in the one palette, from the book's own copy of plotly.js.
 
 One output serves three viewers. The book takes the HTML, which loads `PLOTLY_JS` from the site itself.
-JupyterLab and VS Code have plotly of their own and take the JSON. Where no script runs (PDF, a preview on
-the web) the static twin stands in. Numbers are rounded, so that the stored output is the same on every
-machine.
+JupyterLab and VS Code have plotly of their own and take the JSON. A viewer that shows no HTML, as a preview
+on the web, takes the static twin, and a browser without scripts the alternative text. Numbers are rounded,
+so that the stored output is the same on every machine.
 """
 
 import base64

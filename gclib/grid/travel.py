@@ -3,14 +3,15 @@
 import io
 import re
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gclib import records, train
 from gclib.errors import UserError
-from gclib.files import write_atomically
+from gclib.files import lock, write_atomically
 from gclib.grid.cells import Progress
-from gclib.train.checkpoints import NAME
+from gclib.train.checkpoints import NAME, PREVIOUS, load
 from gclib.train.kept import KEPT_WEIGHTS
 
 __all__ = ["FILES", "FILE_BYTES", "pack", "unpack"]
@@ -93,7 +94,7 @@ def _tar(files: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
-    """Put what `pack` left in a folder where a grid looks for it; what is there already stays.
+    """Put what `pack` left in a folder where a grid looks for it; what is there already stays, unless it is behind.
 
     Parameters
     ----------
@@ -110,7 +111,8 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     Raises
     ------
     UserError
-        If there is nothing to unpack, a file is damaged or holds anything else, or nothing can be written.
+        If there is nothing to unpack, a file is damaged or holds anything else, a stage of which a later checkpoint
+        was packed is being trained, or nothing can be written.
     RecordError
         If a record is not valid.
     """
@@ -123,15 +125,21 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
             if Path(name).name == RECORD:
                 records.parse(content, path / name)
     new: list[Path] = []
-    there = 0
+    there = replaced = 0
     for path in paths:
         for name, content in _entries(path):
             target = workdir / name
-            if target.exists():
+            if not target.exists():
+                write_atomically(target, content)
+                new.append(target)
+            elif target.name == NAME and _epochs(target.parent) < _epochs_of(content, target.parent.name):
+                with lock(
+                    target.parent, f"{target.parent} is being trained here; end that, then unpack again"
+                ):
+                    write_atomically(target, content, target.with_name(PREVIOUS))
+                replaced += 1
+            else:
                 there += 1
-                continue
-            write_atomically(target, content)
-            new.append(target)
     kept = 0
     for path in new:
         if path.name == RECORD:
@@ -139,8 +147,20 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
             if record.scale == "paper" and not records.results_path(record, root).exists():
                 train.keep(record, workdir, root)
                 kept += 1
-    said = f"unpacked {len(new)} files, {kept} new records among the results"
+    said = f"unpacked {len(new) + replaced} files, {kept} new records among the results"
+    said += f"; {replaced} checkpoints here were behind theirs" if replaced else ""
     return said + (f"; {there} files were there already and stay" if there else "")
+
+
+def _epochs(folder: Path) -> int:
+    state = load(folder)
+    return -1 if state is None else state["epoch"]
+
+
+def _epochs_of(content: bytes, stage: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        write_atomically(Path(folder, stage, NAME), content)
+        return _epochs(Path(folder, stage))
 
 
 def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
