@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import conftest
 from gclib import data
 from gclib.errors import UserError
+from gclib.notebook import edition
 from gclib.train import environment
 
 ROOT = Path(__file__).parents[1]
@@ -28,15 +30,39 @@ MORE_RIGHTS = {"publish": {"pages": "write", "id-token": "write"}}  # what a dep
 def test_actions_are_pinned_by_commit_and_have_the_least_rights(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     used = re.findall(r"uses: *(.+)", text)
-    assert used
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in used)
+    ours = {f"./{path.relative_to(ROOT)}" for path in WORKFLOWS}
+    others = [action for action in used if action not in ours]
+    assert others
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in others)
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         assert job.get("permissions") == MORE_RIGHTS.get(name)
-        for step in job["steps"]:
+        for step in job.get("steps", []):
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False
+
+
+def test_nothing_is_published_that_the_tests_have_not_passed() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))["jobs"]
+    assert jobs["publish"]["needs"] == "build"
+    assert jobs["build"]["needs"] == "tests"
+    assert jobs["tests"]["uses"] == "./.github/workflows/ci.yml"
+    assert all("if" not in jobs[name] for name in ("build", "tests"))
+
+
+def test_where_a_browser_is_promised_its_tests_fail_without_one_and_do_not_skip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edition, "find_chromium", lambda: None)
+    monkeypatch.delenv("GCLIB_NEEDS_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception):
+        conftest.chromium.__wrapped__()
+    monkeypatch.setenv("GCLIB_NEEDS_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="install chromium"):
+        conftest.chromium.__wrapped__()
+    env = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert env["jobs"]["test"]["env"] == {"GCLIB_NEEDS_BROWSER": "1"}
 
 
 def test_a_checkout_with_crlf_line_ends_keeps_scripts_and_hashed_files_as_they_are(
