@@ -55,7 +55,7 @@ class Course(Model):
 
     @property
     def untimed(self) -> Self:
-        """The course without its times: where it is equal, one device said the same thing again."""
+        """The course without its times; where it is equal, one device said the same thing again."""
         return self.model_copy(update={"seconds": ()})
 
 
