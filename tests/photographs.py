@@ -23,3 +23,13 @@ def folder(root: Path, counts: tuple[int, ...] = (12, 8, 5)) -> Path:
             image = photo(number, 90 + 7 * number, 150 - 2 * number)
             image.save(root / f"class{label}" / f"{number}.jpg", quality=92)
     return root
+
+
+def tiny_folder(folder: Path) -> Path:
+    """Three classes of a few images of 8 x 8 pixels."""
+    generator = np.random.default_rng(0)
+    for name, count in (("a", 12), ("b", 8), ("c", 6)):
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / name / f"{k}.png")
+    return folder

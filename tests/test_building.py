@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from pages import write
+from processes import until
 
 from gclib import notebook
 from gclib.errors import NotebookError, UserError
@@ -115,10 +115,7 @@ if __name__ == "__main__":
     running = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
-    end = time.monotonic() + 60
-    while not ((tmp_path / "one").exists() and (tmp_path / "two").exists()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to parent and workers alike
     assert running.communicate(timeout=30)[0] == b"interrupted\n"
     assert not (tmp_path / "three").exists()

@@ -7,13 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
 import typer
 from factories import make_record
+from processes import until
 
 from gclib import cli, notebook, records
 from gclib.notebook import execution
@@ -346,14 +346,14 @@ def test_an_interrupt_ends_the_kernel_and_leaves_nothing(tmp_path, how):
         text=True,
         env={**os.environ, "TMPDIR": str(litter)},
     )
-    wait_for(lambda: mark.exists() and mark.read_text())
+    until(lambda: mark.exists() and mark.read_text())
     running.send_signal(signal.Signals[how])
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert err == "gcl: interrupted\n"
     assert list((tmp_path / "out").iterdir()) == []
     assert list(litter.iterdir()) == []
-    wait_for(lambda: not alive(int(mark.read_text())))
+    until(lambda: not alive(int(mark.read_text())))
 
 
 def alive(pid: int) -> bool:
@@ -362,13 +362,6 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_book_prints_the_time_of_each_page_and_the_index(gcl, checkout, monkeypatch):

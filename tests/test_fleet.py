@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_resume import assert_same
-from training import few_digits, outcome, recipe
+from training import assert_same, few_digits, outcome, recipe
 
 from gclib import train
 from gclib.errors import UserError

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from multiprocessing import util
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from jupyter_client.connect import LocalPortCache
 from jupyter_client.provisioning import local_provisioner
 from pages import write
+from processes import until
 
 from gclib import notebook
 
@@ -85,10 +85,7 @@ def test_a_forked_kernel_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
-    end = time.monotonic() + 20
-    while Path(f"/proc/{int(done.stdout)}").exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not Path(f"/proc/{int(done.stdout)}").exists())
 
 
 def test_a_worker_was_forked_and_a_server_of_multiprocessing_is() -> None:

@@ -3,14 +3,12 @@
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from typing import Any
 import forks
 import pytest
 from cells import digit_cells, record_of, states
-from test_launch import tiny_folder
+from photographs import tiny_folder
+from processes import PROCESSES, until
 
 from gclib import data, grid, recipes, records, train
 from gclib.errors import UserError
@@ -29,8 +28,6 @@ from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
 # Each process is forked from one that has imported torch: a start costs no import.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.grid", "sklearn.datasets"])
 
 # Commands that take no time instead of training
 
@@ -132,13 +129,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 240  # a busy machine
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGINT to all", "SIGKILL to all"])
 def test_interrupted_and_started_again_it_redoes_nothing(stubs: Path, how: str) -> None:
     names = [cell.recipe for cell in digit_cells()]
@@ -149,14 +139,14 @@ def test_interrupted_and_started_again_it_redoes_nothing(stubs: Path, how: str) 
     def last_alone() -> bool:
         return set(begun(stubs)) >= set(names) and len(list((stubs / "runs").glob("*/record.json"))) == 3
 
-    wait_for(last_alone)
+    until(last_alone)
     number = getattr(signal, how.split()[0])
     (os.killpg if how.endswith("all") else os.kill)(process.pid, number)
     process.join(120)
     assert process.exitcode not in (None, 0)
     pids = [int(line.split()[1]) for line in (stubs / "log").read_text().splitlines()]
-    wait_for(lambda: not any(map(alive, pids)))
-    wait_for(lambda: is_free(stubs / "runs"))  # Snakemake, which holds it too, may take a moment to die
+    until(lambda: not any(map(alive, pids)))
+    until(lambda: is_free(stubs / "runs"))  # Snakemake, which holds it too, may take a moment to die
     (stubs / "hang").write_text("")
     assert run_stubs(stubs) == []
     assert begun(stubs) == [*begun(stubs)[:5], names[-1]]

@@ -1,32 +1,24 @@
 """Processes that are started together end together, and one line says why; `gcl train` starts them."""
 
-import multiprocessing
 import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from photographs import tiny_folder
+from processes import PROCESSES, until
 
 from gclib import cli
 from gclib.errors import UserError
 from gclib.train import checkpoints
 from gclib.train.launch import launch
 from gclib.train.loop import Trainer
-
-# A launcher is forked from one process that has imported torch; what it starts is Python anew.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["gclib.train.runs", "gclib.cli", "torch._dynamo", "torch.distributed.launcher.api"]
-)
 
 CHILD = """
 import os, psutil, signal, time
@@ -69,21 +61,16 @@ def begin(tmp_path: Path) -> Callable[..., tuple]:
 
 def there(folder: Path, count: int) -> list[int]:
     """Wait for so many processes; return their numbers."""
-    end = time.monotonic() + 30
-    while len(found := [int(path.name) for path in folder.iterdir() if path.name.isdigit()]) < count:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
+
+    def all_of_them() -> list[int]:
+        found = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+        return found if len(found) >= count else []
+
+    return until(all_of_them)
 
 
-def gone(numbers: list[int]) -> bool:
-    """Whether processes end within a few seconds."""
-    end = time.monotonic() + 10
-    while any(psutil.pid_exists(n) and psutil.Process(n).status() != "zombie" for n in numbers):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+def wait_until_gone(numbers: list[int]) -> None:
+    until(lambda: not any(psutil.pid_exists(n) and psutil.Process(n).status() != "zombie" for n in numbers))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +93,7 @@ def test_processes_end_together_and_one_line_says_why(
     process, answer = begin(second, others)
     assert answer.recv().startswith(expected)
     process.join(10)
-    assert gone(there(tmp_path, 1))  # the other may have ended before it came so far
+    wait_until_gone(there(tmp_path, 1))  # the other may have ended before it came so far
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -118,18 +105,8 @@ def test_what_ends_the_launcher_ends_its_processes(
     os.kill(process.pid, how)
     if how == signal.SIGTERM:
         assert answer.recv().startswith("KeyboardInterrupt")
-    assert gone(numbers)
+    wait_until_gone(numbers)
     process.join(10)
-
-
-def tiny_folder(folder: Path) -> Path:
-    """Three classes of a few images of 8 x 8 pixels."""
-    generator = np.random.default_rng(0)
-    for name, count in (("a", 12), ("b", 8), ("c", 6)):
-        (folder / name).mkdir(parents=True)
-        for k in range(count):
-            Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / name / f"{k}.png")
-    return folder
 
 
 def command_line(words: list[str], log: Path) -> None:
@@ -148,11 +125,8 @@ def test_a_process_of_gcl_train_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = PROCESSES.Process(target=command_line, args=(words, log))
     process.start()
-    end = time.monotonic() + 60
-    while not (found := list(tmp_path.glob("runs/stages/*/checkpoint.pt"))):
-        assert process.is_alive(), log.read_text()
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: list(tmp_path.glob("runs/stages/*/checkpoint.pt")) or not process.is_alive())
+    assert process.is_alive(), log.read_text()
     children = psutil.Process(process.pid).children(recursive=True)
     second = next(one for one in children if one.environ().get("RANK") == "1")
     second.kill()
@@ -161,9 +135,10 @@ def test_a_process_of_gcl_train_is_killed(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert lines[-1].startswith("gcl: process 1 of 2 was ended by SIGKILL, and the others with it")
     assert len(lines) == 2  # what it takes was said before
-    assert gone([one.pid for one in children])
+    wait_until_gone([one.pid for one in children])
     assert not list(tmp_path.rglob(".*.tmp"))
-    state = checkpoints.load(found[0].parent)
+    (checkpoint,) = tmp_path.glob("runs/stages/*/checkpoint.pt")
+    state = checkpoints.load(checkpoint.parent)
     assert state is not None
     assert state["epoch"] >= 1
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import PROCESSES
 from torch import nn
 from training import few_digits, no_fingerprint, recipe, resnet8, same
 
@@ -31,10 +32,6 @@ from gclib.train.parts import RunningStatistics
 from gclib.train.plan import stage_plan
 from gclib.train.runner import Runner
 from gclib.train.steps import Steps
-
-# Each process is forked from one that has imported torch and trained nothing.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "torch._dynamo", "training"])
 
 STEPS = -(-len(few_digits().train) // 32)  # of an epoch
 

@@ -1,6 +1,5 @@
 """A run that is killed with SIGKILL, again and again, ends with the bits of one that was not."""
 
-import multiprocessing
 import os
 import random
 import time
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from training import few_digits, no_fingerprint, recipe
+from processes import PROCESSES
+from training import assert_same, few_digits, no_fingerprint, recipe
 
 from gclib import records, train
 from gclib.train import checkpoints, loop, runs
@@ -19,10 +19,6 @@ from gclib.train.loop import Trainer
 from gclib.train.making import make_stage
 from gclib.train.plan import stage_plan
 from gclib.train.steps import Steps
-
-# Each process is forked from one that has imported torch and trained nothing: a start costs no import.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gclib.train.runs", "sklearn.datasets", "torch._dynamo", "training"])
 
 
 def run(workdir: Path, overrides: dict[str, Any], events: Connection) -> None:
@@ -88,24 +84,6 @@ def state_of(workdir: Path, overrides: dict[str, Any]) -> list[dict[str, Any]]:
         del state["course"]["seconds"]
         states.append(state)
     return states
-
-
-def assert_same(first: Any, second: Any, where: str) -> None:
-    """Compare bit for bit, whatever is nested in whatever."""
-    assert type(first) is type(second), where
-    if isinstance(first, torch.Tensor):
-        assert first.dtype == second.dtype, where
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_same(first[key], second[key], f"{where}.{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), where
-        for index, pair in enumerate(zip(first, second, strict=True)):
-            assert_same(*pair, f"{where}.{index}")
-    else:
-        assert first == second, where
 
 
 def kill_and_compare(folder: Path, kills: int, overrides: dict[str, Any], seed: int = 0) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from test_resume import assert_same
-from training import few_digits, recipe
+from training import assert_same, few_digits, recipe
 
 from gclib import data, recipes, records, saturation, train
 from gclib.errors import UserError

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from processes import until
 
 import conftest
 from gclib import data
@@ -110,10 +110,7 @@ def test_a_visit_to_a_gpu_that_is_told_to_stop_packs(
     visit: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
     process = visit("trap 'exit 130' TERM", 600, 40)
-    end = time.monotonic() + 20
-    while not (tmp_path / "begun").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert (tmp_path / "begun").exists()
+    until((tmp_path / "begun").exists)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert (tmp_path / "packed").exists()

@@ -202,3 +202,21 @@ def outcome(state: dict[str, Any]) -> dict[str, Any]:
     """Course and outcomes of a stage's state, without the seconds."""
     course = {name: values for name, values in state["course"].items() if name != "seconds"}
     return {"course": course, "last": state["last"], "best": state["best"]}
+
+
+def assert_same(first: Any, second: Any, where: str) -> None:
+    """Compare bit for bit, whatever is nested in whatever."""
+    assert type(first) is type(second), where
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype, where
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_same(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{where}.{index}")
+    else:
+        assert first == second, where
