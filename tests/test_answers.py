@@ -53,14 +53,14 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     of = Evidence(runs)
     code, text = of.printed("gcl-official-cben"), of.printed("gcl-paper")
     wide = of.printed("gcl-official-cben", "cifar100")
-    for said in (code, text, wide):  # "it cannot be told apart from ours"
+    for said in (code, text, wide):  # "it cannot be told apart from ours on CIFAR-10-LT"
         difference, half = (number(part) for part in said.split(" ± "))
         assert abs(difference) < half
     difference, half = map(number, of.printed("gcl-paper", "cifar100").split(" ± "))
     assert difference < -half  # "in one run, we end lower"
     assert len(of.groups["cifar100"]["gcl-paper"]) == 1
     difference, half = map(number, of.printed("gcl-paper-cross-entropy").split(" ± "))
-    assert difference < -half  # "with cross-entropy CIFAR-10-LT, too, ends lower"
+    assert difference < -half  # "it ends lower on CIFAR-10-LT, too"
     behind = {of.behind(each): each.gap for each in (of.compared("cloud", "gcl-official-mean"),)}
     assert all(text.startswith(str(len(gap.singles))) or len(gap.singles) < 2 for text, gap in behind.items())
     assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not on CIFAR-10-LT"

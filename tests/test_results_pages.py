@@ -309,9 +309,17 @@ def test_what_the_page_on_the_whole_table_says_of_the_papers_text_holds() -> Non
     ahead = {name for name, each in verdicts.items() if each.verdict == "supported"}
     assert ahead == {"ce", "ce-mixup", "ldam-drw"}  # "still ahead of cross-entropy, mixup and LDAM-DRW"
     assert verdicts["mislas"].verdict == "contradicted"  # "GCL ends behind MisLAS here"
-    assert verdicts["ce-mixup-crt"].gap.difference < 0  # "its lead over cRT is gone"
+    assert verdicts["ce-mixup-crt"].gap.difference < 0  # "is not ahead of cRT"
     (ten,) = tables.findings(every, "cifar10", 100)["sources"]
     assert ten.verdict == "undecided"  # "On CIFAR-10-LT they cannot be told apart"
+    by_recipe = tables.by_recipe(tables.usable(every, [1], "cifar100", 100))
+    shown = [row.recipe for row in tables.ROWS[1] if row.part == "paper" and row.recipe in by_recipe]
+    few, many = (
+        {name: getattr(by_recipe[name][0].clean, group) for name in shown} for group in ("few", "many")
+    )
+    ends = ["gcl-paper", "gcl-official-cben"]  # "by the text even more than by the code"
+    assert sorted(few, key=few.get, reverse=True)[:2] == sorted(many, key=many.get)[:2] == ends
+    assert abs(by_recipe["mislas"][0].clean.top1 - code.clean.top1) < 0.5  # "at nearly the same mean"
 
 
 def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
