@@ -1,14 +1,15 @@
 # Two commands: `make book` and `make test`. Each makes .venv and installs what it needs. `make help` lists the rest.
 
-PYTHON ?= python3
+# The Python of .venv, if there is one; `make PYTHON=...` names another.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell .venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || echo python3)
+endif
 # Every tool is a module of this interpreter: the scripts beside it name the place where they were installed.
 RUN := .venv/bin/python -m
 INSTALLED := .venv/.installed
-# A checkout that was copied or moved brings an environment that names the old place, and `make PYTHON=...` may name
-# another Python than the one that is there: it is installed anew.
-MADE := $(shell cat $(INSTALLED) 2>/dev/null)
-VERSION := $(if $(filter file,$(origin PYTHON)),$(lastword $(MADE)),$(shell $(PYTHON) -V 2>/dev/null))
-ifneq ($(MADE),$(CURDIR) Python $(lastword $(VERSION)))
+# A checkout that was copied or moved brings an environment that names the old place, and that of another version of
+# Python is not the one that is asked for: it is installed anew.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR) $(shell $(PYTHON) -V 2>/dev/null))
 .PHONY: $(INSTALLED)
 endif
 
@@ -68,7 +69,7 @@ python-problem = $(shell \
 	if ! command -v $(PYTHON) >/dev/null; then \
 		echo "$(PYTHON) not found: install Python 3.11, 3.12 or 3.13, or name yours: make PYTHON=/path/to/python3"; \
 	elif ! $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
-		echo "$$($(PYTHON) -V 2>&1) does not do: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=/path/to/python3"; \
+		echo "$$($(PYTHON) -V 2>&1) is not supported: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=/path/to/python3"; \
 	elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 		echo "$(PYTHON) has no venv: install it (on Debian and Ubuntu: apt install python3-venv) or name another: make PYTHON=/path/to/python3"; \
 	fi)

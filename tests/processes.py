@@ -7,7 +7,7 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-PATIENCE = 120  # seconds: a machine may be busy, and what is waited for does come
+PATIENCE = 240  # seconds: a machine may be busy, and what is waited for does come
 
 # Each process is forked from one that has imported torch and trained nothing: a start costs no import.
 PROCESSES = multiprocessing.get_context("forkserver")

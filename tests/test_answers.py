@@ -60,7 +60,7 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     assert difference < -half  # "in one run, we end lower"
     assert len(of.groups["cifar100"]["gcl-paper"]) == 1
     difference, half = map(number, of.printed("gcl-paper-cross-entropy").split(" ± "))
-    assert difference < -half  # "it ends lower on CIFAR-10-LT, too"
+    assert difference < -half  # "Cross-entropy in its place ends lower on CIFAR-10-LT"
     behind = {of.behind(each): each.gap for each in (of.compared("cloud", "gcl-official-mean"),)}
     assert all(text.startswith(str(len(gap.singles))) or len(gap.singles) < 2 for text, gap in behind.items())
     assert of.compared("cloud", "gcl-official-mean").verdict != "supported"  # "not on CIFAR-10-LT"

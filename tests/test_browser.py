@@ -273,7 +273,7 @@ def test_what_is_folded_is_printed_open(visit: object, site: str) -> None:
     page.evaluate(f"document.querySelectorAll('{folds}').forEach(fold => {{ fold.open = false; }})")
     sheets = PdfReader(io.BytesIO(page.pdf())).pages
     printed = " ".join(" ".join(sheet.extract_text() for sheet in sheets).split())
-    assert "Post-hoc logit adjustment, one protocol" in printed  # in a table that is folded
+    assert "LDAM-DRW, one protocol" in printed  # in a table that is folded, and nowhere else
     opened = page.evaluate(f"[...document.querySelectorAll('{folds}')].map(fold => fold.open)")
     assert opened
     assert not any(opened)  # as they were

@@ -33,7 +33,8 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     """Return ``targets(made, *given)``: what make would do where the environment notes `made`."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     for name in ("MAKEFLAGS", "PYTHON"):  # of the make that runs the tests, and of a person
         monkeypatch.delenv(name, raising=False)
 
@@ -48,16 +49,17 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 def test_make_installs_anew_where_the_environment_is_another_checkout_s_or_of_another_python(
     targets: Callable[..., str], tmp_path: Path
 ) -> None:
-    ours, python = platform.python_version(), f"PYTHON={sys.executable}"
-    assert "uv pip install" not in targets(f"{tmp_path} Python {ours}", python)
-    assert "uv pip install" not in targets(f"{tmp_path} Python 3.11.0")  # none is asked for
-    assert "uv pip install" in targets(f"{tmp_path} Python 3.11.0-other", python)
-    assert "uv pip install" in targets(f"/somewhere/else Python {ours}", python)
+    ours, python = f"Python {platform.python_version()}", f"PYTHON={sys.executable}"
+    assert "uv pip install" not in targets(f"{tmp_path} {ours}", python)
+    assert "uv pip install" not in targets(f"{tmp_path} {ours}")  # none is asked for
+    assert "uv pip install" in targets(f"{tmp_path} {ours}-other", python)
+    assert "uv pip install" in targets(f"/somewhere/else {ours}")
     assert "uv pip install" in targets("")
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [("3.10.13", "Python 3.10.13 does not do"), ("3.14.0", "Python 3.14.0 does not do")]
+    ("version", "said"),
+    [("3.10.13", "Python 3.10.13 is not supported"), ("3.14.0", "Python 3.14.0 is not supported")],
 )
 def test_make_refuses_a_python_that_the_package_does_not_run_on(
     targets: Callable[..., str], tmp_path: Path, version: str, said: str
@@ -88,7 +90,7 @@ def test_make_runs_modules_and_no_script_that_names_the_place_of_its_installatio
 def test_make_test_checks_style_types_and_tests_and_fails_where_one_does(
     targets: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    targets(f"{tmp_path} Python 3.11.0")
+    targets(f"{tmp_path} Python {platform.python_version()}")
     (tmp_path / "tool").write_text('echo "$1" >> ran; [ "$1" != "$BROKEN" ]\n')
     monkeypatch.setenv("BROKEN", broken)
     done = subprocess.run(["make", "test", "RUN=sh tool"], cwd=tmp_path, capture_output=True)

@@ -27,8 +27,6 @@ from gclib.train import checkpoints, loop
 from gclib.train.loop import Trainer
 from gclib.train.plan import stage_plan
 
-# Each process is forked from one that has imported torch: a start costs no import.
-
 # Commands that take no time instead of training
 
 

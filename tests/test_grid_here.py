@@ -249,7 +249,7 @@ def test_a_checkpoint_that_went_further_elsewhere_replaces_the_one_that_is_there
     ):
         unpacked("second")
     said, further = unpacked("second")
-    assert "; 1 checkpoints here were behind theirs; " in said
+    assert "; 1 of the checkpoints here were behind; " in said
     assert further == 1
     said, further = unpacked("first")
     assert "behind" not in said

@@ -314,10 +314,11 @@ def test_two_runs_of_one_stage_at_once(tmp_path: Path, epochs: list[str]) -> Non
 
 
 def test_without_file_locks_as_on_windows_runs_are_refused_and_losses_work(tmp_path: Path) -> None:
-    (tmp_path / "fcntl.py").write_text("raise ModuleNotFoundError('fcntl', name='fcntl')")
-    script = "from pathlib import Path; from gclib import files, losses; "
+    script = (
+        "import sys; sys.modules['fcntl'] = None; from pathlib import Path; from gclib import files, losses; "
+    )
     script += "losses.GCLLoss([9, 1]); files.lock(Path('runs'), 'busy').__enter__()"
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
     )

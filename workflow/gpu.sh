@@ -9,17 +9,19 @@
 # OUT, which travels back, the records, the checkpoints to go on from (gcl grid unpack puts both in place) and a log.
 # Runs are begun until the end, for the next visit goes on with them; with LAST=yes in the environment none is begun
 # that would not end. Packing has its seconds in any case: the grid is asked to end, and then made to; on SIGTERM what
-# runs is saved and packed. Exit codes: 0 the time is over, or all of the grid is done; 1 a run or a step of this failed,
-# and what there is was packed; 2 bad input.
+# runs is saved and packed. Exit codes: 0 what there is was packed, and the log names what failed; 2 bad input; others:
+# something else than a run failed.
 set -uo pipefail
 
 began=$(date +%s)
-if [ $# -lt 4 ] || [[ " ${*:4} " = *" --workdir"* ]]; then
+if [ $# -lt 4 ] || [[ ! $1 =~ ^[0-9]+$ ]] || [[ " ${*:4} " = *" --workdir"* ]]; then # runs go to runs/
     echo "usage: workflow/gpu.sh SECONDS KIT OUT TABLE... [--seeds ...] [--data ...] [--ratio ...] [--scale ...]" >&2
     exit 2
 fi
-seconds=$1 kit=$(realpath -m "$2") out=$(realpath -m "$3")
+seconds=$1 kit=$2 out=$3
 shift 3
+case $kit in /*) ;; *) kit=$PWD/$kit ;; esac
+case $out in /*) ;; *) out=$PWD/$out ;; esac
 cd "$(dirname "$0")/.."
 mkdir -p "$out"
 python=${PYTHON:-python3}
@@ -91,9 +93,7 @@ train() {
     [ -z "${LAST:-}" ] || set -- "$@" --budget "$(awk "BEGIN { print ($time > 6 ? $time : 6) / 60 }")"
     guarded timeout --kill-after=$((packing / 3)) "$time" "$python" workflow/packed.py gcl "$kit" \
         grid run "$@" --engine here ${PLACES:+--places "$PLACES"}
-    local code=$?
-    case $code in 124 | 130 | 137 | 143) return 0 ;; esac # its time was over, or it was asked to stop
-    return "$code"
+    [ $? != 2 ] || return 2 # bad input; any other end is told in the log
 }
 
 trap '' PIPE

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-port=${PORT:-$((20000 + SLURM_JOB_ID % 20000))} # two jobs that share a machine must not meet
+port=${PORT:-$((20000 + SLURM_JOB_ID % 12000))} # two jobs that share a machine must not meet
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec srun python -m torch.distributed.run --nnodes="$SLURM_NNODES" --nproc-per-node="${PROCESSES:-gpu}" \
     --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$host:$port" \

@@ -259,7 +259,7 @@ def unpack(
 
         gcl grid unpack travel
 
-    Exit codes: 0 done; 2 what lies in the folder was not packed so, or is damaged.
+    Exit codes: 0 done; 2 what lies in the folder was not packed so, is damaged, or is in training here.
     """
     from gclib.grid import travel
 

@@ -124,14 +124,15 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
         for name, content in _entries(path):
             if Path(name).name == RECORD:
                 records.parse(content, path / name)
-    new: list[Path] = []
-    there = replaced = 0
+    found: list[Path] = []
+    new = there = replaced = 0
     for path in paths:
         for name, content in _entries(path):
             target = workdir / name
+            found.append(target)
             if not target.exists():
                 write_atomically(target, content)
-                new.append(target)
+                new += 1
             elif target.name == NAME and _epochs(target.parent) < _epochs_of(content, target.parent.name):
                 with lock(
                     target.parent, f"{target.parent} is being trained here; end that, then unpack again"
@@ -141,14 +142,14 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
             else:
                 there += 1
     kept = 0
-    for path in new:
+    for path in found:  # also what was put there by an unpacking that was refused halfway
         if path.name == RECORD:
             record = records.load(path)
             if record.scale == "paper" and not records.results_path(record, root).exists():
                 train.keep(record, workdir, root)
                 kept += 1
-    said = f"unpacked {len(new) + replaced} files, {kept} new records among the results"
-    said += f"; {replaced} checkpoints here were behind theirs" if replaced else ""
+    said = f"unpacked {new + replaced} files, {kept} new records among the results"
+    said += f"; {replaced} of the checkpoints here were behind" if replaced else ""
     return said + (f"; {there} files were there already and stay" if there else "")
 
 

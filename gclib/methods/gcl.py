@@ -1,8 +1,8 @@
 """Gaussian clouded logit adjustment: its two recipes, the variants of Tables 3, 4 and 5, and controls.
 
 ``gcl-official`` is what the released code does, ``gcl-paper`` what the text says. Where the text is silent the choice
-is ours: Eq. 12 as the loss of stage two, 30 epochs of it at 0.1 with a cosine, no mixup in it. The scale of the
-cosines, and a = 0.9999 and b = 1e-5 of CBEN, are the code's.
+is ours: stage two has Eq. 12 as its loss, 30 epochs at 0.1 with a cosine, and no mixup. The scale of the cosines, and
+a = 0.9999 and b = 1e-5 of CBEN, are the code's.
 """
 
 from collections.abc import Callable
