@@ -165,7 +165,7 @@ def test_the_run_made_again_for_the_saturation_counts_as_a_repeat() -> None:
     assert tables.spreads(runs, stage_one=True)[1] == (pytest.approx(sqrt(variance(twice))), 1, 1)
     assert tables.spreads(runs)[1] is None, "only its first stage was made again"
     shown = tables.repeats_table(runs, stage_one=True).rows
-    assert [row[3] for row in shown] == [[f"{value:.2f}"] for value in twice]
+    assert [row[4] for row in shown] == [[f"{value:.2f}"] for value in twice]
 
 
 def test_nothing_made_twice_says_nothing_about_chance() -> None:

@@ -305,13 +305,16 @@ def test_what_the_page_on_the_whole_table_says_of_the_papers_text_holds() -> Non
     assert two.few > one.few  # "what its few-shot classes gain the others lose"
     assert two.many < one.many
     assert two.medium < one.medium
+    (without,) = tables.by_recipe(tables.usable(every, [1], "cifar100", 100))["gcl-official-no-margin"]
+    assert tables.Chance(every).between([without], [code])[1].crosses_zero  # "ends level with the code"
     verdicts = {each.comparison.behind: each for each in found["text"] if each.interval}
     ahead = {name for name, each in verdicts.items() if each.verdict == "supported"}
     assert ahead == {"ce", "ce-mixup", "ldam-drw"}  # "still ahead of cross-entropy, mixup and LDAM-DRW"
     assert verdicts["mislas"].verdict == "contradicted"  # "GCL ends behind MisLAS here"
     assert verdicts["ce-mixup-crt"].gap.difference < 0  # "is not ahead of cRT"
     (ten,) = tables.findings(every, "cifar10", 100)["sources"]
-    assert ten.verdict == "undecided"  # "On CIFAR-10-LT they cannot be told apart"
+    assert ten.verdict == "supported"  # "the code ends a little above the text"
+    assert sources.gap.difference > ten.gap.difference + ten.interval.half  # "it is further above"
     by_recipe = tables.by_recipe(tables.usable(every, [1], "cifar100", 100))
     shown = [row.recipe for row in tables.ROWS[1] if row.part == "paper" and row.recipe in by_recipe]
     few, many = (

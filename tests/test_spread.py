@@ -163,5 +163,5 @@ def test_a_first_stage_that_several_recipes_took_from_one_checkpoint_is_no_repea
     assert not tables.repeats_table([one, twin], stage_one=True).rows
     other = again(one)
     table = tables.repeats_table([one, twin, other], stage_one=True)
-    assert [row[2][0] for row in table.rows] == ["a processor, float64", "an accelerator, float64"]
-    assert table.rows[1][3] == [f"{other.stages[0].last.top1:.2f}"]
+    assert [row[3][0] for row in table.rows] == ["a processor, float64", "an accelerator, float64"]
+    assert table.rows[1][4] == [f"{other.stages[0].last.top1:.2f}"]

@@ -152,7 +152,7 @@ def answers(runs: Iterable[RunRecord]) -> list[Answer]:
             "Who gains on CIFAR-100-LT?",
             f"With the settings of the released code the mean, {said(hundred.interval)} points ahead of cross-entropy, "
             f"hides a trade: few-shot classes gain {of.traded('few')}, many-shot classes {of.traded('many')} "
-            f"({of.behind(hundred)}; what chance moves is taken from CIFAR-10-LT).",
+            f"({of.behind(hundred)}; what chance moves is taken nearly wholly from CIFAR-10-LT).",
             hundred.verdict,
             "table1.ipynb",
         ),

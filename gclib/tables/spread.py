@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gclib import recipes
+from gclib import paper, recipes
 from gclib.records import RunRecord, content_hash
 from gclib.saturation import Saturation
 from gclib.tables.chance import first_stage, measured_again, noise
@@ -96,7 +96,14 @@ def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
     """
     runs = list(runs)
     rows = [
-        [recipes.label(run.name), run.seed, device(run), last, best]
+        [
+            recipes.label(run.name),
+            paper.DATASETS.get(run.data.name, run.data.name),
+            run.seed,
+            device(run),
+            last,
+            best,
+        ]
         for seeds in made_again(runs, stage_one)
         for times in seeds
         for lasts, bests in [(_values(times, best, stage_one) for best in (False, True))]
@@ -110,7 +117,7 @@ def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
         f"epoch (clean) and of the best on the test set (paper-style). Only rounding differs between them. "
         f"Standard deviation of the clean accuracy, pooled: {_said(repeats)} over repeats, {_said(seeds)} over seeds."
     )
-    return Table.of(["recipe", "seed", "device", "clean", "paper-style"], rows, caption)
+    return Table.of(["recipe", "data set", "seed", "device", "clean", "paper-style"], rows, caption)
 
 
 def _said(spread: Spread | None) -> str:
