@@ -58,6 +58,42 @@ def test_every_recipe_says_what_it_is_on_the_large_sets(
     assert recipes.Recipe.model_validate_json(resolved.model_dump_json()) == resolved
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "recipe", ["tde", "bbn", "hybrid-sc", "hybrid-psc-unified", "hybrid-sc-all", "disalign-unified"]
+)
+def test_recipes_without_a_row_can_be_built_there_too(
+    sets: dict[str, data.LongTailed], name: str, recipe: str
+) -> None:
+    images = sets[name]
+    resolved = recipes.get(recipe).resolve(images)
+    for stage in resolved.stages:
+        Stage.check(stage, images, resolved.head)
+        says_itself = stage.method in ("BBN", "hybrid")
+        assert (stage.trains == "all") == (says_itself or name != "places-lt" or stage.name == "stage-two")
+
+
+def test_values_on_the_large_sets_stand_with_the_source_that_has_them(
+    sets: dict[str, data.LongTailed],
+) -> None:
+    places = sets["places-lt"]
+
+    def shown(recipe: str, images: data.LongTailed, setting: str) -> list[str]:
+        table = recipes.settings_table(recipes.get(recipe).resolve(images), images)
+        at = table["setting"].index(setting)
+        return [values[at] for values in table.values()][1:]
+
+    zhong, liu = "official code of Zhong et al.", "official code of Liu et al."
+    for name in PUBLISHED:
+        assert shown("mislas", sets[name], "batch_size") == ["256", "256", zhong]
+    assert shown("oltr", places, "batch_size") == ["128", "128", liu]
+    assert shown("oltr", places, "epochs") == ["30", "30", liu]
+    assert shown("tde", sets["imagenet-lt"], "parameters.alpha")[0] == "3.0"
+    assert shown("gcl-official-cben", places, "weights")[-1].startswith(
+        "official code of Li et al. for Places-LT"
+    )
+
+
 def test_small_images_keep_what_they_had() -> None:
     digits = data.load("digits", 20)
     for recipe in STAGES:

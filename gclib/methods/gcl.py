@@ -1,8 +1,8 @@
 """Gaussian clouded logit adjustment: its two recipes, the variants of Tables 3, 4 and 5, and controls.
 
 ``gcl-official`` is what the released code does, ``gcl-paper`` what the text says. Where the text is silent the choice
-is ours: stage two has Eq. 12 as its loss, 30 epochs at 0.1 with a cosine, and no mixup. The scale of the cosines, and
-a = 0.9999 and b = 1e-5 of CBEN, are the code's.
+is ours: weight decay is Cao et al.'s, and stage two has Eq. 12 as its loss, at stage one's scale, 30 epochs at 0.1 with
+a cosine, and no mixup. The scale of the cosines in stage one, and a = 0.9999 and b = 1e-5 of CBEN, are the code's.
 """
 
 from collections.abc import Callable
@@ -134,6 +134,8 @@ def _control(summary: str, second: dict[str, Any], second_mixup: bool = False, l
 _STRATEGY = {f"{stage}.loss.parameters.strategy": PAPER for stage in ("stage-one", "stage-two")}
 _TEXT = {
     "": PAPER,
+    "stage-one.weight_decay": OURS,
+    "stage-one.nesterov": OURS,
     "stage-one.loss.parameters.scale": CODE,
     "stage-two": OURS,
     "stage-two.method": PAPER,

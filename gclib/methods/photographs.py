@@ -1,8 +1,9 @@
 """What the recipes change on ImageNet-LT, iNaturalist 2018 and Places-LT, the sets of the paper's Table 2.
 
 None of these runs was made by us. Networks are the table's: ResNet-50 from scratch, and on Places-LT a ResNet-152 that
-was trained on ImageNet, of which only the last block and the classifier learn. The papers have its weights from Caffe;
-here they are torchvision's. Each value stands with where it was read; what no source says is chosen here.
+was trained on ImageNet, of which only the last block and the classifier learn, but for OLTR's second stage and for the
+methods that say themselves what they train. Its weights are torchvision's, as in the code of Li et al.; Liu et al. have
+them from Caffe. Each value stands with where it was read; what no source says is chosen here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,10 +59,9 @@ _AS_LONG_AS_GCL: Layers = (
 )
 _ZHONG: Layers = (
     (ZHONG, {"epochs": By(180, 200, 90), "mixup": 0.2, "weight_decay": DECAY}),
-    (ZHONG, {"batch_size": By(256, None, None), "learning_rate": By(0.1, None, None), "schedule": COSINE}),
+    (ZHONG, {"batch_size": 256, "learning_rate": 0.1, "schedule": COSINE}),
     # Their readme names four GPUs for the first stage and one for the second; the other codes take what they find.
     (ZHONG, {"trains": By(None, None, "last-block"), "parts": 4}),
-    (OURS, {"batch_size": By(None, 256, 256), "learning_rate": By(None, 0.1, 0.1)}),
 )
 _ONE_TIME: Layers = (
     *_KANG,
@@ -69,7 +69,16 @@ _ONE_TIME: Layers = (
 )  # Cao et al. train 90 epochs on iNaturalist
 _MENON: Layers = (
     *_KANG,
-    ("paper of Menon et al.", {"epochs": By(90, 90, None), "learning_rate": By(0.4, 0.4, None)}),
+    (
+        "paper of Menon et al.",
+        {
+            "epochs": By(90, 90, None),
+            "batch_size": By(512, 512, None),
+            "learning_rate": By(0.4, 0.4, None),
+            "weight_decay": By(5e-4, 1e-4, None),
+            "schedule": By(COSINE, COSINE, None),
+        },
+    ),
 )
 _ZHANG: Layers = (
     (ZHANG, {"epochs": By(90, 200, 30), "batch_size": 256, "learning_rate": 0.1, "schedule": COSINE}),
@@ -117,8 +126,10 @@ _LWS: Layers = (
     (KANG, {"weight_decay": DECAY, "schedule": COSINE}),
 )
 _ZHONG_TWO: Layers = (
-    (ZHONG, {"epochs": 10, "learning_rate": 0.1, "schedule": COSINE}),
-    (OURS, {"batch_size": 256, "weight_decay": DECAY}),
+    (
+        ZHONG,
+        {"epochs": 10, "batch_size": 256, "learning_rate": 0.1, "weight_decay": DECAY, "schedule": COSINE},
+    ),
 )
 _MISLAS: Layers = (
     *_ZHONG_TWO,
@@ -126,8 +137,21 @@ _MISLAS: Layers = (
     (ZHONG, {"parameters.shift": True, "parameters.factor": 0.05}),
 )
 _DISALIGN: Layers = (
-    (ZHANG, {"epochs": By(10, 30, 10), "learning_rate": 0.1, "weight_decay": By(5e-4, None, None)}),
-    (OURS, {"batch_size": 256, "weight_decay": By(None, 1e-4, 5e-4)}),
+    (ZHANG, {"epochs": By(10, 30, 10), "learning_rate": 0.1}),
+    (ZHANG, {"batch_size": By(256, None, None), "weight_decay": By(5e-4, None, None)}),
+    (OURS, {"batch_size": By(None, 256, 256), "weight_decay": By(None, 1e-4, 5e-4)}),
+)
+_LIU_TWO: Layers = (
+    (
+        LIU,
+        {
+            "epochs": By(None, None, 30),
+            "batch_size": By(None, None, 128),
+            "schedule": By(
+                None, None, Schedule(warmup=0, milestones=(1 / 3, 2 / 3), factors=(0.1, 0.01)).model_dump()
+            ),
+        },
+    ),
 )
 _LI_TWO: Layers = (
     ("paper, which follows Kang et al.", {"epochs": By(10, 30, 10), "weight_decay": DECAY}),
@@ -150,7 +174,7 @@ STAGES: dict[str, tuple[Layers, ...]] = {
     "ce": (_AS_LONG_AS_GCL,),
     "ce-mixup": (_ZHONG,),
     "ldam-drw": (_ONE_TIME,),
-    "oltr": (_LIU, ()),
+    "oltr": (_LIU, _LIU_TWO),
     "ce-lws": (_KANG, _LWS),
     "ce-mixup-crt": (_ZHONG, _ZHONG_TWO),
     "logit-adjustment": (_MENON,),
@@ -165,6 +189,10 @@ OTHERS: tuple[Layers, ...] = (
 )
 # Its last block is drawn anew in the codes of Zhong et al. and Li et al., and goes on learning in the others.
 NEW_BLOCK = ("ce", "ce-mixup", "ce-mixup-crt", "mislas", "gcl-official-cben")
+TRAIN_ALL = (
+    "BBN",
+    "hybrid",
+)  # methods that say themselves what learns (see `gclib.methods.stage.Stage.check`)
 
 
 def on_photographs(name: str, definition: Definition, dataset: str) -> Definition:
@@ -173,7 +201,8 @@ def on_photographs(name: str, definition: Definition, dataset: str) -> Definitio
     Parameters
     ----------
     name
-        Of the recipe; one that has no row in the table takes the first stage of Kang et al.
+        Of the recipe; one that has no row in the table takes the first stage of Kang et al., on Places-LT with the
+        whole network where its method says itself what it trains.
     definition
         The recipe as it is on small images.
     dataset
@@ -206,7 +235,7 @@ def on_photographs(name: str, definition: Definition, dataset: str) -> Definitio
             **definition.sources,
             **read,
             "network": PAPER,
-            "weights": OURS,
+            "weights": f"{LI}, chosen here for others",
             "last_block": "official codes of Zhong et al. and Li et al., chosen here for others",
         },
         network=NETWORKS[place],
@@ -229,6 +258,8 @@ def _settled(layers: Layers, place: int) -> dict[str, tuple[str, Any]]:
 def _changed(stage: StageSettings, said: Mapping[str, tuple[str, Any]]) -> StageSettings:
     settings = stage.model_dump()
     for path, (_, value) in said.items():
+        if path == "trains" and stage.method in TRAIN_ALL:
+            continue
         *above, last = path.split(".")
         node = settings
         for key in above:

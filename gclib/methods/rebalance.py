@@ -57,7 +57,8 @@ RECIPES = {
         "ce, then one learned factor per class by class-balanced sampling (Table 2, Decoupling).",
         "linear",
         _ce_lws,
-        "Kang et al., ICLR 2020; on small images stage one by Cao et al., NeurIPS 2019",
+        "Kang et al., ICLR 2020; on small images stage one by Cao et al., NeurIPS 2019, stage two by Zhong et al., "
+        "CVPR 2021",
         {"": CODE},
         label="LWS",
     ),

@@ -17,8 +17,9 @@ class Deconfound(Stage, name="de-confound"):
     r"""Train with `gclib.networks.MultiHeadClassifier`; in tests subtract :math:`\alpha` times the mean's effect.
 
     The mean feature is :math:`\bar x\leftarrow\mu\bar x+\bar x_{\text{batch}}` over the training steps, and its
-    direction alone counts; ``parameters["mu"]`` is 0.9. ``parameters["alpha"]`` is 1 for 10 classes and 1.5 for 100;
-    with 0 the training is de-confounded and nothing is subtracted. Whole batches only, as the released code has it.
+    direction alone counts; ``parameters["mu"]`` is 0.9. ``parameters["alpha"]`` is 1 for 10 classes, 1.5 for 100 and 3
+    for more; with 0 the training is de-confounded and nothing is subtracted. Whole batches only, as in the released
+    code.
     """
 
     whole_batches, takes_parts = True, False

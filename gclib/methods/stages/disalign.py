@@ -18,7 +18,8 @@ class DisAlign(FrozenEmbedding, name="DisAlign"):
     r"""Learn :math:`\hat z_j=(1+\sigma\alpha_j)z_j+\sigma\beta_j`, :math:`\sigma=\operatorname{sigmoid}(v^\top f+c)`.
 
     Weighted cross-entropy on instance-balanced batches, with the generalised re-weighting
-    :math:`w_j\propto(n_j/N)^{-\rho}`, summing to C; ``parameters["rho"]`` is 1.2 for a linear classifier.
+    :math:`w_j\propto(n_j/N)^{-\rho}`, summing to C; ``parameters["rho"]`` is 1.2 for a linear classifier. As published
+    every entry of v starts at 0.1; that c starts at zero is chosen here.
     """
 
     defaults: ClassVar = {"rho": 1.2}

@@ -23,7 +23,7 @@ CENTROID_WEIGHT, REPEL_WEIGHT = 0.01, 0.01
 class ModulatedAttention(nn.Module):
     """Non-local block times a softmax map over the positions, added to the feature map; it starts as the identity.
 
-    Its layers start as torch's do; in the released code by Kaiming's rule with biases of zero.
+    Its layers start as torch's do; in the released code query, key and value by Kaiming's rule with biases of zero.
 
     Parameters
     ----------
