@@ -187,10 +187,16 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     assert max(abs(mean(kept_on)), abs(mean(batch))) < min(abs(mean(rate)), abs(mean(mixup)))  # "least"
     every = records.find(ROOT / "results", scale="paper", repeats=True)
     chance = tables.Chance(every)
-    around = [chance.between(kept[new], kept[old])[1] for old, new in pairwise(names)]
+    pairs = [*pairwise(names), (names[0], names[-2])]
+    around = [chance.between(kept[new], kept[old])[1] for old, new in pairs]
+    whole = singles(kept["gcl-paper-batch"], kept["gcl-paper"])
+    lead = mean(singles(kept["gcl-official-cben"], kept["gcl-paper"]))
+    assert mean(last) > lead > 0  # "what sets the code ahead is its first"
     decided = [p < tables.intervals.LEVEL for p in tables.holm([each.p for each in around])]
     untold = [place for place, told in enumerate(decided) if not told]
-    assert untold == [1, 5]  # "those last two, the classifier and the batch size"
+    assert untold == [1, 5, 7]  # "those last two, the classifier and the batch size"
+    assert max(whole) < 0  # "ends a little lower than the text's in every seed"
+    assert around[7].crosses_zero  # "and not told apart from it"
     changes = {row[0][0]: row[5][0] for row in deviations.changes_table(every).rows}
     assert changes["4"] == "not told apart"  # on the page of deviations, with more rows
     gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]

@@ -8,6 +8,9 @@
       'a-run': 'cross-entropy-first-then-gcl-and-its-second-stage',
       'tidy-up': 'the-folder',
     },
+    'notebooks/gaussian-cloud': {
+      'must-the-noise-be-negative-it-keeps-twice-the-gradient': 'must-the-noise-be-negative-it-keeps-up-to-twice-the-gradient',
+    },
     'notebooks/ablations': {
       'table-5-which-re-training-of-the-classifier-undecided': 'table-5-does-re-training-the-classifier-matter-it-does-which-way-is-undecided',
       'table-3-does-the-size-of-the-clouds-matter-little-in-our-runs': 'table-3-does-the-size-of-the-clouds-matter-undecided',

@@ -243,7 +243,9 @@ def _changed(
         return [d.known], [""], [""], [""], None
     change = d.run.named or ", ".join(f"{path} = {value}" for path, value in d.run.changes.items())
     pairs = d.run.pairs(runs)
-    anew = "stage one was trained anew" if any(_stage_one_anew(*pair) for pair in pairs) else ""
+    seeds = [str(base.seed) for base, other in pairs if _stage_one_anew(base, other)]
+    of = "" if len(seeds) == len(pairs) else f" of seed {' and '.join(seeds)}"
+    anew = f"stage one{of} was trained anew" if seeds else ""
     remark = "; ".join(filter(None, (d.run.part, anew)))
     compared: list[Item] = [f"{d.run.recipe} → {change}" + f" ({remark})" * bool(remark)]
     if not pairs:
