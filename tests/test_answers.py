@@ -12,6 +12,7 @@ from gclib.records import RunRecord
 from gclib.tables import answers, choices_table
 from gclib.tables.answers import Evidence
 from gclib.tables.claims import Finding
+from gclib.tables.intervals import LEVEL
 from gclib.tables.rows import by_recipe
 
 
@@ -53,7 +54,7 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     of = Evidence(runs)
     code, text = of.printed("gcl-official-cben"), of.printed("gcl-paper")
     wide = of.printed("gcl-official-cben", "cifar100")
-    for said in (code, text, wide):  # "it cannot be told apart from ours on CIFAR-10-LT"
+    for said in (code, text, wide):  # "cannot be told apart from ours on CIFAR-10-LT"
         difference, half = (number(part) for part in said.split(" ± "))
         assert abs(difference) < half
     difference, half = map(number, of.printed("gcl-paper", "cifar100").split(" ± "))
@@ -69,6 +70,9 @@ def test_what_the_answers_say_in_words_holds_for_the_records(runs: list[RunRecor
     (control,) = of.groups["cifar100"]["gcl-official-mean"]
     assert control.clean.top1 < control.stages[0].last.top1 - 1  # "re-training costs the margin points"
     assert of.compared("cloud", "gcl-official-mean", "cifar100", True).gap.difference < 0
+    assert abs(wide.paper_style) < wide.interval.half  # level at the best epochs, as the front page says
+    sources = of.compared("sources", "gcl-paper")
+    assert 0.04 < sources.corrected < LEVEL  # "narrowly"
     one = of.compared("unified-one", "logit-adjustment-unified", stage_one=True)
     assert one.verdict == "contradicted"  # "No"
     assert of.compared(

@@ -114,7 +114,8 @@ def repeats_table(runs: Iterable[RunRecord], stage_one: bool = False) -> Table:
     seeds, repeats = spreads(runs, stage_one=stage_one)
     caption = (
         f"{what} that were made more than once with the same recipe, data and seed: top-1 accuracy (%) of the last "
-        f"epoch (clean) and of the best on the test set (paper-style). Only rounding differs between them. "
+        f"epoch (clean) and of the best on the test set (paper-style). Device, version of torch and commit differ "
+        "between them, and with these the rounding. "
         f"Standard deviation of the clean accuracy, pooled: {_said(repeats)} over repeats, {_said(seeds)} over seeds."
     )
     return Table.of(["recipe", "data set", "seed", "device", "clean", "paper-style"], rows, caption)
