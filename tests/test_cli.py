@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import typer
 from factories import make_record
 from processes import until
@@ -142,6 +143,27 @@ print([name for name in ("torch", "papermill", "numpy", "matplotlib") if name in
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "there is not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "there is not enough memory"),
+        (MemoryError(), "there is not enough memory"),
+    ],
+)
+def test_a_full_memory_is_one_line(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err.startswith(f"gcl: {said}")
+
+
 RECORD = execution.ROOT / "results" / "paper" / "cifar10-ir100" / "ce" / "seed0.json"
 READING = {
     "records list": "gcl-official",
@@ -250,6 +272,8 @@ MISTAKES = {
     "grid table1 --seeds zero": "'--seeds'.*valid integer",
     "grid table1 --data digits --ratio 20 --scale long": "unknown scale 'long'",
     "grid table2 --ratio 5 --dry-run": "--ratio is not for table2",
+    "grid table1 --dry-run --gpu A100": "--gpu is for a --dry-run of table2; leave it out",
+    "grid table2 --price 0 --engine here": "--price is for a --dry-run of table2; leave it out",
     "grid table1 --jobs 999999999999 --dry-run": "less than or equal to 10000",
     "bench photographs --seconds inf": "less than or equal to 86400",
     "train ce --processes 999999999999": "less than or equal to 1024",

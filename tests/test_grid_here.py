@@ -242,6 +242,11 @@ def test_a_checkpoint_that_went_further_elsewhere_replaces_the_one_that_is_there
         said = travel.unpack(tmp_path / name, there / "runs", there / "results")
         return said, checkpoints.load(there / "runs" / "stages" / stage)["epoch"] - state["epoch"]
 
+    with (
+        lock(there / "runs" / "stages" / stage, ""),  # trained here, and nothing saved yet
+        pytest.raises(InUseError, match="is being trained here"),
+    ):
+        unpacked("first")
     assert unpacked("first")[1] == 0
     with (
         lock(there / "runs" / "stages" / stage, ""),
@@ -266,6 +271,20 @@ def test_pack_keeps_its_limits(interrupted: Path, tmp_path: Path, monkeypatch: p
     files = list((tmp_path / "out").iterdir())
     assert len(files) == 1
     assert all(file.stat().st_size <= travel.FILE_BYTES for file in files)
+
+
+def test_a_record_travels_with_the_weights_that_it_needs_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    made = [one.made for one in survey(tmp_path) if one.made.exists()]
+    weights = [path.with_name(travel.WEIGHTS) for path in made]
+    monkeypatch.setattr(travel, "KEPT_WEIGHTS", {one.cell.recipe for one in survey(tmp_path)})
+    # Room for weights, and not for the record beside them.
+    monkeypatch.setattr(travel, "FILE_BYTES", max(path.stat().st_size for path in weights) + 12_000)
+    said = travel.pack(survey(tmp_path), tmp_path / "runs", tmp_path / "out")
+    assert f"; {2 * len(made)} had no room" in said
+    assert not list((tmp_path / "out").glob("*"))
 
 
 @pytest.mark.parametrize("name", ["../evil", "elsewhere/x", "stages/../../x"])

@@ -93,6 +93,15 @@ def lay(folder: Path, name: str, place: Callable[[str], str]) -> None:
         photograph.touch()
 
 
+def test_braces_in_the_folder_of_photographs_are_letters(small: Callable[[str], Path]) -> None:
+    folder = small("places-lt")
+    braced = folder.parent / "{me}" / folder.name
+    braced.parent.mkdir()
+    folder.rename(braced)
+    lay(braced, "places-lt", str)
+    assert all(path.is_file() for split in listed("places-lt", braced.parent).files() for path in split.paths)
+
+
 def flat(path: str) -> str:
     kind, *_, file = path.split("/")
     return path if kind == "train" else f"val/{file}"

@@ -87,6 +87,7 @@ def test_other_test_images_are_named() -> None:
         (("recipe", "stages", 1, "new"), 1, "recipe: stage-two.new is 1 in the record, None in today's"),
         (("recipe", "head"), "linear", "recipe: not that of today's gcl-official"),
         (("recipe", "name"), "gone", "recipe: not one of today's ("),
+        (("recipe", "network"), "resnet33", "recipe: "),
         (("recipe", "stages"), None, "recipe: stage-one.name is None"),
         (("recipe", "overrides"), {"nothing": 1}, "recipe: not one of today's"),
         (("recipe", "overrides"), {"self": 1}, "recipe: not one of today's"),

@@ -125,6 +125,16 @@ def test_a_page_is_right_with_any_records(page: str, runs: list[RunRecord], reco
             assert f" {record.clean.top1:.2f} " in seen.printed
     if page in ("results", "ablations", "claims"):
         assert ("seed 0 (stale)" in seen.printed) == bool(runs)
+    telling = {
+        "noise": ("gcl-official-mean", "{}: seed 0, 1"),
+        "text-and-code": ("gcl-paper-cross-entropy", "\n| {} | "),
+        "calibration": ("ce", "\n| {} | "),
+        "short-runs": ("hybrid-sc", "| {} | 8 | "),  # epochs
+    }
+    if page in telling:
+        name, row = telling[page]
+        own = any(record.name == name for record in runs)
+        assert (row.format(recipes.label(name)) in seen.printed) == own
     if runs == ALL:
         wanted = {"results": 3, "ablations": 1, "noise": 1, "calibration": 2, "table1": 1}.get(page, 0)
         assert seen.figures == wanted

@@ -228,6 +228,25 @@ def test_what_a_method_cannot_take_is_refused(name: str, path: str, value: objec
     assert "\n" not in str(caught.value)
 
 
+HEADS = ("linear", "cosine", "two-tail-linear", "two-tail-multi-head")
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("method", [name for name, cls in Stage.methods.items() if cls.trains])
+def test_a_method_trains_with_a_classifier_or_refuses_it(method: str, head: str) -> None:
+    again = {"reinitialise": True} if method == "cRT" else {}
+    settings = StageSettings(name="one", method=method, epochs=1, batch_size=32, parameters=again)
+    fit = {"BBN": HEADS[2:], "de-confound": HEADS[3:], "OLTR": HEADS[:2]}
+    if head not in fit.get(method, HEADS):
+        with pytest.raises(UserError, match=f"was given a {head} classifier; expected "):
+            Stage.check(settings, few_digits(), head)
+        return
+    Stage.check(settings, few_digits(), head)
+    trainer = Trainer(make_stage(settings, head, few_digits(), 0, 0, None), few_digits(), CPU, "float64", 0)
+    trainer.train_epoch(0)
+    assert 0 <= trainer.evaluate(1) <= 100
+
+
 def test_a_contrast_that_is_none_is_refused_before_training() -> None:
     with pytest.raises(UserError, match=r"unknown contrast 'supervized'.*did you mean 'supervised'"):
         recipe("hybrid-sc", **{"parameters.contrast": "supervized"})

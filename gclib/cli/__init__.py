@@ -65,7 +65,7 @@ def gcl(
 
 
 def main() -> None:
-    """Run the command line; every failure ends in one line on stderr and an exit code."""
+    """Run the command line; what its user can mend ends in one line on stderr and an exit code."""
     # What is imported and read lives to the end: a seventh of the time went into looking for garbage among it.
     gc.set_threshold(50_000)
     atexit.register(_leave_garbage)
@@ -90,6 +90,12 @@ def main() -> None:
         )
     except USAGE_ERROR as error:
         code = _say(one_line(error.format_message()) + " (see --help)", 2)
+    except (MemoryError, RuntimeError) as error:
+        # Of a GPU; of a CPU, which has no class of its own; of numpy.
+        full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not full and "allocate memory" not in str(error):
+            raise
+        code = _say("there is not enough memory; choose a smaller batch_size, or another --device", 1)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED

@@ -143,15 +143,19 @@ def run(
         ),
     ] = None,
     gpu: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="dry run of `table2`: on which GPU, such as H200, H100 or A100."),
-    ] = "H200",
-    price: Annotated[
-        float,
+        str | None,
         typer.Option(
-            min=0, max=1e6, help="dry run of `table2`: what an hour of it costs; a guess unless given."
+            metavar="NAME", help="dry run of `table2`: on which GPU, such as H100 or A100 [default: H200]"
         ),
-    ] = PRICE,
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1e6,
+            help=f"dry run of `table2`: what an hour of it costs [default: {PRICE:g}, a guess]",
+        ),
+    ] = None,
     workdir: Workdir = None,
 ) -> None:
     """Run the cells of tables that have no record yet.
@@ -185,12 +189,16 @@ def run(
         chosen = engine or _best_engine(profile)
         _require_fitting(chosen, jobs, profile, places, budget)
     progress = _progress(tables, data, ratio, seeds, scale, folder)
+    priced = dry_run and any(one.cell.data in PUBLISHED for one in progress)
+    for option, value in {"--gpu": gpu, "--price": price}.items():
+        if value is not None and not priced:
+            raise UserError(f"{option} is for a --dry-run of table2; leave it out")
     if dry_run:
         waits = any(one.open for one in progress)  # what is done needs no records to go by
         found = [record for root in (results, folder) for record in records.find(root)] if waits else []
         for (name, _), group in groupby(progress, key=lambda one: (one.cell.data, one.cell.ratio)):
             if name in PUBLISHED:
-                print_price(list(group), gpu, price, jobs)
+                print_price(list(group), gpu or "H200", PRICE if price is None else price, jobs)
             else:
                 print_plan(list(group), found, jobs)
         return

@@ -68,7 +68,7 @@ class Listed:
         UserError
             If it is not there.
         """
-        patterns: dict[str, Path] = {}
+        patterns: dict[str, tuple[Path, str]] = {}
         published, wanted = PUBLISHED[self.name], self.places[0]
         train, test = (
             Files([_place(published, path, self.places, patterns, wanted) for path in paths], labels)
@@ -232,7 +232,11 @@ def _annotated(content: bytes) -> Iterator[tuple[str, int]]:
 
 
 def _place(
-    published: Published, path: str, places: Sequence[Path], patterns: dict[str, Path], wanted: Path
+    published: Published,
+    path: str,
+    places: Sequence[Path],
+    patterns: dict[str, tuple[Path, str]],
+    wanted: Path,
 ) -> Path:
     """Where a photograph of a list lies, by the pattern that was found for the first of its kind."""
     kind, _, rest = path.partition("/")
@@ -240,8 +244,10 @@ def _place(
     # The archive of Places365 sorts classes by their first letter, and those in two parts into folders.
     names = {"class": folder, "folder": f"{folder[:1]}/{folder.replace('-', '/')}", "file": file}
     if kind not in patterns:
-        tried = [place / pattern for place in places for pattern in published.layouts.get(kind, ())]
-        there = [pattern for pattern in tried if Path(str(pattern).format_map(names)).is_file()]
+        tried = [(place, pattern) for place in places for pattern in published.layouts.get(kind, ())]
+        there = [
+            (place, pattern) for place, pattern in tried if (place / pattern.format_map(names)).is_file()
+        ]
         if not there:
             expected = " or ".join(published.layouts.get(kind, ())).format_map(names)
             raise UserError(
@@ -249,4 +255,5 @@ def _place(
                 f"from {published.photographs_from}"
             )
         patterns[kind] = there[0]
-    return Path(str(patterns[kind]).format_map(names))
+    place, pattern = patterns[kind]
+    return place / pattern.format_map(names)

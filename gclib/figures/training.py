@@ -5,7 +5,7 @@ in percent.
 """
 
 from collections.abc import Sequence
-from itertools import cycle, groupby
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -103,14 +103,15 @@ def training_curves(records: Sequence[RunRecord]) -> Figure:
     figure, (top, middle, bottom) = plt.subplots(
         3, 1, figsize=(6.4, 6.2), sharex=True, height_ratios=[1.1, 1.4, 0.7]
     )
-    colours = method_colours(str(record.recipe["name"]) for record in runs)
+    order = list(dict.fromkeys(record.name for record in runs))
+    colours = method_colours(order)
     looks = dict(zip(colours, zip(cycle(LINES), cycle(MARKERS), strict=False), strict=False))
     handles: list[Line2D] = []
-    for name, group in groupby(runs, key=lambda record: str(record.recipe["name"])):
+    for name in order:
         linestyle, marker = looks[name]
         look: dict[str, Any] = {"color": colours[name], "linestyle": linestyle, "marker": marker}
         handles.append(Line2D([], [], markersize=4, label=plain(recipes.label(name)), **look))
-        for record in group:
+        for record in (record for record in runs if record.name == name):
             _draw_run(record, (top, middle, bottom), **look)
     middle.plot([], [], color=GREY, linewidth=1.2, marker="o", markersize=3, label="test")
     middle.plot([], [], color=GREY, linestyle=":", label="train")

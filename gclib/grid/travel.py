@@ -46,18 +46,18 @@ def pack(progress: Sequence[Progress], workdir: str | Path, folder: str | Path) 
     workdir = Path(workdir)
     parts: list[list[tuple[str, bytes]]] = []
     packed, left_out = [0, 0], 0
-    for kind, name, path in _wanted(progress, workdir):
-        content = path.read_bytes()
-        size = len(content) + 1024  # a header, and what fills the last block
+    for kind, files in _wanted(progress, workdir):
+        contents = [(name, path.read_bytes()) for name, path in files]
+        size = sum(len(content) + 1024 for _, content in contents)  # a header, and what fills the last block
         part = next((p for p in parts if sum(len(c) + 1024 for _, c in p) + size <= FILE_BYTES - 10240), None)
         if part is None and len(parts) < FILES and size <= FILE_BYTES - 10240:
             part = []
             parts.append(part)
         if part is None:
-            left_out += 1
+            left_out += len(files)
             continue
-        part.append((name, content))
-        packed[kind] += 1
+        part.extend(contents)
+        packed[kind] += len(files)
     for number, part in enumerate(parts, 1):
         write_atomically(Path(folder, f"grid-{number}.tar"), _tar(part))
     said = (
@@ -66,13 +66,12 @@ def pack(progress: Sequence[Progress], workdir: str | Path, folder: str | Path) 
     return said + (f"; {left_out} had no room" if left_out else "")
 
 
-def _wanted(progress: Sequence[Progress], workdir: Path) -> Iterator[tuple[int, str, Path]]:
+def _wanted(progress: Sequence[Progress], workdir: Path) -> Iterator[tuple[int, list[tuple[str, Path]]]]:
+    """Yield what travels together: a record with the weights without which it cannot be kept, or a checkpoint."""
     for one in progress:
         if one.made.exists():
-            yield 0, f"{one.made.parent.name}/{one.made.name}", one.made
-            if one.cell.recipe in KEPT_WEIGHTS:
-                weights = one.made.with_name(WEIGHTS)
-                yield 0, f"{weights.parent.name}/{weights.name}", weights
+            weights = [one.made.with_name(WEIGHTS)] if one.cell.recipe in KEPT_WEIGHTS else []
+            yield 0, [(f"{path.parent.name}/{path.name}", path) for path in (*weights, one.made)]
     seen = set()
     # The nearest to their end first: they have cost most.
     for one in sorted(progress, key=lambda one: sum(left.images for left in one.left)):
@@ -80,7 +79,7 @@ def _wanted(progress: Sequence[Progress], workdir: Path) -> Iterator[tuple[int, 
             path = workdir / "stages" / stage / NAME
             if path.exists() and stage not in seen:
                 seen.add(stage)
-                yield 1, f"stages/{stage}/{NAME}", path
+                yield 1, [(f"stages/{stage}/{NAME}", path)]
 
 
 def _tar(files: Sequence[tuple[str, bytes]]) -> bytes:
@@ -111,8 +110,8 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     Raises
     ------
     UserError
-        If there is nothing to unpack, a file is damaged or holds anything else, a stage of which a later checkpoint
-        was packed is being trained, or nothing can be written.
+        If there is nothing to unpack, a file is damaged or holds anything else, a stage of which a first or later
+        checkpoint was packed is being trained, or nothing can be written.
     RecordError
         If a record is not valid.
     """
@@ -130,15 +129,18 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
         for name, content in _entries(path):
             target = workdir / name
             found.append(target)
-            if not target.exists():
-                write_atomically(target, content)
-                new += 1
-            elif target.name == NAME and _epochs(target.parent) < _epochs_of(content, target.parent.name):
+            missing = not target.exists()
+            if target.name == NAME and (
+                missing or _epochs(target.parent) < _epochs_of(content, target.parent.name)
+            ):
                 with lock(
                     target.parent, f"{target.parent} is being trained here; end that, then unpack again"
                 ):
                     write_atomically(target, content, target.with_name(PREVIOUS))
-                replaced += 1
+                new, replaced = new + missing, replaced + (not missing)
+            elif missing:
+                write_atomically(target, content)
+                new += 1
             else:
                 there += 1
     kept = 0

@@ -70,6 +70,7 @@ class Stage(nn.Module):
     first: bool = True  # in its recipe
     takes_parts: ClassVar[bool] = True  # whether a batch may be cut: not where its images are coupled
     weighs: ClassVar[bool] = False  # whether it gives class weights to the loss
+    heads: ClassVar[tuple[str, ...]] = ()  # what `make_network` may have made; empty: any
     takes_mixup: ClassVar[bool] = True  # whether `loss` knows the partners of mixup and the noise of a loss
     network: Network
     criterion: Any
@@ -109,6 +110,11 @@ class Stage(nn.Module):
         require_one_of("method", settings.method, Stage.methods)
         method = Stage.methods[settings.method]
         owner = f"method {settings.method!r}"
+        if head and method.heads and head not in method.heads:
+            raise UserError(
+                f"{owner} was given a {head} classifier; expected {' or '.join(method.heads)}: start from a recipe "
+                "that has one, which `gcl recipes NAME` shows"
+            )
         for name in settings.parameters:
             require_known(owner, name, method.defaults)
             require_same_kind(owner, name, settings.parameters[name], method.defaults[name])

@@ -67,8 +67,13 @@ class MultiHeadClassifier(nn.Module):
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()
-        bound = num_features**-0.5
-        self.weight = nn.Parameter(torch.empty(num_classes, num_features).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, uniformly within one over the root of d."""
+        bound = self.weight.shape[1] ** -0.5
+        nn.init.uniform_(self.weight, -bound, bound)
 
     def directions(self) -> Tensor:
         """Weights over their norm plus gamma, ``(C, K, d / K)``."""

@@ -154,6 +154,7 @@ def printed(browser: str, site: Path) -> bytes:
         raise NotebookError(f"the browser did not print the book: {error.message.splitlines()[0]}") from None
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def _paper(page: "Page") -> bytes:

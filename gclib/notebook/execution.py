@@ -93,7 +93,6 @@ def _execute(
     as_committed: bool = True,
 ) -> Effort:
     require_writable(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     # Values of an earlier execution would win over the defaults.
     notebook.cells = [
         cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])

@@ -1,5 +1,6 @@
 """The parts of the README that are made: its figure and its table of results. ``python -m gclib.notebook.readme``."""
 
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -46,7 +47,10 @@ def main() -> None:
     densities = np.stack([half_normal(reduction, width) for width in widths])
     derivation.cloud_density(reduction, densities, counts, CLASSES)
     plt.savefig(ROOT / "book" / "_static" / "cloud.png", dpi=120, metadata={"Software": None})
-    refresh(ROOT / "README.md", ROOT / "results")
+    try:
+        refresh(ROOT / "README.md", ROOT / "results")
+    except UserError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gclib import ROOT
 from gclib.errors import UserError
+from gclib.files import home_expanded
 from gclib.saturation.files import difference, place, save
 from gclib.saturation.measuring import make
 
@@ -28,15 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     run = (given.recipe, given.data, given.ratio, given.seed, given.scale)
     try:
-        measured = make(*run, device=given.device, workdir=given.workdir)
-        path = place(*run, root=given.root)
+        root = home_expanded(given.root)
+        measured = make(*run, device=given.device, workdir=home_expanded(given.workdir))
+        path = place(*run, root=root)
         save(measured, path)
-        apart = difference(measured, given.root)
+        apart = difference(measured, root)
     except UserError as error:
         sys.exit(str(error))
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {len(measured.epochs)} epochs measured")
     if apart is None:
-        print(f"there is no record of this run under {given.root} to compare it with")
+        print(f"there is no record of this run under {root} to compare it with")
     elif not apart.any():
         print("every test accuracy is that of the run's record")
     else:

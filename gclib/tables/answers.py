@@ -89,10 +89,8 @@ class Evidence:
     def traded(self, group: str) -> str:
         """How far GCL is ahead of cross-entropy in a group of classes of CIFAR-100-LT, as text."""
         sides = [self.groups["cifar100"].get(name, []) for name in (CODE, "ce")]
-        if not all(sides):
-            return "not measured yet"
-        ahead, behind = (group_means(runs)[group] for runs in sides)
-        return f"{(ahead or 0) - (behind or 0):+.1f}"
+        ahead, behind = (group_means(runs)[group] if runs else None for runs in sides)
+        return "not measured yet" if ahead is None or behind is None else f"{ahead - behind:+.1f}"
 
 
 def answers(runs: Iterable[RunRecord]) -> list[Answer]:

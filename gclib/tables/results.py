@@ -94,7 +94,7 @@ def results_table(
     runs
         Records; those of other data, of another scale or of changed recipes are left out.
     number
-        Which table: 1, 3, 4 or 5.
+        Which table, from 1 to 5.
     dataset, ratio
         Which of the paper's settings.
     link_root

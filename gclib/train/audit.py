@@ -62,7 +62,7 @@ def _contradictions(record: records.RunRecord) -> Iterator[str]:
         return
     try:
         planned = stage_plan(Recipe.model_validate(record.recipe), described, record.seed)
-    except ValidationError:
+    except (ValidationError, UserError):
         return
     if len(planned) != len(record.stages):
         yield f"stages: expected {len(planned)} by the recipe, got {len(record.stages)}"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gclib import ROOT, records
 from gclib.data import CIFAR, LongTailed, Split
+from gclib.errors import UserError
 from gclib.files import write_atomically
 from gclib.recipes import Recipe
 from gclib.train.audit import other_recipe
@@ -169,4 +170,7 @@ def _sha256(content: bytes) -> str:
 
 
 if __name__ == "__main__":
-    print(refresh(ROOT / "results"))
+    try:
+        print(refresh(ROOT / "results"))
+    except UserError as error:
+        sys.exit(str(error))

@@ -9,6 +9,7 @@ from gclib import data
 from gclib.embeddings.pretrained.classifiers import compare
 from gclib.embeddings.pretrained.features import FILE, Features, embedded, save, shortened
 from gclib.errors import UserError
+from gclib.files import home_expanded
 
 MEASURED = ("ce", "gcl-official-cben")  # on the whole features as well: what the cut costs
 GROUPS = ("top1", "many", "medium", "few")
@@ -29,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         whole = embedded(images)
         kept = shortened(whole)
         measured = {"whole": _measured(whole), "kept": _measured(kept)}
-        save(Features(kept.data, kept.about | {"measured": measured}), given.file)
+        file = home_expanded(given.file)
+        save(Features(kept.data, kept.about | {"measured": measured}), file)
     except UserError as error:
         sys.exit(str(error))
     count = len(images.train) + len(images.test)
-    print(f"{given.file}: features of {count:,} images, {given.file.stat().st_size / 1e6:.2f} MB")
+    print(f"{file}: features of {count:,} images, {file.stat().st_size / 1e6:.2f} MB")
     for name in MEASURED:
         of_whole, of_kept = (measured[which][name]["top1"] for which in ("whole", "kept"))
         print(f"{name}: {of_whole:.2f}% on whole features, {of_kept:.2f}% on what is kept of them")

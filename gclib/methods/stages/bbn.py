@@ -24,6 +24,7 @@ class BilateralBranch(Stage, name="BBN"):
     """
 
     whole_batches, takes_mixup, takes_features, takes_parts = True, False, False, False
+    heads = ("two-tail-linear", "two-tail-multi-head")
     network: TwoTails
     alpha: Tensor
 

@@ -22,7 +22,7 @@ class Deconfound(Stage, name="de-confound"):
     code.
     """
 
-    whole_batches, takes_parts = True, False
+    whole_batches, takes_parts, heads = True, False, ("two-tail-multi-head",)
     defaults: ClassVar = {"alpha": 1.0, "mu": 0.9}
     ranges: ClassVar = {"alpha": (0, 1000), "mu": (0, 1 - 1e-9)}
     mean: Tensor

@@ -58,7 +58,7 @@ class MetaEmbedding(Stage, name="OLTR"):
     gradient; the released code averages it over the class's images and leaves its weight out.
     """
 
-    takes_mixup, takes_features, measures = False, False, True
+    takes_mixup, takes_features, measures, heads = False, False, True, ("linear", "cosine")
 
     def __init__(self, settings: StageSettings, network: Network, data: LongTailed) -> None:
         super().__init__(settings, network, data)
