@@ -366,6 +366,21 @@ def test_what_the_page_on_the_whole_table_says_of_the_papers_text_holds() -> Non
     assert abs(by_recipe["mislas"][0].clean.top1 - code.clean.top1) < 0.5  # "at nearly the same mean"
 
 
+def test_what_is_said_of_the_short_runs_of_hybrid_sc_holds() -> None:
+    short = records.find(ROOT / "results", scale="short", dataset="cifar10", ratio=100)
+    made = {run.name: run for run in short}
+    assert {len(run.stages[0].course.loss) for run in short} == {60}
+    plain, crops = made["hybrid-sc"], made["hybrid-sc-resized-crop"]
+    every = records.find(ROOT / "results", scale="paper", repeats=True)
+    half = 2.06 * 2**0.5 * tables.Chance(every).spread("top1").deviation  # of two runs
+    assert abs(crops.clean.top1 - plain.clean.top1) < half  # "no further from the recipe's than chance moves"
+    known = [run.stages[0].course.train_accuracy[-1] for run in (plain, crops)]
+    assert known[1] < known[0] - 10  # "knows far fewer of the training images"
+    gain, loss = crops.clean.few - plain.clean.few, plain.clean.many - crops.clean.many
+    assert min(gain, loss) > 4  # "the few-shot classes gain"
+    assert abs(gain - loss) < 1  # "and the many-shot classes lose about as much"
+
+
 def test_two_rows_end_below_their_printed_numbers(kept: dict[str, list[RunRecord]]) -> None:
     """As the page on runs that fall short says, and that each is a single run."""
     table = tables.results_table([run for group in kept.values() for run in group])
