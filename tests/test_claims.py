@@ -228,7 +228,7 @@ def test_the_code_is_ahead_of_the_text_by_as_little_as_the_page_says() -> None:
     (found,) = tables.findings(runs)["sources"]
     assert (found.verdict, min(found.gap.singles.values()) > 0) == ("supported", True)
     fewer = [run for run in runs if (run.name, run.data.name) != ("gcl-official-no-margin", "cifar100")]
-    assert tables.findings(fewer)["sources"][0].verdict == "undecided"  # "one first stage made again"
+    assert tables.findings(fewer)["sources"][0].verdict == "undecided"  # "a first stage made again"
     again, counted = (
         next(r.stages[0].last.top1 for r in runs if (r.name, r.data.name, r.seed) == (name, "cifar10", 0))
         for name in ("gcl-paper-cross-entropy", "gcl-paper")
