@@ -373,8 +373,11 @@ def test_what_is_said_of_the_short_runs_of_hybrid_sc_holds() -> None:
     plain, crops = made["hybrid-sc"], made["hybrid-sc-resized-crop"]
     every = records.find(ROOT / "results", scale="paper", repeats=True)
     half = 2.06 * 2**0.5 * tables.Chance(every).spread("top1").deviation  # of two runs
-    for other in (crops, made["hybrid-sc-warmup"]):  # "no further from the recipe's than chance moves"
+    jitter, warm = made["hybrid-sc-jitter"], made["hybrid-sc-warmup"]
+    for other in (crops, jitter, warm):  # "no further from the recipe's than chance moves"
         assert abs(other.clean.top1 - plain.clean.top1) < half
+    assert max(short, key=lambda run: run.clean.top1) is jitter  # "Jitter ends highest"
+    assert jitter.clean.few > plain.clean.few + 2  # "and with it the few-shot classes gain"
     known = [run.stages[0].course.train_accuracy[-1] for run in (plain, crops)]
     assert known[1] < known[0] - 10  # "knows far fewer of the training images"
     gain, loss = crops.clean.few - plain.clean.few, plain.clean.many - crops.clean.many
