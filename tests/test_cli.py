@@ -144,15 +144,11 @@ print([name for name in ("torch", "papermill", "numpy", "matplotlib") if name in
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "there is not enough memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "there is not enough memory"),
-        (MemoryError(), "there is not enough memory"),
-    ],
+    "error",
+    [torch.OutOfMemoryError("CUDA\n"), RuntimeError("CPU: can't allocate memory: you"), MemoryError()],
 )
 def test_a_full_memory_is_one_line(
-    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise error
@@ -161,7 +157,7 @@ def test_a_full_memory_is_one_line(
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1
-    assert capsys.readouterr().err.startswith(f"gcl: {said}")
+    assert capsys.readouterr().err.startswith("gcl: there is not enough memory")
 
 
 RECORD = execution.ROOT / "results" / "paper" / "cifar10-ir100" / "ce" / "seed0.json"

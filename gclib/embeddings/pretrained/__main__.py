@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--file", type=Path, default=FILE, help="where they are kept")
     given = parser.parse_args(arguments)
     try:
+        file = home_expanded(given.file)
         images = data.load(given.data, data.ratio_of(given.data, given.ratio))
         whole = embedded(images)
         kept = shortened(whole)
         measured = {"whole": _measured(whole), "kept": _measured(kept)}
-        file = home_expanded(given.file)
         save(Features(kept.data, kept.about | {"measured": measured}), file)
     except UserError as error:
         sys.exit(str(error))
