@@ -33,14 +33,16 @@ from gclib.train.plan import stage_plan
 def stub(folder: Path) -> tuple[Callable, Callable]:
     """Commands for a cell and for a stage: each tells `log` its name, and a cell brings the record that is ready.
 
-    A name that is written in the file `fail` fails, one in `hang` waits to be ended.
+    A name that is written in the file `fail` fails, one in `hang` waits to be ended. The record comes whole or not at
+    all, as that of a training does: who waits for its file may end the command at once.
     """
     code = (
         "import os, pathlib, shutil, sys, time; here, name, ready, record = sys.argv[1:]; here = pathlib.Path(here);"
         "print(name, os.getpid(), file=(here / 'log').open('a'), flush=True);"
         "name in (here / 'fail').read_text().split() and sys.exit('gcl: it broke');"
         "name in (here / 'hang').read_text().split() and time.sleep(600);"
-        "record and (os.makedirs(os.path.dirname(record), exist_ok=True), shutil.copy(ready, record))"
+        "record and (os.makedirs(os.path.dirname(record), exist_ok=True),"
+        "shutil.copy(ready, record + '.tmp'), os.replace(record + '.tmp', record))"
     )
 
     def command(*values: str) -> list[str]:
