@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from typing import SupportsFloat
+from numbers import Real
 
 __all__ = [
     "NotebookError",
@@ -135,12 +135,12 @@ def require_one_of(what: str, name: str, options: Iterable[str]) -> None:
 def require_range(low: float, high: float, **values: float) -> None:
     """Raise a UserError for a value that is no number, or outside [low, high)."""
     for name, value in values.items():
-        if not (isinstance(value, SupportsFloat) and low <= value < high):
+        if not (isinstance(value, Real) and low <= value < high):
             raise UserError(f"{name} is {value!r}, expected a number in [{low:g}, {high:g}); change {name}")
 
 
 def require_positive(**values: float) -> None:
     """Raise a UserError for a value that is no number, or not above 0 and finite."""
     for name, value in values.items():
-        if not (isinstance(value, SupportsFloat) and 0 < value < math.inf):
+        if not (isinstance(value, Real) and 0 < value < math.inf):
             raise UserError(f"{name} is {value!r}, expected a number above 0; change {name}")

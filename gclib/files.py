@@ -2,8 +2,10 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +22,7 @@ __all__ = [
 ]
 
 TEMPORARY = ".tmp"
+LEFT = 24 * 3600  # seconds: a temporary file as old is that of a killed process, no write takes so long
 
 
 def home_expanded(path: str | Path) -> Path:
@@ -53,13 +56,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gclib")
 
 
-def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes], previous: Path | None = None) -> None:
     """Write a whole file or none: a temporary file beside it, flushed to disk, then renamed.
 
     Parameters
     ----------
     path, content
-        File to write, and what; missing folders are made.
+        File to write, and what, in one piece or in several; missing folders are made.
     previous
         Where to keep the file that `path` was before; None replaces it.
 
@@ -93,7 +96,7 @@ def require_writable(path: Path) -> None:
 
 
 @contextmanager
-def _beside(path: Path, content: bytes) -> Iterator[Path]:
+def _beside(path: Path, content: bytes | Iterable[bytes]) -> Iterator[Path]:
     """Write a temporary file beside a path, and remove it if it is still there in the end."""
     if not path.name:
         raise UserError(f"cannot write {path}: a folder; name a file in it")
@@ -101,8 +104,12 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
     try:
         require_end(path)  # to rename a file to the name of a device would take that away
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{escape(path.name)}.*{TEMPORARY}"):
+            with suppress(OSError):  # its writer may be through with it by now
+                if time.time() - left.stat().st_mtime > LEFT:
+                    left.unlink()
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

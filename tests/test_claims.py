@@ -212,7 +212,7 @@ def test_what_the_pages_say_of_the_cloud_and_its_mean_holds() -> None:
     runs = records.find(ROOT / "results", scale="paper", repeats=True)
     cloud = tables.findings(runs)["cloud"]
     end, alone, tail = cloud
-    assert max(each.gap.difference for each in cloud) < 0  # "ahead in no row"
+    assert max(each.gap.difference for each in cloud) < 0  # "At the tail it is ahead after stage two"
     assert (end.verdict, alone.verdict, tail.verdict) == ("undecided", "contradicted", "contradicted")
     assert alone.comparison.stage_one
     assert max(alone.gap.singles.values()) < 0  # "in every seed"
@@ -228,12 +228,14 @@ def test_the_code_is_ahead_of_the_text_by_as_little_as_the_page_says() -> None:
     (found,) = tables.findings(runs)["sources"]
     assert (found.verdict, min(found.gap.singles.values()) > 0) == ("supported", True)
     fewer = [run for run in runs if (run.name, run.data.name) != ("gcl-official-no-margin", "cifar100")]
-    assert tables.findings(fewer)["sources"][0].verdict == "undecided"  # "a first stage made again"
+    assert (
+        tables.findings(fewer)["sources"][0].verdict == "undecided"
+    )  # "without that the lead would be undecided"
     again, counted = (
         next(r.stages[0].last.top1 for r in runs if (r.name, r.data.name, r.seed) == (name, "cifar10", 0))
         for name in ("gcl-paper-cross-entropy", "gcl-paper")
     )
-    assert 0.8 < again - counted < 1  # "nearly a point above the one that counts here"
+    assert 0.8 < again - counted < 1  # "nearly a point higher than the one that counts here"
 
 
 def test_the_tail_is_the_rarest_third_after_stage_one() -> None:

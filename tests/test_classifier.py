@@ -225,7 +225,6 @@ def test_photos_of_a_folder_are_those_that_training_would_find(photos: Path, tmp
     (tmp_path / "elsewhere").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "elsewhere" / "6.png")
     (photos / "linked").symlink_to(tmp_path / "elsewhere")
-    (photos / "gone.png").symlink_to(tmp_path / "gone.png")
     (photos / "notes.txt").write_text("no image")
     found = [str(path.relative_to(photos)) for path in predict._photos([photos])]
     assert found == ["0.png", "1.png", "2.png", "linked/6.png", "within/5.png"]
@@ -246,6 +245,11 @@ def test_bad_photos_are_named_together_and_nothing_is_printed(
     assert len(said.splitlines()) == 1
     assert "3 of 4 photos cannot be used" in said
     assert "bomb.png: more pixels than an honest photo has" in said
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    code, table, said = gcl("predict", file, photos)
+    assert (code, table) == (2, "")
+    for name in ("cut.jpg", "empty.jpg", "gone.png"):
+        assert name in said, "also what a folder holds and cannot be read is told"
     empty = photos / "none"
     empty.mkdir()
     assert "no image in this folder" in gcl("predict", file, empty)[2]

@@ -44,6 +44,10 @@ def call(loss, cosine, target, noise):
         (lambda: GCLLoss(COUNTS, scale=0), "scale is 0"),
         (lambda: GCLLoss(COUNTS, scale="30"), "scale is '30', expected a number above 0"),
         (lambda: LogitAdjustedLoss(COUNTS, tau=None), "tau is None, expected a number"),
+        (
+            lambda: LDAMLoss(COUNTS, scale=torch.nn.Parameter(torch.tensor(30.0))),
+            "scale is Parameter containing",
+        ),
         (lambda: GCLLoss(COUNTS, noise_std=0.0), "noise_std is 0.0"),
         (lambda: GCLLoss(COUNTS, noise_scale=-0.5), "noise_scale is -0.5"),
         (lambda: GCLLoss(COUNTS, margin=float("nan")), "margin is nan"),
@@ -249,8 +253,11 @@ def test_a_cosine_beyond_rounding_is_told_but_not_at_every_step(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         call(loss, cosine.sign() * 1.01, target, noise)  # bfloat16 rounds as coarsely
-    with pytest.warns(UserWarning, match="cosine of size 37, expected at most 1"):
+    with pytest.warns(UserWarning, match="cosine of size 37, expected at most 1") as told:
         call(loss, cosine.sign() * 37, target, noise)
+    assert told[0].filename == call.__code__.co_filename, "the line that calls the loss"
+    with pytest.warns(UserWarning, match="cosine of size nan"):
+        call(LOSSES[name](COUNTS), cosine * torch.nan, target, noise)
     looks = 0
     for _ in range(998):
         with warnings.catch_warnings(record=True) as caught:

@@ -261,6 +261,24 @@ def test_a_checkpoint_that_went_further_elsewhere_replaces_the_one_that_is_there
     assert further == 1
 
 
+@pytest.mark.parametrize("fault", ["flipped", "of another stage"])
+def test_unpack_writes_nothing_where_a_checkpoint_is_damaged(
+    interrupted: Path, tmp_path: Path, fault: str
+) -> None:
+    progress = survey(interrupted)
+    stage = next(hash for one in progress if one.state == "begun" for hash in one.there)
+    content = bytearray((interrupted / "runs" / "stages" / stage / checkpoints.NAME).read_bytes())
+    content[-100] ^= fault == "flipped"
+    name = stage if fault == "flipped" else "0" * 16
+    with tarfile.open(tmp_path / "grid-1.tar", "w") as tar:
+        entry = tarfile.TarInfo(f"stages/{name}/checkpoint.pt")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    with pytest.raises(UserError, match=f"holds no sound checkpoint of stage {name}; pack it again"):
+        travel.unpack(tmp_path, tmp_path / "there", tmp_path / "results")
+    assert not (tmp_path / "there").exists()
+
+
 def test_pack_keeps_its_limits(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [path.stat().st_size for path in interrupted.glob("runs/stages/*/checkpoint.pt")]
     monkeypatch.setattr(travel, "FILES", 1)
@@ -300,7 +318,7 @@ def test_unpack_takes_nothing_that_no_grid_has_packed(name: str, tmp_path: Path)
 def test_unpack_writes_nothing_where_a_record_is_damaged(tmp_path: Path) -> None:
     for number, content in enumerate((b"{}", b"not json"), 1):
         with tarfile.open(tmp_path / f"grid-{number}.tar", "w") as tar:
-            for name in (f"stages/{number:016x}/checkpoint.pt", f"{number:016x}/record.json"):
+            for name in (f"{number:016x}/record.json", f"stages/{number:016x}/checkpoint.pt"):
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))

@@ -80,6 +80,10 @@ def test_cosines_stay_in_range_and_ignore_norms() -> None:
 
 def test_cosine_of_a_zero_feature_is_zero() -> None:
     assert CosineClassifier(64, 10)(torch.zeros(1, 64)).abs().max() == 0
+    zeros = torch.zeros(1, 64, dtype=torch.float16)
+    assert CosineClassifier(64, 10).half()(zeros).abs().max() == 0, "float16 has no 1e-12 to divide by"
+    with torch.autocast("cpu", torch.float16):
+        assert CosineClassifier(64, 10)(zeros).abs().max() == 0
 
 
 @pytest.mark.parametrize(("channels_in", "channels", "stride"), [(16, 16, 1), (16, 32, 2), (32, 64, 2)])

@@ -78,7 +78,9 @@ def test_what_a_page_says_must_hold_with_its_defaults_and_is_told_with_others(tm
     path = write(tmp_path / "page.ipynb", checks, "assert count < 3, 'not: few'\nprint(count)")
     output = tmp_path / "out.ipynb"
     notebook.execute(path, output, {"count": 4})
-    assert printed(output) == "With these parameters no longer: few\n4\n"
+    written_for, rest = printed(output).split("\n", 1)
+    assert written_for.startswith("The text of this page was written for count = ")
+    assert rest == "With these parameters no longer: few\n4\n"
     assert notebook.not_held(output) == ["With these parameters no longer: few"]
     path.write_text(path.read_text().replace("count < 3", "count < 2"))
     output.unlink()

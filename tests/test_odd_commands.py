@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,16 @@ def test_a_file_takes_the_place_of_no_folder_device_or_pipe(tmp_path: Path) -> N
             with pytest.raises(UserError, match="cannot write"):
                 wants(path)
     assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_write_a_day_later(tmp_path: Path) -> None:
+    now = time.time()
+    for name, hours in ((".kept.1.tmp", 25), (".kept.2.tmp", 23), (".other.1.tmp", 25)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (now, now - 3600 * hours))
+    write_atomically(tmp_path / "kept", iter([b"in ", b"parts"]))
+    assert (tmp_path / "kept").read_bytes() == b"in parts"
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", ".kept.2.tmp", ".other.1.tmp"}
 
 
 def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:

@@ -354,6 +354,19 @@ def test_a_check_names_every_file_that_cannot_be_used(tmp_path: Path, capsys: py
     assert len(capsys.readouterr().out.splitlines()) == 25
 
 
+def test_a_photo_with_a_preview_is_of_the_format_that_its_name_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    images(tmp_path, {"a": 10, "b": 10})
+    whole, preview = (Image.effect_noise((side, side), 90) for side in (32, 8))
+    for name in ("phone.jpg", "phone.png"):
+        whole.save(tmp_path / "a" / name, "MPO", save_all=True, append_images=[preview])
+    check(f"folder:{tmp_path}@8")
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "another format" in line]
+    assert "phone.png" in told
+    assert "phone.jpg" not in told
+
+
 @pytest.mark.parametrize("format", ["gif", "tiff"])
 def test_a_file_that_is_damaged_behind_its_first_frame_is_told(
     format: str, tmp_path: Path, capsys: pytest.CaptureFixture

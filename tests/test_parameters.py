@@ -259,6 +259,16 @@ def test_with_parameters_an_assertion_that_fails_is_told_and_ends_nothing(kernel
     ]
 
 
+def test_a_page_with_other_values_than_its_defaults_says_so(kernel, capfd):
+    kernel(CELL, CHECK)
+    kernel(CELL, "# Parameters\ncount = 2\n", CHECK)
+    assert capfd.readouterr().out == ""
+    kernel(CELL, "# Parameters\ncount = 3\n", CHECK)
+    assert capfd.readouterr().out.startswith(
+        "The text of this page was written for count = 2; here count = 3. "
+    )
+
+
 def test_a_kernel_without_history_runs_what_is_committed(kernel):
     from IPython import get_ipython
 

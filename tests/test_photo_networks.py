@@ -106,6 +106,18 @@ def test_two_tails_start_from_one_last_block(tmp_path: Path, torchvisions: dict[
     assert network.kept("head")[-1] is network.second_tail
 
 
+def test_two_tails_stay_as_drawn_where_the_weights_have_no_last_block(
+    tmp_path: Path, torchvisions: dict[str, Tensor]
+) -> None:
+    save_file(torchvisions, tmp_path / "w.safetensors")
+    network = make_network("resnet18", 10, "two-tail-linear").eval()
+    drawn = {name: value.clone() for name, value in network.second_tail.state_dict().items()}
+    network.start_from(read_embedding(tmp_path / "w.safetensors", "resnet18", last_block=False))
+    assert all(torch.equal(value, drawn[name]) for name, value in network.second_tail.state_dict().items())
+    first, second = network.features(torch.randn(2, 3, 32, 32)).chunk(2, dim=1)
+    assert not torch.equal(first, second)
+
+
 def test_a_recipe_says_nothing_of_the_usual_network() -> None:
     plain = recipe("gcl-official")
     assert {"network", "weights"}.isdisjoint(plain.model_dump())
@@ -209,6 +221,11 @@ def test_names_of_weights_that_are_not_here_say_how_to_get_them(
     ):
         with pytest.raises(UserError, match=message):
             recipe("ce", network=network, weights=name)
+    (mine := weights_folder.parents[1] / "mine.pth").write_bytes(b"sound")
+    weights_folder.parent.write_text("a folder that cannot be written")
+    with pytest.raises(UserError, match=r"cannot leave a link to the weights in .*; set GCLIB_DATA to"):
+        recipe("ce", network="resnet50", weights=str(mine))
+    weights_folder.parent.unlink()
     # Downloaded by torchvision before, and damaged: its name says how its hash begins.
     path = weights_folder / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
     path.parent.mkdir(parents=True)

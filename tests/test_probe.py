@@ -3,14 +3,17 @@
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import ClassVar
 
 import pytest
 import torch
+from processes import PATIENCE, until
 
 from gclib import ROOT
 from gclib.grid import here
@@ -160,12 +163,25 @@ def test_without_time_left_nothing_is_begun(tmp_path: Path) -> None:
 def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_counts(found: bool) -> None:
     says = """echo '{"a": {"ok": true}}'; echo '{"a": {"ok": true}, "b": {';""" if found else ""
     part = Aside.__new__(Aside)
+    part.printed = TemporaryFile("w+")  # noqa: SIM115
     part.process = subprocess.Popen(
-        ["sh", "-c", f"{says} exec sleep 60"], stdout=subprocess.PIPE, text=True, start_new_session=True
+        ["sh", "-c", f"{says} exec sleep 60"], stdout=part.printed, start_new_session=True
     )
     with nullcontext() if found else pytest.raises(subprocess.TimeoutExpired):
         assert part.result(0.5) == {"a": {"ok": True}}
     assert part.process.returncode == -signal.SIGKILL
+
+
+def test_a_part_that_says_much_does_not_stand_still_until_it_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nseq 100000\necho '{json.dumps(RIGHT)}'\ntouch {tmp_path / 'ended'}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    part = Aside("checks", torch.device("cpu"))
+    until((tmp_path / "ended").exists)  # before anybody asks for its result
+    assert part.result(PATIENCE) == RIGHT
 
 
 def test_a_part_aside_says_again_and_again_what_it_has_found(

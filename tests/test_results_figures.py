@@ -70,6 +70,9 @@ def test_classes_show_their_accuracies_and_the_reference() -> None:
     assert not first.lines
     assert second.lines[0].get_ydata().tolist() == accuracies(2)["recipe 0"].tolist()
     assert not any(axes.lines for axes in results.class_panels(accuracies(2), COUNTS, "another").axes)
+    for reference in ("recipe 0", "recipe 1"):  # whose own panel has no line, first or last
+        (legend,) = results.class_panels(accuracies(2), COUNTS, reference).legends
+        assert [text.get_text() for text in legend.get_texts()] == [reference]
 
 
 def test_groups_lie_beside_each_other_from_many_to_few() -> None:

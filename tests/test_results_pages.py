@@ -237,7 +237,9 @@ def test_what_the_page_on_text_and_code_says_in_words_holds(kept: dict[str, list
     gains = [run.clean.top1 - run.stages[0].last.top1 for run in kept["gcl-paper-cross-entropy"]]
     assert max(gains) < 0  # "lower than after stage one, in every seed"
     ones = [mean(run.stages[0].last.top1 for run in kept[name]) for name in names[-2:]]
-    assert abs(ones[0] - ones[1]) < abs(mean(last)) / 10  # "alone the two first stages end level"
+    assert (
+        abs(ones[0] - ones[1]) < abs(mean(last)) / 10
+    )  # "After stage one the two have about the same accuracy"
     assert min(singles(kept["gcl-official-cben"], kept["gcl-paper"])) > 0
 
 

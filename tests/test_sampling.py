@@ -292,6 +292,10 @@ def test_a_sampler_without_generator_follows_torch_and_a_number_of_its_own():
         ({"labels": [0, 1], "beta": 0.9}, "unknown parameter 'beta'"),
         ({"labels": [0, 1], "num_samples": 0}, "num_samples is 0, expected 1 or more"),
         ({"labels": [0, 1], "strategy": "instance", "num_samples": 3}, "expected 1 to 2"),
+        ({"labels": [0, 1], "num_samples": 1.5}, "num_samples is 1.5, expected a whole number"),
+        ({"labels": [0, 1], "num_classes": 2.0}, "num_classes is 2.0, expected a whole number"),
+        ({"labels": [0, 1], "generator": 0}, r"generator is 0, expected a torch.Generator"),
+        ({"labels": [0, 1], "strategy": "cben", "a": 0.99, "b": 0.01}, r"b is 0.01, expected a \+ b below 1"),
     ],
 )
 def test_an_impossible_sampler_for_a_loader_ends_in_one_line(arguments, words):

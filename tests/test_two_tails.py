@@ -46,6 +46,13 @@ def test_two_tails_have_one_trunk() -> None:
         resnet32(10, "two-tail-cosin")
 
 
+def test_on_a_frozen_embedding_both_tails_keep_their_statistics() -> None:
+    one = stage("bbn", method="cRT", parameters={"reinitialise": False}).train()
+    before = {name: value.clone() for name, value in one.network.named_buffers()}
+    one.logits(IMAGES)
+    assert all(torch.equal(value, before[name]) for name, value in one.network.named_buffers())
+
+
 def test_bbn_loss_from_its_two_branches() -> None:
     one = stage("bbn").eval()
     own, other = torch.arange(12) % 10, (torch.arange(12) + 3) % 10

@@ -105,6 +105,21 @@ def test_every_reader_refuses_weights_that_the_record_does_not_name(
     assert gcl("records", "verify", record)[0] == 1
 
 
+def test_weights_that_are_missing_are_made_by_a_command_that_would_bring_them(beside: Path) -> None:
+    root, digits = beside.parents[3], data.load("digits", 20)
+    beside.unlink()
+    for name, seed, advice in (
+        ("gcl-official-cben", 0, r"train them: .*recipe gcl-official .*-p keep replace$"),
+        ("gcl-official", 1, r"seed 1, under .*train them: .*recipe gcl-official .*-p keep new$"),
+        ("gcl-official-cosine", 0, r"those of ce, .* are kept, and it shares none of their first stages$"),
+        ("ce", 0, "ce has no second stage to start from weights"),
+    ):
+        with pytest.raises(UserError, match=advice):
+            train.stage_one_weights(recipes.get(name).resolve(digits, "smoke"), digits, seed, root)
+    with pytest.raises(UserError, match=r"no stage-one weights .*-p keep replace$"):
+        embeddings.make(beside.with_suffix(".json"))
+
+
 def test_weights_beside_a_record_that_names_none_are_refused(beside: Path) -> None:
     fields = records.load(beside.with_suffix(".json")).model_dump(exclude={"digest", "weights"})
     records.save(records.RunRecord(**fields), beside.with_suffix(".json"), force=True)

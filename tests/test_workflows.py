@@ -196,6 +196,8 @@ def test_images_that_were_not_packed_are_not_trained_on() -> None:
     images[-1] = 0
     with pytest.raises(UserError, match="digits at ratio 20 has images that were not packed"):
         whole(replace(digits, train=replace(digits.train, images=images)))
+    with pytest.raises(UserError, match="digits as it is has images that were not packed"):
+        whole(replace(digits, ratio=None, train=replace(digits.train, images=images)))
 
 
 def test_a_kit_is_packed_as_its_help_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -118,9 +118,10 @@ def whole(found: data.LongTailed) -> data.LongTailed:
         If it was packed at a higher ratio.
     """
     if not found.train.images.any(axis=(1, 2, 3)).all():
+        at = "as it is" if found.ratio is None else f"at ratio {found.ratio:g}"
         raise UserError(
-            f"{found.name} at ratio {found.ratio:g} has images that were not packed; "
-            "pack it again with --ratio of that or less, or run ratios above it"
+            f"{found.name} {at} has images that were not packed; pack it again with --ratio of that or less, 1 for "
+            "all images, or run ratios above it"
         )
     return found
 

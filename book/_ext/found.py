@@ -49,7 +49,7 @@ class Found(SphinxDirective):
         return f"<ol>{''.join(items)}</ol>"
 
     def choices(self) -> str:
-        return tables.choices_table(kept().values(), "../results", marks()).to_html()
+        return tables.choices_table(kept().values(), marks()).to_html()
 
 
 def drawn(below: bool) -> str:

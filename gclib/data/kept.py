@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gclib.files import cache_folder
+from gclib.errors import UserError
+from gclib.files import cache_folder, write_atomically
 
 __all__ = ["kept"]
 
@@ -74,9 +75,10 @@ def kept(
     else:
         values[missing] = made
     if long:
-        with suppress(OSError):
-            # Those of other samples of the same files stay, while they are no more than these.
-            _write(place, row, files, values, places if others <= len(files) else None)
+        # Those of other samples of the same files stay, while they are no more than these.
+        but = places if others <= len(files) else None
+        with suppress(UserError):
+            write_atomically(place, _parts(place, row, files, values, but))
     return values
 
 
@@ -97,26 +99,19 @@ def _rows(place: Path, row: np.dtype) -> Iterator[np.ndarray]:
                 yield part
 
 
-def _write(
+def _parts(
     place: Path,
     row: np.dtype,
     files: Sequence[bytes],
     values: np.ndarray,
     but: Container[bytes] | None,
-) -> None:
-    """Write rows in the place of those that are kept; of these stay all `but` some, or none."""
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            for start in range(0, len(files), ROWS):
-                part = np.empty(len(files[start : start + ROWS]), row)
-                part["file"] = np.array(files[start : start + ROWS], "V16")
-                part["value"] = values[start : start + ROWS]
-                part.tofile(file)
-            if but is not None:
-                for part in _rows(place, row):
-                    part[[one not in but for one in part["file"].tolist()]].tofile(file)
-        os.replace(temporary, place)
-    finally:
-        temporary.unlink(missing_ok=True)
+) -> Iterator[bytes]:
+    """Rows to write, so many at a time, and of those that are kept now all `but` some, or none."""
+    for start in range(0, len(files), ROWS):
+        part = np.empty(len(files[start : start + ROWS]), row)
+        part["file"] = np.array(files[start : start + ROWS], "V16")
+        part["value"] = values[start : start + ROWS]
+        yield part.tobytes()
+    if but is not None:
+        for part in _rows(place, row):
+            yield part[[one not in but for one in part["file"].tolist()]].tobytes()

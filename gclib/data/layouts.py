@@ -110,12 +110,14 @@ def _composed(name: str) -> str:
 def images_within(folder: Path) -> list[Path]:
     """List the images in a folder and those below it, found as training finds those of a class; all else is left out.
 
+    What has the suffix of an image is one, also if it cannot be read: who reads it tells.
+
     Raises
     ------
     UserError
         If a folder cannot be read, or a link leads to a folder that holds it.
     """
-    return [path for path in sorted(_files(folder, Found(), ())) if is_image(path)]
+    return [path for path in sorted(_files(folder, Found(), ())) if _is_meant_as_image(path)]
 
 
 def _files(folder: Path, found: Found, above: tuple[Path, ...]) -> Iterator[Path]:
@@ -149,11 +151,14 @@ def _entries(folder: Path, found: Found) -> tuple[list[Path], list[Path]]:
     return sorted(folders), sorted(files)
 
 
-def _refuse_foreign(root: Path, rows: Sequence[Row]) -> None:
+def _is_meant_as_image(path: Path) -> bool:
     from PIL import Image
 
-    known = Image.registered_extensions()
-    foreign = [row.path for row in rows if row.path.suffix.lower() not in known and not is_image(row.path)]
+    return path.suffix.lower() in Image.registered_extensions() or is_image(path)
+
+
+def _refuse_foreign(root: Path, rows: Sequence[Row]) -> None:
+    foreign = [row.path for row in rows if not _is_meant_as_image(row.path)]
     if foreign:
         raise UserError(
             f"{root}: {len(foreign)} of {len(rows)} files are not images: "

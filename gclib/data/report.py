@@ -146,7 +146,10 @@ def _oddities(path: Path, size: int) -> Iterator[str]:
         else:
             if frames > 1:
                 yield "several frames, the first is used"
-        if Image.registered_extensions().get(path.suffix.lower(), image.format) != image.format:
+        found = (
+            "JPEG" if image.format == "MPO" else image.format
+        )  # a JPEG with a preview, as phones write them
+        if Image.registered_extensions().get(path.suffix.lower(), found) not in (found, image.format):
             yield "of another format than the name says"
         if min(image.size) < size:
             yield f"smaller than {size} pixels, enlarged"

@@ -183,7 +183,7 @@ def by_name(name: str, root: str | Path | None = None, download: bool = True) ->
     UserError
         If the name is unknown, the data is missing or altered, or it is no data set; see `check_splits`.
     """
-    if name not in SOURCES and Path(name).is_dir():
+    if name and name not in SOURCES and Path(name).is_dir():
         raise UserError(
             f"unknown data set {name!r}; for the images of the folder of that name write folder:{name}"
         )

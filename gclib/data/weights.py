@@ -77,8 +77,10 @@ def planned_weights(network: str, wanted: str) -> str | None:
 
     Parameters
     ----------
-    network, wanted
-        As in `identify_weights`.
+    network
+        One of `NETWORKS`.
+    wanted
+        ``"new"``, or one of torchvision's names for weights.
 
     Returns
     -------
@@ -209,14 +211,20 @@ def _noted(path: Path, folder: Path) -> str:
             raise UserError(
                 f"{path} is damaged: its SHA-256 begins with {digest[:8]}, its name says {expected}"
             )
-        link = folder / f"{digest}{path.suffix}"
+    except OSError as error:
+        raise UserError(f"cannot read the weights {path}: {error.strerror}; give another file") from error
+    link = folder / f"{digest}{path.suffix}"
+    try:
         link.parent.mkdir(parents=True, exist_ok=True)
         if not (link.exists() and link.samefile(path)):
             temporary = link.with_name(f".{link.name}.{os.getpid()}")
             temporary.symlink_to(path.resolve())
             temporary.replace(link)
     except OSError as error:
-        raise UserError(f"cannot read the weights {path}: {error.strerror}; give another file") from error
+        raise UserError(
+            f"cannot leave a link to the weights in {folder}: {error.strerror}; set GCLIB_DATA to a folder that can "
+            "be written"
+        ) from error
     return digest
 
 

@@ -190,15 +190,13 @@ def open_table() -> Table:
     return Table(["question", "why it is open", "chosen here"], rows, "")
 
 
-def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> Table:
+def changes_table(runs: Iterable[RunRecord]) -> Table:
     """Return what each difference changes, in points of top-1 accuracy on CIFAR-10-LT at ratio 100.
 
     Parameters
     ----------
     runs
         Records; those of other data or of another scale are left out.
-    link_root
-        Where the folder of records lies, seen from the page that shows the table.
 
     Returns
     -------
@@ -209,7 +207,7 @@ def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> T
     lines: list[list[list[Item]]] = []
     chance = Chance(runs)
     for d in sorted(differences(), key=lambda d: d.number):
-        compared, paper_style, clean, shown, interval = _changed(d, runs, chance, link_root)
+        compared, paper_style, clean, shown, interval = _changed(d, runs, chance)
         lines.append([[str(d.number)], [d.topic], compared, paper_style, clean, shown])
         found.append(interval)
     corrected = iter(tables.holm([each.p for each in found if each]))
@@ -227,7 +225,7 @@ def changes_table(runs: Iterable[RunRecord], link_root: str = "../results") -> T
 
 
 def _changed(
-    d: Difference, runs: Sequence[RunRecord], chance: Chance, link_root: str
+    d: Difference, runs: Sequence[RunRecord], chance: Chance
 ) -> tuple[list[Item], list[Item], list[Item], list[Item], Interval | None]:
     """Return the cells: what is compared, paper-style, clean, records or command; and the interval of clean."""
     if d.selection:
@@ -237,7 +235,7 @@ def _changed(
         cell: list[Item] = ["not measured"]
         if same:
             cell = tables.difference(gains, tables.interval(mean(gains), tables.pooled([gains]), len(gains)))
-        shown: list[Item] = [_link(run, link_root, "") for run in same] or [Command(own.command)]
+        shown: list[Item] = [_link(run) for run in same] or [Command(own.command)]
         return [f"{d.selection}: best epoch on test, against clean"], cell, [""], shown, None
     if d.run is None:
         return [d.known], [""], [""], [""], None
@@ -256,7 +254,7 @@ def _changed(
         found, interval = chance.between(*sides, best=best)
         cells.append(tables.apart(found, interval))
     links: list[Item] = [
-        _link(run, link_root, word) for pair in pairs for word, run in zip(("", "changed"), pair, strict=True)
+        _link(run, word) for pair in pairs for word, run in zip(("", "changed"), pair, strict=True)
     ]
     return compared, cells[0], cells[1], links, interval
 
@@ -267,5 +265,5 @@ def _stage_one_anew(base: RunRecord, other: RunRecord) -> bool:
     return first.hash == second.hash and first.course.test_accuracy != second.course.test_accuracy
 
 
-def _link(run: RunRecord, root: str, word: str) -> Link:
-    return Link(word or f"seed {run.seed}", results_path(run, root).as_posix())
+def _link(run: RunRecord, word: str = "") -> Link:
+    return Link(word or f"seed {run.seed}", results_path(run, "../results").as_posix())

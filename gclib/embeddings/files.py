@@ -87,13 +87,14 @@ def make(path: str | Path) -> Path:
         If there is no such record, none of the weights that it names beside it, or not the data that it was made from.
     """
     from gclib.networks import make_network, read_weights
+    from gclib.train.kept import KEPT_WEIGHTS
     from gclib.train.making import normalised_for
 
     record, weights = records.load(path), records.weights_path(path)
     if not weights.exists():
-        raise UserError(
-            f"no stage-one weights {_shown(weights)}; train with them: {records.again(record)} -p keep new"
-        )
+        again = f"train them: {records.again(record)} -p keep replace"
+        advice = again if record.name in KEPT_WEIGHTS else f"those of {', '.join(KEPT_WEIGHTS)} are kept"
+        raise UserError(f"no stage-one weights {_shown(weights)}; {advice}")
     records.check_weights(weights)
     dataset = data.load(record.data.name, record.data.ratio, scale=record.scale)
     if dataset.digest != record.data.digest:

@@ -91,19 +91,20 @@ def class_panels(
     counts = validated_counts(class_counts).astype(int)
     classes = np.arange(len(counts))
     rim = [withStroke(linewidth=3, foreground="white")]  # or the grey is lost on the bars
+    drawn = []
     for name, axes in panels.items():
         axes.bar(classes, accuracies[name], width=0.9, color=class_colours(counts))
         if reference is not None and reference in accuracies and name != reference:
             line = axes.step(classes, accuracies[reference], where="mid", color=GREY, linewidth=1.2)[0]
             line.set(label=_called(reference), path_effects=rim)
+            drawn.append(line)
         axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(counts) - 0.4)
     figure.supxlabel("class index, head to tail", fontsize=9, color=GREY)
     figure.supylabel("test accuracy (%)", fontsize=9, color=GREY)
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper right", fontsize=8)
+    if drawn:
+        figure.legend(handles=drawn[:1], loc="outside upper right", fontsize=8)
     return figure
 
 

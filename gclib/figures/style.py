@@ -14,6 +14,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.ticker import MaxNLocator
 
 from gclib.arrays import PerClass, validated_counts
 from gclib.errors import UserError, without_middle
@@ -213,6 +214,7 @@ def class_ticks(axes: Axes, class_names: Iterable[str] | None, num_classes: int)
     axes.set_xlim(-0.6, num_classes - 0.4)
     if class_names is None or num_classes > 20:
         axes.set_xlabel("class index, head to tail")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
     axes.set_xlabel("class, head to tail")
     names = [plain(name, LEANING_NAME) for name in class_names]

@@ -4,6 +4,7 @@ import io
 import re
 import tarfile
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -119,10 +120,13 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
     paths = sorted(Path(folder).glob("grid-*.tar"))
     if not paths:
         raise UserError(f"{folder} holds no grid-*.tar; expected what gcl grid pack left")
+    epochs: dict[Path, int] = {}
     for path in paths:  # all of it is looked at before any of it is written
         for name, content in _entries(path):
             if Path(name).name == RECORD:
                 records.parse(content, path / name)
+            elif Path(name).name == NAME:
+                epochs[workdir / name] = _epochs_of(content, path, Path(name).parent.name)
     found: list[Path] = []
     new = there = replaced = 0
     for path in paths:
@@ -130,15 +134,13 @@ def unpack(folder: str | Path, workdir: str | Path, root: str | Path) -> str:
             target = workdir / name
             found.append(target)
             missing = not target.exists()
-            if target.name == NAME and (
-                missing or _epochs(target.parent) < _epochs_of(content, target.parent.name)
-            ):
-                with lock(
-                    target.parent, f"{target.parent} is being trained here; end that, then unpack again"
-                ):
-                    write_atomically(target, content, target.with_name(PREVIOUS))
+            if target.name == NAME and _epochs(target.parent) < epochs[target]:
+                busy = f"{target.parent} is being trained here; end that, then unpack again"
+                with lock(target.parent, busy):
+                    if _epochs(target.parent) < epochs[target]:  # no training came further meanwhile
+                        write_atomically(target, content, target.with_name(PREVIOUS))
                 new, replaced = new + missing, replaced + (not missing)
-            elif missing:
+            elif missing and target.name != NAME:
                 write_atomically(target, content)
                 new += 1
             else:
@@ -160,10 +162,16 @@ def _epochs(folder: Path) -> int:
     return -1 if state is None else state["epoch"]
 
 
-def _epochs_of(content: bytes, stage: str) -> int:
-    with tempfile.TemporaryDirectory() as folder:
+def _epochs_of(content: bytes, packed: Path, stage: str) -> int:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         write_atomically(Path(folder, stage, NAME), content)
-        return _epochs(Path(folder, stage))
+        try:
+            epochs = _epochs(Path(folder, stage))
+        except UserError:  # of another stage, or no checkpoint
+            epochs = -1
+    if epochs < 0:
+        raise UserError(f"{packed} holds no sound checkpoint of stage {stage}; pack it again")
+    return epochs
 
 
 def _entries(path: Path) -> Iterator[tuple[str, bytes]]:

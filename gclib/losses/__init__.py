@@ -1,6 +1,7 @@
 """Logit losses for long-tailed data: softmax cross-entropy, adjusted class by class.
 
-Every loss is a function of logits (or cosines), targets and class counts, and returns the batch mean. Each
+Every loss takes logits (or cosines) and targets and returns the batch mean, which class weights make a weighted one;
+class counts it takes when it is made. No label is ignored, and an empty batch has no mean: NaN, as in torch. Each
 computes in float32 at least: float16 and bfloat16 inputs are safe, float64 stays float64. The attribute
 ``stochastic`` says whether a loss draws noise. Each refuses logits of another width than the class counts or
 weights that it was made for, and each can be differentiated as often as you like by `torch.autograd`, uncompiled;

@@ -133,7 +133,7 @@ class ClassLoss(nn.Module):
 
 
 class CosineLoss(ClassLoss):
-    """A `ClassLoss` of cosines, which notices logits that are none."""
+    """A `ClassLoss` of cosines, which warns of logits that are none, but in compiled code."""
 
     calls = 0
 
@@ -151,11 +151,11 @@ class CosineLoss(ClassLoss):
         if self.calls & (self.calls - 1):
             return
         largest = cosine.detach().abs().max().item()
-        if largest > 1.05:  # bfloat16 has 8 bits
+        if not largest <= 1.05:  # bfloat16 has 8 bits; a NaN is no cosine either
             warnings.warn(
                 f"{type(self).__name__} got a cosine of size {largest:.3g}, expected at most 1: its scale and margins "
                 "are meant for cosines; normalise features and classifier, and leave the scale to the loss",
-                stacklevel=3,
+                stacklevel=5,  # the line that calls the module: two of torch's lie between
             )
 
 

@@ -61,7 +61,8 @@ class GCLLoss(CosineLoss):
     class_counts
         Training images of each class; see `gclib.arrays.validated_counts`.
     scale
-        s > 0. Official code: 30 in stage one, 20 in stage two.
+        s > 0. Official code: 30 in stage one, 20 in stage two. As all of these it is fixed: for another value make
+        another loss.
     margin
         m >= 0. Official code: 0 in stage one, 0.1 in stage two; not in the paper's text.
     noise_scale

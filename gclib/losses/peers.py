@@ -70,7 +70,8 @@ class LDAMLoss(CosineLoss):
     scale
         s > 0; 30 in the official code, not named in the paper.
     weight
-        Class weights >= 0, shape (C,), or None. The buffer ``weight`` may be filled anew between epochs.
+        Class weights >= 0, shape (C,), or None. If given, the buffer may be filled anew between epochs,
+        ``loss.weight.copy_(...)``; it is not in the `state_dict`, so fill it again when a training is resumed.
 
     Raises
     ------
@@ -125,7 +126,7 @@ class LogitAdjustedLoss(ClassLoss):
     r"""Logit-adjusted cross-entropy (Menon et al., ICLR 2021) of logits (B, C) at targets (B,).
 
     :math:`\ell_{\mathrm{CE}}(z+\tau\log\pi, y)` with :math:`\pi_j=n_j/N`, in training only: at test time the
-    logits z are used as they are.
+    logits z are used as they are. With :math:`\tau=1` it is Balanced Softmax (Ren et al., NeurIPS 2020).
 
     Parameters
     ----------

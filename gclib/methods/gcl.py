@@ -112,12 +112,14 @@ def _recipe(
     **changes: Any,
 ) -> Definition:
     """Make a recipe of the released code; `differs` says which settings come from elsewhere."""
+    # Samplers that the code has as options, and its scripts do not take.
+    sampler = {"stage-two.sampler.strategy": PAPER} if changes.get("sampler") else {}
     return Definition(
         summary,
         "cosine",
         stages or partial(_official, **changes),
         "Li et al., CVPR 2022",
-        {"": CODE, **(differs or {})},
+        {"": CODE, **sampler, **(differs or {})},
         unified,
         label,
     )

@@ -115,7 +115,7 @@ class TwoTails(Network):
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """As any network; of an embedding's weights both tails take those of its last block."""
         super().start_from(weights)
-        if "head.weight" not in weights:
+        if "head.weight" not in weights and self.last_block() & weights.keys():
             self.second_tail.load_state_dict(self.row()[-2].state_dict())
 
     def tail(self, images: Tensor, second: bool) -> Tensor:

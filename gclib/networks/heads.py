@@ -9,6 +9,13 @@ from torch import Tensor, nn
 __all__ = ["CLASSIFIERS", "CosineClassifier", "MultiHeadClassifier"]
 
 
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors along the last dimension at length 1; zeros stay zeros, also in float16, which has no 1e-12 itself."""
+    if vectors.dtype == torch.float16:
+        return F.normalize(vectors.float(), dim=-1).half()
+    return F.normalize(vectors, dim=-1)
+
+
 class CosineClassifier(nn.Module):
     """Classifier whose output is ``cos(theta_j)``, the cosine between the feature and the anchor of class j (Eq. 8).
 
@@ -46,7 +53,7 @@ class CosineClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Cosines in -1..1, shape ``(..., C)``, of features ``(..., d)``."""
-        return F.linear(F.normalize(features, dim=-1), F.normalize(self.weight))
+        return F.linear(_unit(features), _unit(self.weight))
 
 
 class MultiHeadClassifier(nn.Module):
@@ -82,13 +89,13 @@ class MultiHeadClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits ``(B, C)`` of features ``(B, d)``."""
-        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
+        unit = _unit(features.unflatten(1, (self.heads, -1)))
         return self.scale / self.heads * torch.einsum("bkd,ckd->bc", unit, self.directions())
 
     def effect(self, features: Tensor, mean: Tensor) -> Tensor:
         """Logits ``(B, C)`` of that part of each feature which points along the mean feature ``(d,)``."""
-        unit = F.normalize(features.unflatten(1, (self.heads, -1)), dim=2)
-        along = F.normalize(mean.view(self.heads, -1), dim=1)
+        unit = _unit(features.unflatten(1, (self.heads, -1)))
+        along = _unit(mean.view(self.heads, -1))
         share = torch.einsum("bkd,kd->bk", unit, along)
         return self.scale / self.heads * share @ torch.einsum("ckd,kd->kc", self.directions(), along)
 

@@ -81,7 +81,7 @@ def sphinx(source: Path, output: Path, builder: str) -> Path:
         result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=clean)
     if result.returncode:
         log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr).splitlines()
-        faults = [line for line in log if re.search("WARNING|ERROR", line)] or log[-20:]
+        faults = [line for line in log if re.search(r"WARNING|ERROR|^\w+Error: \S", line)] or log[-20:]
         raise NotebookError("the book did not build:\n" + "\n".join(dict.fromkeys(faults)))
     return output / "_build"
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["NOT_HELD", "check_parameters"]
 
 NOT_HELD = "With these parameters "  # how a line begins that tells of it
+WRITTEN_FOR = (
+    "The text of this page was written for {}; here {}. Tables and figures follow. A sentence that a check of the page "
+    "finds wrong is told where it stands; others may be wrong without a word."
+)
 TELL = "_tell"  # what a page calls for it
 INJECTED = "# Parameters\n"  # how the cell begins that papermill puts below that of the defaults
 
@@ -25,7 +29,7 @@ def check_parameters() -> None:
     refuse the same values, in the same words. The lines are those of the newest cell that the kernel ran with
     parameters in it; see `gclib.notebook.grammar`. From then on, names in the frames of pandas that the page shows are
     text: a dollar begins no mathematics. And an assertion that fails in a cell is told in a line and ends nothing: what
-    a page concludes from its defaults need not hold with other values.
+    a page concludes from its defaults need not hold with other values. With such values a line says so.
 
     Raises
     ------
@@ -48,6 +52,11 @@ def check_parameters() -> None:
     given = {name: variables[name] for name in _injected(cells[place:]) if name in variables}
     stated = parse(cells[place], "parameters cell")
     variables |= check(stated, {p.name: variables[p.name] for p in stated if p.name in variables} | given)
+    other = [p for p in stated if p.name in variables and variables[p.name] != p.default]
+    if other:
+        before = ", ".join(f"{p.name} = {p.default!r}" for p in other)
+        here = ", ".join(f"{p.name} = {variables[p.name]!r}" for p in other)
+        print(WRITTEN_FOR.format(before, here))
     variables[TELL] = _tell
     if not any(isinstance(one, _Assertions) for one in shell.ast_transformers):
         shell.ast_transformers.append(_Assertions())

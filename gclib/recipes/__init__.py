@@ -10,7 +10,7 @@ from gclib import methods
 from gclib.data import LongTailed
 from gclib.data.weights import told_weights
 from gclib.errors import UserError, require_one_of
-from gclib.methods.settings import Definition
+from gclib.methods.settings import Definition, StageSettings
 from gclib.recipes.overrides import USUAL_NETWORK, parse_overrides
 from gclib.recipes.recipe import NamedRecipe, Recipe
 from gclib.recipes.unified import UNIFIED, unify
@@ -89,14 +89,15 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        Columns by name: ``"setting"``, the stages, ``"source"``. A cell is empty where the stage has no such setting.
+        Columns by name: ``"setting"``, the stages, ``"source"``. A cell is empty where the stage has no such setting,
+        or its schedule does not use it.
         A value that differs from the recipe's at paper scale comes from an override, or from scale and data.
     """
     definition = get(recipe.name).on(data.name)
     # As published, mixup is on; a recipe leaves it out for data that do not bear it.
     bearing = replace(data, augmentation=replace(data.augmentation, mixup=True))
     published = {stage.name: _flat(stage.model_dump()) for stage in definition.stages(bearing)}
-    stages = {stage.name: _flat(stage.model_dump(exclude={"name"})) for stage in recipe.stages}
+    stages = {stage.name: _flat(stage.model_dump(exclude=_unused(stage))) for stage in recipe.stages}
     first = recipe.stages[0].name  # what a path without a stage means
     changed = [p if p.partition(".")[0] in stages else f"{first}.{p}" for p in recipe.overrides]
 
@@ -121,6 +122,12 @@ def settings_table(recipe: Recipe, data: LongTailed) -> dict[str, list[str]]:
         places = [source(stage, setting) for stage, values in stages.items() if setting in values]
         table["source"].append("; ".join(dict.fromkeys(places)))
     return table
+
+
+def _unused(stage: StageSettings) -> dict[str, Any]:
+    """What a table leaves out: the name, which heads a column, and of the schedule what a cosine does not look at."""
+    cosine = stage.schedule.kind == "cosine"
+    return {"name": True, "schedule": {"warmup", "milestones", "factors"} if cosine else set()}
 
 
 def by_path(stages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

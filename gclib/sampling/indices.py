@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from numpy.typing import ArrayLike
@@ -177,6 +178,13 @@ class ClassSampler(Sampler[int]):
         generator: torch.Generator | None = None,
         **parameters: float,
     ) -> None:
+        for name, value in (("num_classes", num_classes), ("num_samples", num_samples)):
+            if not isinstance(value, Integral | None):
+                raise UserError(f"{name} is {value!r}, expected a whole number; change {name}")
+        if not isinstance(generator, torch.Generator | None):
+            raise UserError(
+                f"generator is {generator!r}, expected a torch.Generator, as by torch.Generator().manual_seed(0)"
+            )
         classes = validated_labels(labels, num_classes)
         number = num_classes or int(classes.max(initial=-1)) + 1
         if number > len(classes):  # said before anything has the size of the largest label

@@ -73,6 +73,8 @@ def _effective(n: np.ndarray, beta: float = CBEN_A) -> np.ndarray:
 def _cben(n: np.ndarray, a: float = CBEN_A, b: float = CBEN_B) -> np.ndarray:
     require_range(0, 1, a=a)
     require_range(0, 1 - a, b=b)
+    if not a + b < 1:  # by the rounding of 1 - a
+        raise UserError(f"b is {b!r}, expected a + b below 1, where a is {a!r}; change b")
     return n * effective_number_weights(n, a + b * relative_sizes(n, "log"))
 
 

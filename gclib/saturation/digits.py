@@ -14,6 +14,7 @@ from gclib.methods.settings import LossSettings, StageSettings
 from gclib.methods.stage import Stage
 from gclib.networks import CosineClassifier
 from gclib.train.loop import Trainer
+from gclib.train.making import seeded
 
 __all__ = ["CROSS_ENTROPY", "Followed", "by_class", "follow", "long_tailed_digits"]
 
@@ -101,9 +102,9 @@ def follow(
     temperature
         What the logits of the linear classifier are divided by, > 0.
     """
-    torch.manual_seed(seed)
-    hidden = [torch.nn.Flatten(), torch.nn.Linear(192, HIDDEN), torch.nn.ReLU()]
-    head = Tempered(temperature) if loss == CROSS_ENTROPY else CosineClassifier(HIDDEN, 10)
+    with seeded(seed):
+        hidden = [torch.nn.Flatten(), torch.nn.Linear(192, HIDDEN), torch.nn.ReLU()]
+        head = Tempered(temperature) if loss == CROSS_ENTROPY else CosineClassifier(HIDDEN, 10)
     settings = StageSettings(
         name="stage-one", method="train", epochs=epochs, batch_size=32, learning_rate=0.05, loss=loss
     )

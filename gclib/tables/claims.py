@@ -22,11 +22,12 @@ RULE = (
     "deviation of runs made more than once, with another seed or again with the same, pooled over all recipes that "
     "have several; the difference of two runs that were trained apart has √2 times that. Where each pair of runs goes "
     "on from one training of the first stage, it is the standard deviation of such differences from one first stage "
-    f"to the next, pooled as well. If the pairs of one comparison scatter more than that, by an F test at {ODD:.0%}, "
-    "their own standard deviation is taken in its place. Where no seed is common, the means are subtracted. From all "
-    f"this each difference has its {1 - LEVEL:.0%} interval, by Student's t. A claim is supported or contradicted "
-    "where zero lies outside, and still does once all comparisons of this page are "
-    f"corrected for their number by Holm's method, at the level of {LEVEL:.0%}. Everything else is undecided."
+    "to the next, pooled as well. Where first stages alone are compared, it is the spread of first stages. If the "
+    f"pairs of one comparison scatter more than that, by an F test at {ODD:.0%}, their own standard deviation is taken "
+    "in its place. Where no seed is common, the means are subtracted. From all this each difference has its "
+    f"{1 - LEVEL:.0%} interval, by Student's t. A claim is supported or contradicted where zero lies outside, and "
+    "still does once all comparisons of this page are corrected for their number by Holm's method, at the level of "
+    f"{LEVEL:.0%}. Everything else is undecided."
 )
 
 
@@ -136,7 +137,6 @@ def claim_table(
     runs: Iterable[RunRecord],
     dataset: str = "cifar10",
     ratio: float = 100,
-    link_root: str = "../results",
     marks: Mapping[str, str] | None = None,
 ) -> Table:
     """Show the comparisons that bear on a claim, with records, and in one line the commands that make what is missing.
@@ -147,7 +147,7 @@ def claim_table(
         A key of `CLAIMS`.
     runs, dataset, ratio
         See `findings`.
-    link_root, marks
+    marks
         See `gclib.tables.results_table`.
     """
     claim, rows = CLAIMS[name], []
@@ -171,7 +171,7 @@ def claim_table(
         ]
         for numbers, made in zip((finding.ahead, finding.behind), finding.runs, strict=True):
             holding = [run for run in made if value(run, c.quantity, stage_one=c.stage_one) is not None]
-            cells.append([*mean_and_singles(numbers), *record_links(holding, link_root, marks)])
+            cells.append([*mean_and_singles(numbers), *record_links(holding, marks)])
         rows.append(cells)
     header = [one or "comparison", "difference", "verdict", "p, corrected", "paper-style", "in the paper"]
     header += ["first", "second"]

@@ -13,10 +13,11 @@ from gclib.tables.table import Table
 
 __all__ = ["class_table", "write_classes"]
 
+MOST = 30  # rows at most
 HEADER = ("class", "training images", "test images", "accuracy (%)")
 
 
-def class_table(record: RunRecord, class_names: Sequence[str] | None = None, most: int = 30) -> Table:
+def class_table(record: RunRecord, class_names: Sequence[str] | None = None) -> Table:
     """List classes from head to tail, each with its images and its accuracy after the last epoch (clean).
 
     Parameters
@@ -25,15 +26,17 @@ def class_table(record: RunRecord, class_names: Sequence[str] | None = None, mos
         The run.
     class_names
         Names of its C classes; None for those that the record holds, or their numbers where it holds none.
-    most
-        Rows at most, >= 2: of more classes, the first half of the rows are the most frequent, the rest the rarest.
+
+    Returns
+    -------
+    Table
+        A row for each class; of more than `MOST` the first half are the most frequent, the rest the rarest.
     """
     rows = _rows(record, class_names)
-    if len(rows) <= most:
+    if len(rows) <= MOST:
         return Table.of(HEADER, rows)
-    head, tail = most // 2, most - most // 2
-    between = (f"{len(rows) - most} more classes", None, None, None)
-    return Table.of(HEADER, [*rows[:head], between, *rows[-tail:]])
+    between = (f"{len(rows) - MOST} more classes", None, None, None)
+    return Table.of(HEADER, [*rows[: MOST // 2], between, *rows[-MOST // 2 :]])
 
 
 def write_classes(record: RunRecord, class_names: Sequence[str] | None, path: str | Path) -> Path:

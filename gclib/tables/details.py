@@ -23,6 +23,7 @@ __all__ = [
     "pooled_reliability",
 ]
 
+ENDS = 10  # classes at either end of a table that has no room for all
 GROUPS = {"many": "many", "medium": "medium", "few": "few", "top1": "all"}
 
 
@@ -92,7 +93,8 @@ def calibration_table(runs: Iterable[RunRecord]) -> Table:
         "over seeds."
     )
     if seeds := pooled([[100 * run.clean.ece for run in group] for group in groups.values()]):
-        caption += f" Over seeds the ECE of one run has a standard deviation of {seeds.deviation:.2f} points, pooled."
+        caption += f" Over seeds the ECE of one run has a standard deviation of {seeds.deviation:.2f} points, pooled "
+        caption += "over the recipes of this table."
     return Table.of(header, rows, caption)
 
 
@@ -155,7 +157,8 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     Returns
     -------
     Table
-        The mean over classes, then classes in the order of their index; first of all their training images.
+        The mean over classes, then classes in the order of their index, of many those at either end; first of all
+        their training images.
 
     Raises
     ------
@@ -169,11 +172,16 @@ def per_class_table(runs: Iterable[RunRecord]) -> Table:
     if len(data) > 1:
         raise UserError(f"records of {len(data)} data sets in one table of classes; expected records of one")
     counts = data.pop().class_counts
-    rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(count)] for count in counts)]]
+    shown = [k for k in range(len(counts)) if k < ENDS or len(counts) - ENDS <= k]
+    rows: list[Sequence[Sequence[Item]]] = [[["training images"], [""], *([str(counts[k])] for k in shown)]]
     for name, group in groups.items():
         top1 = mean(run.clean.top1 for run in group)
-        rows.append(
-            [[recipes.label(name)], [f"{top1:.2f}"], *([f"{value:.1f}"] for value in class_means(group))]
-        )
-    caption = "Accuracy (%) of each class on the test set, last epoch (clean), mean over seeds."
-    return Table(["recipe", "mean", *(f"class {index}" for index in range(len(counts)))], rows, caption)
+        of_class = class_means(group)
+        rows.append([[recipes.label(name)], [f"{top1:.2f}"], *([f"{of_class[k]:.1f}"] for k in shown)])
+    which = (
+        "each class"
+        if len(shown) == len(counts)
+        else f"the {ENDS} most frequent and the {ENDS} rarest classes"
+    )
+    caption = f"Accuracy (%) of {which} on the test set, last epoch (clean), mean over seeds."
+    return Table(["recipe", "mean", *(f"class {k}" for k in shown)], rows, caption)

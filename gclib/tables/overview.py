@@ -15,7 +15,6 @@ __all__ = ["overview_table"]
 def overview_table(
     runs: Iterable[RunRecord],
     number: int = 1,
-    link_root: str = "../results",
     marks: Mapping[str, str] | None = None,
 ) -> Table:
     """Set our paper-style accuracies beside all numbers of a table of the paper.
@@ -26,7 +25,7 @@ def overview_table(
         Records of any data sets and ratios; those that stand in no cell are left out.
     number
         Which table: 1, 3, 4 or 5.
-    link_root, marks
+    marks
         See `gclib.tables.results_table`.
 
     Returns
@@ -51,7 +50,7 @@ def overview_table(
             printed = cell.accuracy if cell else None
             best = [accuracy(run, True, row.stage_one) for run in ours]
             difference = "" if printed is None else f" ({mean(best) - printed:+.2f})"
-            line.append([mean_and_spread(best) + difference, *record_links(ours, link_root, marks)])
+            line.append([mean_and_spread(best) + difference, *record_links(ours, marks)])
         lines.append(line)
     names = [f"{paper.DATASETS[dataset]}, ratio {ratio}" for dataset, ratio in settings]
     caption = (

@@ -97,7 +97,7 @@ def kinds_table(runs: Iterable[RunRecord]) -> Table:
     header = ["what differs", "standard deviation of one run", "of the difference of two"]
     caption = (
         "How far chance moves the accuracy of the last epoch, in percentage points, pooled over all recipes that were "
-        "run more than once. The last row is how far the difference of two recipes scatters from one first stage that "
-        "they share to the next."
+        "run more than once: of first stages alone, and, in the last row, how far the difference of two whole runs "
+        "scatters from one first stage that they share to the next."
     )
     return Table.of([*header, "degrees of freedom"], rows, caption)

@@ -143,7 +143,7 @@ def results_table(
             "the paper's row": [", ".join(row.variant.values()) or row.method or "none"],
             "paper prints": ["–" if printed is None else f"{printed:.2f}"],
             "provenance": [cell.provenance if cell and printed is not None else ""],
-            "record": [*record_links(ours, link_root, marks), again],
+            "record": [*record_links(ours, marks, link_root), again],
             **numbers(row, ours),
             **{name: [value] for name, value in compared.get(row.label, NOTHING).items()},
         }

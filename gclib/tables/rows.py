@@ -169,7 +169,7 @@ def command(recipe: str, dataset: str, ratio: float) -> str:
 
 
 def record_links(
-    runs: Sequence[RunRecord], link_root: str, marks: Mapping[str, str] | None = None
+    runs: Sequence[RunRecord], marks: Mapping[str, str] | None = None, link_root: str = "../results"
 ) -> list[Item]:
     """Return a link to each record, named by its seed and its mark if it has one (see `gclib.records.marks`)."""
 

@@ -6,7 +6,7 @@ from gclib import paper, recipes
 from gclib.records import RunRecord, content_hash
 from gclib.saturation import Saturation
 from gclib.tables.chance import first_stage, measured_again, noise
-from gclib.tables.comparisons import MEASURES
+from gclib.tables.comparisons import EMBEDDED, MEASURES
 from gclib.tables.intervals import LEVEL, Spread, interval, pooled
 from gclib.tables.results import mean_and_singles, mean_and_spread
 from gclib.tables.rows import accuracy, by_recipe, one_a_seed
@@ -19,6 +19,9 @@ __all__ = [
     "spreads",
     "stage_one_table",
 ]
+
+# An epoch, whether it is the best, and whether it is of stage one alone.
+EPOCHS = (("last", False, False), ("best on test", True, False), ("last of stage one", False, True))
 
 
 def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[list[RunRecord]]]:
@@ -41,17 +44,13 @@ def made_again(runs: Iterable[RunRecord], stage_one: bool = False) -> list[list[
     return [[list(times.values()) for times in seeds.values()] for seeds in groups.values()]
 
 
-def spreads(
-    runs: Iterable[RunRecord], best: bool = False, stage_one: bool = False
-) -> tuple[Spread | None, Spread | None]:
-    """Pool what another seed moves, and what rounding alone moves.
+def spreads(runs: Iterable[RunRecord], stage_one: bool = False) -> tuple[Spread | None, Spread | None]:
+    """Pool what another seed moves, and what rounding alone moves, of the accuracy after the last epoch (clean).
 
     Parameters
     ----------
     runs
         Records of any recipes and data, repeats among them.
-    best
-        Whether the accuracy is that of the best epoch on the test set (paper-style) or of the last (clean).
     stage_one
         Whether the first stage alone is compared.
 
@@ -62,7 +61,7 @@ def spreads(
         percentage points of top-1 accuracy, None where there is nothing to compare.
     """
     groups = [
-        [[number for _, number in _values(times, best, stage_one)] for times in seeds]
+        [[number for _, number in _values(times, False, stage_one)] for times in seeds]
         for seeds in made_again(runs, stage_one)
     ]
     over_seeds = pooled([times[0] for times in seeds] for seeds in groups)
@@ -137,11 +136,11 @@ def chance_table(runs: Iterable[RunRecord]) -> Table:
     """
     runs, rows = list(runs), []
     for quantity, measure in MEASURES.items():
-        for best in (False, True):
-            spread = noise(runs, quantity, best)
+        for epoch, best, stage_one in EPOCHS:
+            spread = noise(runs, quantity, best, stage_one)
             alone = interval(0.0, spread, 1, 1)
-            if spread and alone and (quantity == "top1" or not best):
-                epoch = "best on test" if best else "last"
+            twice = stage_one and quantity in EMBEDDED  # of the features of stage one anyway
+            if spread and alone and not twice and (quantity == "top1" or not best):
                 rows.append([measure.words, epoch, spread.deviation, spread.freedom, f"± {alone.half:.2f}"])
     header = ["quantity", "epoch", "standard deviation", "degrees of freedom", "interval of two single runs"]
     caption = (

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
-from gclib import records
+from gclib import recipes, records
 from gclib.data import LongTailed
 from gclib.errors import UserError
 from gclib.files import home_expanded, write_atomically
@@ -61,7 +61,8 @@ def keep(
     if record.environment.commit is None:
         warnings.warn(f"{path} names no commit: made outside of a git checkout, or without git", stacklevel=2)
     weights = None
-    if record.name in KEPT_WEIGHTS and how != "repeat":
+    # Also where weights lie beside the record that is replaced: they would be those of another run.
+    if (record.name in KEPT_WEIGHTS or records.weights_path(path).exists()) and how != "repeat":
         source = home_expanded(workdir) / record.identity / records.RUN_WEIGHTS
         try:
             weights = source.read_bytes()
@@ -117,15 +118,24 @@ def stage_one_weights(recipe: Recipe, data: LongTailed, seed: int, root: str | P
     Raises
     ------
     UserError
-        If no record under `root` has this first stage and its weights, or the weights are not those that it names.
+        If the recipe has not two stages; if no record under `root` has this first stage and its weights, with the
+        command that makes them if there is one; or if the weights are not those that it names.
     """
+    if len(recipe.stages) != 2:
+        raise UserError(f"{recipe.name} has no second stage to start from weights; name another recipe")
     wanted = stage_plan(recipe, data, seed)[0].hash
     for record in records.find(root, scale=recipe.scale, dataset=data.name, ratio=data.ratio, seed=seed):
         path = records.weights_path(records.results_path(record, root))
         if record.stages[0].hash == wanted and path.exists():
             records.check_weights(path)
             return path
+    keepers = [recipes.get(name).resolve(data, recipe.scale) for name in KEPT_WEIGHTS]
+    keeper = next((one for one in keepers if stage_plan(one, data, seed)[0].hash == wanted), None)
+    advice = f"those of {', '.join(KEPT_WEIGHTS)} are kept, and it shares none of their first stages"
+    if keeper:
+        place = records.place(recipe.scale, data.name, data.ratio, keeper.name, seed)
+        how = "replace" if Path(root, place).exists() else "new"
+        advice = f"train them: {command(keeper, data, seed)} -p keep {how}"
     raise UserError(
-        f"no stage-one weights of {recipe.name} on {data.name} under {root}; train it first: "
-        f"{command(recipe, data, seed)} -p keep new"
+        f"no stage-one weights of {recipe.name} on {data.name}, seed {seed}, under {root}; {advice}"
     )

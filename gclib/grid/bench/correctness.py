@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gclib import recipes
 from gclib.grid.bench.subjects import Scene, few_digits, stages_of, synchronisation_is_an_error, trainer
 from gclib.networks.variants import BY_KERNELS, convolution_disagreement, disagreement
 from gclib.recipes import Recipe
@@ -124,11 +123,7 @@ def side_by_side(scene: Scene, variant: str) -> dict[str, Any]:
     names = ("ce", "gcl-official-cben", "bbn", "ldam-drw")
 
     def work(name: str) -> Tensor:
-        recipe = recipes.get(name).resolve(scene.data, "paper")
-        size = None if scene.device.type == "cuda" else 4
-        made = trainer(
-            recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps, batch_size=size
-        )
+        made = scene.trainer(name, variant)
         for epoch in range(2):
             made.train_epoch(epoch)
         with made.on_stream():
@@ -147,8 +142,7 @@ def side_by_side(scene: Scene, variant: str) -> dict[str, Any]:
 
 def waits(scene: Scene, variant: str) -> dict[str, Any]:
     """Whether the host waits for the GPU within an epoch whose steps are recorded."""
-    recipe = recipes.get("gcl-official-cben").resolve(scene.data, "paper")
-    made = trainer(recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps)
+    made = scene.trainer("gcl-official-cben", variant)
     with fleet.exact(), made.on_stream():
         made.train_epoch(0)
         with synchronisation_is_an_error():

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,12 +47,13 @@ class Aside:
     def __init__(self, what: str, device: torch.device, *more: str) -> None:
         variables = {} if device.type == "cuda" else {"TRITON_INTERPRET": "1"}
         command = [sys.executable, "-m", "gclib.grid.bench", what, str(device), *more]
+        # A pipe is full after 64 KiB, and it would stand still.
+        self.printed = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **variables},
-            stdout=subprocess.PIPE,
+            stdout=self.printed,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 
@@ -72,13 +74,14 @@ class Aside:
         """
         late = None
         try:
-            printed, _ = self.process.communicate(timeout=max(0.0, seconds))
+            self.process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired as error:
             late = error
-            self.end()
-            printed, _ = self.process.communicate()
         finally:
             self.end()
+        self.process.wait()
+        self.printed.seek(0)
+        printed = self.printed.read()
         if self.process.returncode and not late:
             raise RuntimeError(printed.strip()[-500:])
         found = re.findall(r"^\{.*\}$", printed, re.MULTILINE)

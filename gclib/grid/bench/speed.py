@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gclib import recipes
-from gclib.grid.bench.subjects import Scene, trainer
+from gclib.grid.bench.subjects import Scene
 from gclib.networks import resnet32
 from gclib.train import fleet
 from gclib.train.loop import Trainer
@@ -30,8 +29,6 @@ def rates(measure: Callable[[int], float], beside: tuple[int, ...], end: float) 
 
 def run_many(scene: Scene, name: str, variant: str) -> Callable[[int], float]:
     """Return what measures images a second of so many runs of a recipe's first stage; it keeps what is recorded."""
-    recipe = recipes.get(name).resolve(scene.data, "paper")
-    size = None if scene.device.type == "cuda" else 8
     ready: list[Trainer] = []
 
     def begin(made: Trainer) -> Trainer:
@@ -47,8 +44,7 @@ def run_many(scene: Scene, name: str, variant: str) -> Callable[[int], float]:
 
     def measure(runs: int) -> float:
         new = range(len(ready), runs)
-        make = partial(trainer, recipe, 0, scene.data, scene.device, scene.precision, variant)
-        begun = [make(steps=scene.steps, batch_size=size, seed=seed) for seed in new]
+        begun = [scene.trainer(name, variant, seed) for seed in new]
         ready.extend(_side_by_side([partial(begin, made) for made in begun]))
         since = time.perf_counter()
         end = since + WINDOW[scene.device.type]
@@ -72,14 +68,10 @@ def _side_by_side(work: list[Callable[[], Any]]) -> list[Any]:
 
 def determinism(scene: Scene, name: str, variant: str) -> dict[str, float]:
     """Images a second of one run, by what cuDNN may choose from."""
-    recipe = recipes.get(name).resolve(scene.data, "paper")
-    size = None if scene.device.type == "cuda" else 8
     found = {}
     ways = {"deterministic": (False, True), "free": (False, False), "free, the fastest tried": (True, False)}
     for what, (benchmark, deterministic) in ways.items():
-        made = trainer(
-            recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps, batch_size=size
-        )
+        made = scene.trainer(name, variant)
         flags = torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, deterministic=deterministic)
         with flags, made.on_stream():
             found[what] = round(_rate(scene, made), 1)
@@ -96,14 +88,10 @@ def _rate(scene: Scene, made: Trainer) -> float:
     return epochs * scene.steps * made.settings.batch_size / (time.perf_counter() - since)
 
 
-def dearest(scene: Scene, name: str, variant: str, count: int = 10) -> dict[str, Any]:
-    """Kernels that take most of a step: microseconds and launches a step, and share of the time."""
-    recipe = recipes.get(name).resolve(scene.data, "paper")
+def dearest(scene: Scene, name: str, variant: str) -> dict[str, Any]:
+    """The ten kernels that take most of a step: microseconds and launches a step, and share of the time."""
     on_gpu = scene.device.type == "cuda"
-    size = None if on_gpu else 8
-    made = trainer(
-        recipe, 0, scene.data, scene.device, scene.precision, variant, steps=scene.steps, batch_size=size
-    )
+    made = scene.trainer(name, variant)
     kind = torch.profiler.ProfilerActivity.CUDA if on_gpu else torch.profiler.ProfilerActivity.CPU
     with fleet.exact(), made.on_stream():
         made.train_epoch(0)
@@ -125,26 +113,16 @@ def dearest(scene: Scene, name: str, variant: str, count: int = 10) -> dict[str,
                 "microseconds": getattr(e, time_of) / scene.steps,
                 "share": getattr(e, time_of) / total,
             }
-            for e in events[:count]
+            for e in events[:10]
         ],
     }
 
 
 def evaluation(scene: Scene, variant: str) -> dict[str, float]:
     """Seconds of a test pass, and memory of one run with all that is recorded for it."""
-    recipe = recipes.get("ce").resolve(scene.data, "paper")
     on_gpu = scene.device.type == "cuda"
     before = torch.cuda.memory_reserved() if on_gpu else 0
-    made = trainer(
-        recipe,
-        0,
-        scene.data,
-        scene.device,
-        scene.precision,
-        variant,
-        steps=scene.steps,
-        batch_size=None if on_gpu else 8,
-    )
+    made = scene.trainer("ce", variant)
     with fleet.exact(), made.on_stream():
         made.train_epoch(0)
         repeats = 5 if on_gpu else 1

@@ -56,6 +56,13 @@ class Scene:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
+    def trainer(self, name: str, variant: str, seed: int = 0) -> Trainer:
+        """Make a trainer of a recipe's first stage; on a CPU its batches are small."""
+        recipe = recipes.get(name).resolve(self.data, "paper")
+        size = None if self.device.type == "cuda" else 8
+        ways = self.device, self.precision, variant
+        return trainer(recipe, 0, self.data, *ways, steps=self.steps, seed=seed, batch_size=size)
+
 
 def full() -> LongTailed:
     """CIFAR-10-LT at ratio 100 where it is at hand, else random images of its shape."""

@@ -1,5 +1,6 @@
 """Classifier re-balancing on a frozen embedding (Kang et al., ICLR 2020): cRT, LWS, tau-normalisation and NCM."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -40,7 +41,8 @@ class FrozenEmbedding(Stage):
     def train(self, mode: bool = True) -> "FrozenEmbedding":
         """Set the mode of everything but the embedding, which keeps its running statistics."""
         super().train(mode)
-        self.network.embedding.eval()
+        for module in self.network.kept("head"):
+            module.eval()
         return self
 
     def embed(self, images: Tensor) -> Tensor:
@@ -130,7 +132,7 @@ class TauNormalisation(FrozenEmbedding, name="tau-normalisation"):
         chosen = torch.from_numpy(np.setdiff1d(np.arange(len(images.labels)), self.seen.numpy()))
         if not len(chosen):
             raise UserError(
-                f"no class has {1 / self.settings.held_out:.0f} images, so none is held out to choose tau on; "
+                f"no class has {math.ceil(1 / self.settings.held_out)} images, so none is held out to choose tau on; "
                 "give stage-two.held_out=0 and stage-two.parameters.tau"
             )
         labels, features = images.labels[chosen.to(images.labels.device)], self.features(images, chosen)
