@@ -79,3 +79,22 @@ def test_settings_that_two_recipes_share_are_left_out() -> None:
     assert training_counts("cifar100", 50)[[0, -1]].tolist() == [500, 10]
     with pytest.raises(UserError, match="no class counts for folder:birds"):
         tables.settings_difference("ce", "ldam", "folder:birds")
+
+
+def test_every_row_of_table_1_says_how_it_is_trained() -> None:
+    rows = cells(tables.training_table())
+    assert list(rows) == [row.recipe for row in tables.ROWS[1] if row.part == "paper"]
+    assert rows["ce"]["stage two"] == "–"
+    assert rows["gcl-official-cben"]["stage two"] == (
+        "cRT (classifier starts anew no); 30 epochs, batches of 64, rate 0.002 (cosine), weight decay 0.0002, mixup 1; "
+        "gcl (scale 20.0, noise scale 0.5, margin 0.1, focal gamma 1.0); CBEN draws"
+    )
+    assert "rate 0.1 (× 0.01 from 160, × 0.0001 from 180)" in rows["gcl-paper"]["stage one"]
+
+
+def test_of_many_classes_a_table_shows_those_at_either_end() -> None:
+    made = paper_run("ce", dataset="cifar100", classes=100)
+    training, run = cells(tables.per_class_table([made])).values()
+    assert list(run) == ["mean", *(f"class {k}" for k in (*range(10), *range(90, 100)))]
+    counts = made.data.class_counts
+    assert (training["class 0"], training["class 99"]) == (str(counts[0]), str(counts[-1]))

@@ -1,7 +1,7 @@
-"""The directive ``found``: what the front page says, from the records, when the book is built.
+"""The directive ``found``: what pages without cells show, from records and recipes, when the book is built.
 
 ``{found} picture`` draws the idea of the method, ``{found} answers`` lists what was found, ``{found} choices`` is the
-table for whoever asks whether to use GCL.
+table for whoever asks whether to use GCL, ``{found} training`` how each row of Table 1 is trained.
 """
 
 import base64
@@ -30,7 +30,12 @@ class Found(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        text = {"picture": self.picture, "answers": self.answers, "choices": self.choices}
+        text = {
+            "picture": self.picture,
+            "answers": self.answers,
+            "choices": lambda: tables.choices_table(kept().values(), marks()).to_html(),
+            "training": lambda: tables.training_table().to_html(),
+        }
         return [nodes.raw("", text[self.arguments[0]](), format="html")]
 
     def picture(self) -> str:
@@ -47,9 +52,6 @@ class Found(SphinxDirective):
             for each in tables.answers(kept().values())
         )
         return f"<ol>{''.join(items)}</ol>"
-
-    def choices(self) -> str:
-        return tables.choices_table(kept().values(), marks()).to_html()
 
 
 def drawn(below: bool) -> str:

@@ -36,7 +36,7 @@ from gclib.tables.results import (
     verdict,
 )
 from gclib.tables.rows import ROWS, Row, by_recipe, usable
-from gclib.tables.settings import settings_difference
+from gclib.tables.settings import settings_difference, training_table
 from gclib.tables.spread import (
     chance_table,
     repeats_table,
@@ -105,6 +105,7 @@ __all__ = [
     "shared_first_stage",
     "spreads",
     "stage_one_table",
+    "training_table",
     "trainings",
     "usable",
     "verdict",
