@@ -1,9 +1,5 @@
 """Features of a data set, in a file so small that a repository can hold it: turned, cut and rounded."""
 
-import hashlib
-import io
-import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +9,7 @@ import numpy as np
 from gclib import ROOT
 from gclib.data import NETWORKS, LongTailed, Split, find_weights, identify_weights, without_images
 from gclib.data.photos import Photos
+from gclib.embeddings.archive import packed, unpacked
 from gclib.errors import UserError
 from gclib.files import write_atomically
 
@@ -157,10 +154,7 @@ def save(features: Features, path: str | Path = FILE) -> None:
         # One coordinate after another is packed closest.
         arrays[name] = np.round(split.images[order].T / about["step"]).astype(STORED[name])
         arrays[f"{name}_labels"] = split.labels[order].astype(STORED[f"{name}_labels"])
-    about["digest"] = _digest(about, arrays)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-    write_atomically(Path(path), buffer.getvalue())
+    write_atomically(Path(path), packed(about, arrays))
 
 
 def load(path: str | Path = FILE) -> Features:
@@ -172,15 +166,7 @@ def load(path: str | Path = FILE) -> Features:
         If the file is missing, damaged, or holds something else.
     """
     try:
-        content = Path(path).read_bytes()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").tobytes())
-        if about.pop("digest", None) != _digest(about, arrays):
-            raise ValueError("it does not match its digest: it was edited or damaged")
+        about, arrays = unpacked(Path(path).read_bytes())
         names = tuple(about.pop("class_names"))
         train, test = (
             Split((arrays[name].T * np.float32(about["step"])), arrays[f"{name}_labels"].astype(np.int64))
@@ -196,11 +182,3 @@ def load(path: str | Path = FILE) -> Features:
     plain = without_images("digits").augmentation
     data = LongTailed(about["data"], about["ratio"], train, test, counts, names, plain, about["images"])
     return Features(data, about)
-
-
-def _digest(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of all that the file holds."""
-    content = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(arrays):
-        content.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    return content.hexdigest()
