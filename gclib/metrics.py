@@ -311,7 +311,7 @@ def _predictions_and_labels(
     values = to_numpy(outputs)
     if values.ndim == 2:
         width = values.shape[1]
-        if width != (num_classes or width or 1):
+        if width == 0 or num_classes not in (None, width):
             expected = f"(N, {num_classes or 'C'})"
             raise UserError(f"logits have shape {values.shape}, expected {expected}, one for each class")
         if np.isnan(values).any():

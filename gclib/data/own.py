@@ -16,7 +16,7 @@ import numpy as np
 
 from gclib.data.kept import kept
 from gclib.data.layouts import Row, from_folder, from_lists
-from gclib.data.photos import examined, too_large
+from gclib.data.photos import Photos, examined, too_large
 from gclib.data.pictures import read_images, several
 from gclib.data.sources import FOLDER, PHOTOS, Split, Whole
 from gclib.errors import UserError
@@ -198,28 +198,22 @@ def own_images(source: Own, split_seed: int = 0) -> Whole:
         As `listing`; in taking, if files are no readable images: all of them are named at once.
     """
     found = listing(source, split_seed)
-    train, test = found.train, found.test
-
-    size = source.size
-    side = (size, size)
-
-    def named(chosen: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
-        paths = [train.paths[k] for k in chosen] + [test.paths[k] for k in tested]
-        photos, count = examined(str(source.path.resolve()), paths, size), len(chosen)
-        return Split(photos[:count], train.labels[chosen]), Split(photos[count:], test.labels[tested])
+    train, test, size = found.train, found.test, source.size
+    place, side = source.path.resolve(), (size, size)
+    files_stay = too_large(len(train) + len(test), size)
 
     def take(chosen: np.ndarray, tested: np.ndarray) -> tuple[Split, Split]:
         paths = [train.paths[k] for k in chosen] + [test.paths[k] for k in tested]
-        images = kept(
-            f"{source.path.resolve()} pixels", paths, lambda new: read_images(new, size), (*side, 3)
-        )
+        images: Photos | np.ndarray
+        if files_stay:
+            images = examined(str(place), paths, size)
+        else:
+            images = kept(f"{place} pixels", paths, lambda new: read_images(new, size), (*side, 3))
         count = len(chosen)
         return Split(images[:count], train.labels[chosen]), Split(images[count:], test.labels[tested])
 
-    if too_large(len(train) + len(test), size):
-        return Whole(train.labels, test.labels, found.class_names, PHOTOS, False, side, named)
     # A shift by an eighth of the side, as the 4 of 32 pixels that CIFAR has.
-    augmentation = replace(FOLDER, shift=size // 8)
+    augmentation = PHOTOS if files_stay else replace(FOLDER, shift=size // 8)
     return Whole(train.labels, test.labels, found.class_names, augmentation, False, side, take)
 
 

@@ -146,9 +146,8 @@ def _oddities(path: Path, size: int) -> Iterator[str]:
         else:
             if frames > 1:
                 yield "several frames, the first is used"
-        found = (
-            "JPEG" if image.format == "MPO" else image.format
-        )  # a JPEG with a preview, as phones write them
+        # A JPEG with a preview, as phones write them, is one of several pictures to Pillow.
+        found = "JPEG" if image.format == "MPO" else image.format
         if Image.registered_extensions().get(path.suffix.lower(), found) not in (found, image.format):
             yield "of another format than the name says"
         if min(image.size) < size:

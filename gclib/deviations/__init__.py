@@ -196,7 +196,7 @@ def changes_table(runs: Iterable[RunRecord]) -> Table:
     Parameters
     ----------
     runs
-        Records; those of other data or of another scale are left out.
+        Records; those of other data or of another scale say only how far chance moves a run.
 
     Returns
     -------

@@ -69,11 +69,9 @@ def sides(names: Sequence[str], places: np.ndarray, points: np.ndarray) -> list[
     chosen = np.zeros_like(sizes)
 
     def amiss(number: int, way: tuple[int, int]) -> float:
-        (x, _), (length, _) = centre, size = (
-            centres[number] + np.array(way) * sizes[number] / 2,
-            sizes[number],
-        )
-        cut = max(length / 2 - x, x + length / 2 - LETTERS, 0)
+        size = sizes[number]
+        centre = centres[number] + np.array(way) * size / 2
+        cut = max(size[0] / 2 - centre[0], centre[0] + size[0] / 2 - LETTERS, 0)
         others = np.delete(centres + chosen * sizes / 2, number, axis=0)
         over = (size + np.delete(sizes, number, axis=0)) / 2 - np.abs(centre - others)
         return float(cut + over.clip(0).prod(axis=1).sum())

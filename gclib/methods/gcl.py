@@ -112,7 +112,7 @@ def _recipe(
     **changes: Any,
 ) -> Definition:
     """Make a recipe of the released code; `differs` says which settings come from elsewhere."""
-    # Samplers that the code has as options, and its scripts do not take.
+    # The paper's choice, or a row of its Table 4; the released scripts draw the classes alike.
     sampler = {"stage-two.sampler.strategy": PAPER} if changes.get("sampler") else {}
     return Definition(
         summary,

@@ -118,7 +118,7 @@ def _decided(finding: Finding, corrected: float | None) -> Finding:
     if corrected is None or finding.interval is None:
         return finding
     verdict = UNDECIDED
-    if corrected < LEVEL and not finding.interval.crosses_zero:
+    if finding.interval.decides(corrected):
         better = (finding.interval.difference > 0) == MEASURES[finding.comparison.quantity].more_is_better
         verdict = "supported" if better else "contradicted"
     return replace(finding, corrected=corrected, verdict=verdict)

@@ -12,7 +12,7 @@ from gclib import ROOT, embeddings
 from gclib.geometry import Geometry
 from gclib.metrics import groups
 from gclib.records import RunRecord, results_path
-from gclib.tables.rows import ROWS
+from gclib.tables.rows import ROWS, outcome
 
 __all__ = ["CLAIMS", "EMBEDDED", "MEASURES", "Claim", "Comparison", "Measure", "value"]
 
@@ -54,16 +54,14 @@ def value(run: RunRecord, name: str = "top1", best: bool = False, stage_one: boo
     thirds = groups(run.data.class_counts, "thirds")
     if name in EMBEDDED:
         return None if best else _of_features(run, name, thirds)
-    outcome = run.paper_style if best else run.clean
-    if stage_one:
-        outcome = run.stages[0].best if best else run.stages[0].last
+    found = outcome(run, best, stage_one)
     if name == "top1":
-        return outcome.top1
+        return found.top1
     if name == "tail":
-        return float(np.mean([outcome.per_class[place] for place in thirds["few"]]))
-    if outcome.confusion is None:
+        return float(np.mean([found.per_class[place] for place in thirds["few"]]))
+    if found.confusion is None:
         return None
-    tail = np.array(outcome.confusion)[thirds["few"]]
+    tail = np.array(found.confusion)[thirds["few"]]
     return float(100 * tail[:, thirds["many"]].sum() / tail.sum())
 
 

@@ -81,6 +81,10 @@ class Interval(NamedTuple):
         """Whether zero lies within."""
         return abs(self.difference) <= self.half
 
+    def decides(self, corrected: float) -> bool:
+        """Whether zero lies outside, and still does by the p-value after the correction for several comparisons."""
+        return corrected < LEVEL and not self.crosses_zero
+
 
 class Gap(NamedTuple):
     """How far two recipes lie apart.

@@ -72,7 +72,7 @@ def verdict(found: Interval, corrected: float) -> str:
     >>> verdict(Interval(2.1, 1.9, 0.02), 0.03), verdict(Interval(2.1, 1.9, 0.02), 0.1)
     ('higher', 'not told apart')
     """
-    if found.crosses_zero or corrected >= LEVEL:
+    if not found.decides(corrected):
         return "not told apart"
     return "higher" if found.difference > 0 else "lower"
 

@@ -5,10 +5,21 @@ from dataclasses import dataclass, field
 
 from gclib import paper, recipes, records
 from gclib.data import PUBLISHED
-from gclib.records import RunRecord
+from gclib.records import Outcome, RunRecord
 from gclib.tables.table import Item, Link
 
-__all__ = ["ROWS", "Row", "accuracy", "by_recipe", "command", "one_a_seed", "record_links", "rows", "usable"]
+__all__ = [
+    "ROWS",
+    "Row",
+    "accuracy",
+    "by_recipe",
+    "command",
+    "one_a_seed",
+    "outcome",
+    "record_links",
+    "rows",
+    "usable",
+]
 
 UNIFIED = "-unified"  # ends the name of a recipe under the one protocol that all of them share
 
@@ -148,11 +159,16 @@ def one_a_seed(runs: Iterable[RunRecord]) -> list[RunRecord]:
     return list(first.values())
 
 
+def outcome(run: RunRecord, best: bool = False, stage_one: bool = False) -> Outcome:
+    """Return what was measured at the last epoch (clean) or the best on test (paper-style), of stage one or all."""
+    if stage_one:
+        return run.stages[0].best if best else run.stages[0].last
+    return run.paper_style if best else run.clean
+
+
 def accuracy(run: RunRecord, best: bool = False, stage_one: bool = False) -> float:
     """Return a top-1 accuracy (%): of the last epoch (clean) or the best on test (paper-style), of stage one or all."""
-    if stage_one:
-        return (run.stages[0].best if best else run.stages[0].last).top1
-    return (run.paper_style if best else run.clean).top1
+    return outcome(run, best, stage_one).top1
 
 
 def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
