@@ -375,12 +375,21 @@ def test_what_is_said_of_the_short_runs_of_hybrid_sc_holds() -> None:
     plain, crops = made["hybrid-sc"], made["hybrid-sc-resized-crop"]
     every = records.find(ROOT / "results", scale="paper", repeats=True)
     jitter, warm = made["hybrid-sc-jitter"], made["hybrid-sc-warmup"]
-    for other in (crops, jitter, warm):  # "no further from the recipe's than chance moves"
-        assert tables.Chance(every).between([other], [plain])[1].crosses_zero
+    joint, whole = made["hybrid-sc-joint"], made["hybrid-sc-all"]
+    chance = tables.Chance(every)
+    for other in (crops, jitter, warm, whole):  # "no further from the recipe's than chance moves"
+        assert chance.between([other], [plain])[1].crosses_zero
+    apart = chance.between([joint], [plain])[1]
+    assert apart.difference < -apart.half  # "lower by more than chance"
     assert max(short, key=lambda run: run.clean.top1) is jitter  # "Jitter ends highest"
     assert jitter.clean.few > plain.clean.few + 2  # "and with it the few-shot classes gain"
-    known = [run.stages[0].course.train_accuracy[-1] for run in (plain, crops)]
+    known = [run.stages[0].course.train_accuracy[-1] for run in (plain, crops, joint, whole)]
     assert known[1] < known[0] - 10  # "knows far fewer of the training images"
+    assert abs(known[2] - known[0]) < 1  # "the classifier knows as many training images"
+    assert known[3] < known[0] - 10  # "fewer training images are known, too"
+    assert joint.clean.top1 < whole.clean.top1 < crops.clean.top1  # "between that with the crops"
+    lost, gained = plain.clean.few - joint.clean.few, joint.clean.many - plain.clean.many
+    assert 2.5 < lost / gained < 3.5  # "lose three times what the many-shot classes gain"
     gain, loss = crops.clean.few - plain.clean.few, plain.clean.many - crops.clean.many
     assert min(gain, loss) > 4  # "the few-shot classes gain"
     assert abs(gain - loss) < 1  # "and the many-shot classes lose about as much"
