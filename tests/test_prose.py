@@ -42,7 +42,7 @@ def test_a_difference_in_prose_is_the_first_less_the_second(book: Path) -> None:
     assert f">{mean(pairs):+.2f}</a>".replace("-", "−") in text
 
 
-@pytest.mark.parametrize("name", ["answers", "claims", "results_pages"])
+@pytest.mark.parametrize("name", ["answers", "claims", "results_pages", "short_runs"])
 def test_what_a_test_quotes_stands_on_a_page(name: str) -> None:
     """These tests hold sentences to the records; here the sentences are held to stand where they stood."""
     said = " ".join(
